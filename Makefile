@@ -1,0 +1,70 @@
+# Opportune. `make run` serves, `make test` tests; both set up everything they need.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := $(BIN)/uv
+# LightFM's own flags tie the binary to the machine that built it; these are portable and as fast.
+LIGHTFM_FLAGS := $(if $(filter x86_64,$(shell uname -m)),-O3 -march=x86-64-v3 -ffast-math,-O3 -ffast-math)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run test e2e check fmt lint types imports stats cover train lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed ## Create the environment that serves
+
+setup-dev: $(VENV)/.installed-dev ## Create the environment that also tests
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@PYTHON="$(PYTHON)" CFLAGS="$(LIGHTFM_FLAGS)" sh scripts/setup.sh $(VENV) requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt pyproject.toml
+	@PYTHON="$(PYTHON)" CFLAGS="$(LIGHTFM_FLAGS)" sh scripts/setup.sh $(VENV) requirements-dev.txt
+	@touch $@ $(VENV)/.installed
+
+run: setup ## Serve the demo shop, or OPPORTUNE_CATALOG=/path/to/yours
+	@exec $(BIN)/opportune run
+
+test: setup-dev ## Run every test
+	@$(BIN)/pytest
+
+e2e: setup-dev ## Run only the tests that start the real server
+	@$(BIN)/pytest -m e2e
+
+check: setup-dev fmt-check lint types imports ## Format, lint, types and import contracts
+
+.PHONY: fmt-check
+fmt-check:
+	@$(BIN)/ruff format --check --quiet . || { echo "make fmt would change the files above"; exit 1; }
+
+fmt: setup-dev ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix --quiet .
+
+lint: setup-dev
+	@$(BIN)/ruff check --quiet .
+
+types: setup-dev
+	@$(BIN)/mypy
+
+imports: setup-dev
+	@$(BIN)/lint-imports --no-logo
+
+stats: setup-dev ## Run only the simulations of error rates and coverage
+	@$(BIN)/pytest -m statistical
+
+cover: setup-dev ## Measure branch coverage
+	@$(BIN)/pytest --cov=experiments --cov=recommender --cov=service --cov-branch --cov-report=term-missing:skip-covered
+
+train: setup ## Train a model on what the store holds
+	@$(BIN)/opportune train
+
+lock: setup-dev ## Renew requirements*.txt from pyproject.toml
+	@$(BIN)/pip install --quiet uv
+	@$(UV) pip compile pyproject.toml --generate-hashes --universal --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.txt
+	@$(UV) pip compile pyproject.toml --extra dev --constraint requirements.txt --generate-hashes --universal --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-dev.txt
+
+clean: ## Remove the environment and caches; data stay
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -1,0 +1,262 @@
+"""What a catalog defines about experiments: frozen values whose invariants hold from construction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TypeAlias
+
+from experiments.errors import InvalidDefinitionError
+from experiments.targeting import Condition
+
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+
+TOTAL_BP = 10_000
+NO_OVERRIDES: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+MIN_VARIANTS = 2
+RESERVED_VARIANTS = frozenset({"default", "on", "off"})
+
+
+class Status(StrEnum):
+    """Where a definition is in its life."""
+
+    DRAFT = "draft"
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class MetricKind(StrEnum):
+    """How a metric turns a unit's events into one number."""
+
+    CONVERSION = "conversion"
+    COUNT = "count"
+    MEAN = "mean"
+
+
+class Direction(StrEnum):
+    """Which way a metric is better."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One treatment: its key, the value it serves and its share in basis points."""
+
+    key: str
+    value: JsonValue
+    weight_bp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guardrail:
+    """A metric that must not get worse than `margin` (a fraction when relative, else the metric's unit)."""
+
+    metric: str
+    margin: float
+    relative: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricPlan:
+    """Which metrics judge an experiment, in which role."""
+
+    primary: str
+    secondary: tuple[str, ...] = ()
+    guardrails: tuple[Guardrail, ...] = ()
+
+    def keys(self) -> tuple[str, ...]:
+        """Return every metric key once, primary first."""
+        return tuple(dict.fromkeys((self.primary, *self.secondary, *(g.metric for g in self.guardrails))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisPlan:
+    """How the experiment is judged; fixed before launch. Shares in (0, 1); `mde` is relative to control."""
+
+    alpha: float = 0.05
+    power: float = 0.8
+    mde: float = 0.1
+    baseline: float = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionPlan:
+    """When a verdict may speak; `min_runtime_s` in seconds since the first exposure."""
+
+    min_runtime_s: int = 7 * 86_400
+    at_end_otherwise: str = "keep_control"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Aware times between which a scheduled or running experiment enrols; None is open."""
+
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.start_at and self.end_at and self.end_at <= self.start_at:
+            raise InvalidDefinitionError(
+                "the schedule ends before it starts", path=("schedule", "end"), code="E321"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """One question with variants and a plan. `variants[0]` is the control.
+
+    Attributes
+    ----------
+    unit : str
+        The attribute of the context that is randomized: ``anonymous_id`` (default), ``user_id``, ...
+    allocation_bp : int
+        Share of all buckets that is enrolled, 0..10000; only ever extended while running.
+    overrides : mapping of variant key to unit ids
+        QA only, never analysed.
+    """
+
+    key: str
+    variants: tuple[Variant, ...]
+    metrics: MetricPlan
+    owner: str = ""
+    statement: str = ""
+    status: Status = Status.RUNNING
+    schedule: Schedule = field(default_factory=Schedule)
+    unit: str = "anonymous_id"
+    phase: int = 1
+    audience: Condition | None = None
+    allocation_bp: int = TOTAL_BP
+    overrides: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: NO_OVERRIDES)
+    analysis: AnalysisPlan = field(default_factory=AnalysisPlan)
+    decide: DecisionPlan = field(default_factory=DecisionPlan)
+
+    def __post_init__(self) -> None:
+        if len(self.variants) < MIN_VARIANTS:
+            raise InvalidDefinitionError(
+                "an experiment needs a control and at least one more variant", path=("variants",), code="E311"
+            )
+        total = sum(v.weight_bp for v in self.variants)
+        if total != TOTAL_BP:
+            shares = ", ".join(f"{v.key} {v.weight_bp / 100:g}" for v in self.variants)
+            raise InvalidDefinitionError(
+                f"weights add up to {total / 100:g}, they must add up to 100 ({shares})",
+                path=("variants",),
+                code="E310",
+            )
+        reserved = [v.key for v in self.variants if v.key in RESERVED_VARIANTS]
+        if reserved:
+            raise InvalidDefinitionError(
+                f"the variant name {reserved[0]!r} is reserved", path=("variants", reserved[0]), code="E312"
+            )
+        if len({type_name(v.value) for v in self.variants}) > 1:
+            raise InvalidDefinitionError(
+                "all variants of an experiment must serve the same type of value",
+                path=("variants",),
+                code="E313",
+            )
+        unknown = [key for key in self.overrides if key not in {v.key for v in self.variants}]
+        if unknown:
+            raise InvalidDefinitionError(
+                f"override for {unknown[0]!r}, which is no variant",
+                path=("overrides", unknown[0]),
+                code="E314",
+            )
+
+    @property
+    def salt(self) -> str:
+        """What is hashed with the unit id; a new phase is a new salt."""
+        return f"{self.key}#{self.phase}"
+
+    @property
+    def control(self) -> Variant:
+        """The variant the others are compared with: the first one."""
+        return self.variants[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """A switch without a question: `value` for the eligible share, `otherwise` for the rest."""
+
+    key: str
+    value: JsonValue = True
+    otherwise: JsonValue = False
+    owner: str = ""
+    status: Status = Status.RUNNING
+    unit: str = "anonymous_id"
+    audience: Condition | None = None
+    allocation_bp: int = TOTAL_BP
+
+    def __post_init__(self) -> None:
+        if type_name(self.value) != type_name(self.otherwise):
+            raise InvalidDefinitionError(
+                "value and otherwise must have the same type", path=("otherwise",), code="E313"
+            )
+
+    @property
+    def salt(self) -> str:
+        """What is hashed with the unit id."""
+        return f"{self.key}#1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One number per unit, from its events inside `window_s` seconds after its first exposure.
+
+    Attributes
+    ----------
+    value : str
+        Property summed for ``mean``; empty for ``conversion`` and ``count``.
+    where : mapping of property to value
+        Only events whose properties equal all of these count.
+    cap : float or None
+        Winsorizing limit of the unit's value, in the metric's unit; fixed before launch.
+    """
+
+    key: str
+    kind: MetricKind
+    event: str
+    window_s: int
+    value: str = ""
+    where: Mapping[str, JsonValue] = field(default_factory=dict)
+    currency: str = ""
+    cap: float | None = None
+    direction: Direction = Direction.UP
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind is MetricKind.MEAN and not self.value:
+            raise InvalidDefinitionError(
+                "a mean needs 'value': the property to add up", path=("value",), code="E330"
+            )
+        if self.window_s <= 0:
+            raise InvalidDefinitionError(
+                "the window must be longer than nothing", path=("window",), code="E331"
+            )
+        if self.cap is not None and self.cap <= 0:
+            raise InvalidDefinitionError("the cap must be above zero", path=("cap",), code="E332")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """All definitions of one revision about experiments; keys are unique across flags and experiments."""
+
+    experiments: Mapping[str, Experiment] = field(default_factory=dict)
+    flags: Mapping[str, Flag] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    audiences: Mapping[str, Condition] = field(default_factory=dict)
+
+
+def type_name(value: JsonValue) -> str:
+    """Return OpenFeature's name for the type of `value`; whole and broken numbers are both ``number``."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    return "null" if value is None else "object"

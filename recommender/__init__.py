@@ -1,0 +1,1 @@
+"""What to show to whom, and when: pure functions over arrays; LightFM in one file."""

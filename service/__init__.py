@@ -1,0 +1,1 @@
+"""Everything that speaks, remembers or waits: HTTP, CLI, storage, lake, worker, dashboard."""

@@ -1,0 +1,1 @@
+"""The `opportune` command: each module holds the commands of one kind of user."""

@@ -1,0 +1,87 @@
+"""What the first run does to an empty home, and every later run checks in a moment."""
+
+import secrets
+import subprocess
+import sys
+from datetime import timedelta
+
+import click
+
+from service.catalog import CatalogError, read_folder
+from service.clock import utc_now
+from service.settings import REPOSITORY, Settings, child_environment
+from service.storage.ports import Store
+from service.storage.records import KeyClass
+from service.storage.sql import migrate, open_store
+from service.use_cases.access import hash_key
+from service.use_cases.launch import apply
+
+SIGN_IN_VALID = timedelta(hours=1)
+
+
+def prepare_home(settings: Settings) -> None:
+    """Bring the store to the current schema, store key hashes, apply the catalog, load and train the demo."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    migrate(settings.database_url)
+    store = open_store(settings)
+    try:
+        put_keys(store, settings)
+        apply_catalog(store, settings)
+        fresh = settings.demo and store.last_seq() == 0
+        untrained = settings.demo and not store.live_state().model
+    finally:
+        store.close()
+    if fresh:
+        run_step(settings, "demo-load")
+    if fresh or untrained:
+        run_step(settings, "train")
+
+
+def put_keys(store: Store, settings: Settings) -> None:
+    """Store the hash of every key that the settings hold."""
+    classes = {
+        KeyClass.CLIENT: settings.client_key,
+        KeyClass.SERVER: settings.server_key,
+        KeyClass.ANALYST: settings.analyst_key,
+        KeyClass.ADMIN: settings.admin_key,
+    }
+    for key_class, key in classes.items():
+        if key:
+            store.put_key(hash_key(key), key_class, label="environment", now=utc_now())
+
+
+def apply_catalog(store: Store, settings: Settings) -> None:
+    """Make the catalog folder live; errors are shown and the last good revision keeps serving."""
+    if not settings.catalog.is_dir():
+        click.echo(f"opportune: OPPORTUNE_CATALOG={settings.catalog} is not a folder", err=True)
+        sys.exit(2)
+    try:
+        apply(store, read_folder(settings.catalog), by="run", now=utc_now())
+    except CatalogError as error:
+        click.echo(str(error), err=True)
+        serving = store.live_state().revision
+        kept = f"revision {serving} keeps serving" if serving else "nothing is served"
+        click.echo(f"opportune: the catalog has errors; {kept} until they are mended", err=True)
+
+
+def run_step(settings: Settings, command: str) -> None:
+    """Run one `opportune` command as a child, so that its memory is given back before serving starts."""
+    environment = child_environment(
+        OPPORTUNE_HOME=str(settings.home), OPPORTUNE_CATALOG=str(settings.catalog)
+    )
+    arguments = [sys.executable, "-m", "service.cli.main", command]
+    done = subprocess.run(arguments, env=environment, cwd=REPOSITORY, check=False)  # noqa: S603
+    if done.returncode != 0:
+        click.echo(f"opportune: `opportune {command}` failed (exit {done.returncode}); see above", err=True)
+        sys.exit(1)
+
+
+def new_sign_in_link(settings: Settings, base: str) -> str:
+    """Return a link that signs an analyst in once, within the next hour."""
+    token = secrets.token_urlsafe(24)
+    store = open_store(settings)
+    try:
+        store.put_sign_in(hash_key(token), KeyClass.ANALYST, expires_at=utc_now() + SIGN_IN_VALID)
+    finally:
+        store.close()
+    return f"{base}/sign-in/{token}"

@@ -1,0 +1,225 @@
+"""Process settings: one frozen class, read from the environment once, at start."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DEMO_CATALOG = REPOSITORY / "examples" / "shop"
+
+
+class SettingsError(Exception):
+    """An environment variable has a value that cannot be used."""
+
+
+def _env(variable: str, doc: str) -> dict[str, str]:
+    return {"env": variable, "doc": doc}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the process takes from its environment; secrets are hidden from repr.
+
+    Each field's ``metadata['env']`` names its variable and ``metadata['doc']`` explains it:
+    docs/settings.md is checked against this class by a test.
+    """
+
+    home: Path = field(
+        metadata=_env(
+            "OPPORTUNE_HOME",
+            "Folder of all data: database, lake, models, keys.env. Default: ./data.",
+        ),
+    )
+    catalog: Path = field(
+        metadata=_env(
+            "OPPORTUNE_CATALOG",
+            "Catalog folder. Default: the demo shop in examples/shop.",
+        ),
+    )
+    database_url: str = field(
+        repr=False,
+        metadata=_env(
+            "OPPORTUNE_DATABASE_URL",
+            "SQLAlchemy URL. Default: SQLite at $OPPORTUNE_HOME/opportune.db.",
+        ),
+    )
+    port: int = field(
+        metadata=_env(
+            "PORT",
+            "Port of the web process. Default: 8000.",
+        ),
+    )
+    web_concurrency: int = field(
+        metadata=_env(
+            "WEB_CONCURRENCY",
+            "Web worker processes. Default: 2.",
+        ),
+    )
+    hot_lane: bool = field(
+        metadata=_env(
+            "OPPORTUNE_HOT_LANE",
+            "1 (default) answers flag evaluations on the event loop; 0 sends everything through Flask.",
+        ),
+    )
+    watch_catalog: bool = field(
+        metadata=_env(
+            "OPPORTUNE_WATCH",
+            "1 makes the worker apply the catalog folder when it changes. Default: 0; `make run` sets 1.",
+        ),
+    )
+    origins: tuple[str, ...] = field(
+        metadata=_env(
+            "OPPORTUNE_ORIGINS",
+            "Comma-separated browser origins that may call with a client key; "
+            "`localhost` stands for any port of it. "
+            "Default: none; `make run` allows localhost.",
+        ),
+    )
+    client_key: str = field(
+        repr=False,
+        metadata=_env(
+            "OPPORTUNE_CLIENT_KEY",
+            "Public key of web frontends (ck_...). Made on the first `make run` if absent.",
+        ),
+    )
+    server_key: str = field(
+        repr=False,
+        metadata=_env(
+            "OPPORTUNE_SERVER_KEY",
+            "Secret key of backends (sk_...). Made on the first `make run` if absent.",
+        ),
+    )
+    analyst_key: str = field(
+        repr=False,
+        metadata=_env(
+            "OPPORTUNE_ANALYST_KEY",
+            "Secret key that reads verdicts only (rk_...). Made on the first `make run` if absent.",
+        ),
+    )
+    admin_key: str = field(
+        repr=False,
+        metadata=_env(
+            "OPPORTUNE_ADMIN_KEY",
+            "Secret key that changes everything (ak_...). Made on the first `make run` if absent.",
+        ),
+    )
+    signing_secret: str = field(
+        repr=False,
+        metadata=_env(
+            "OPPORTUNE_SIGNING_SECRET",
+            "Signs person tokens. Made on the first `make run` if absent.",
+        ),
+    )
+    log_level: str = field(
+        metadata=_env(
+            "OPPORTUNE_LOG_LEVEL",
+            "DEBUG, INFO (default), WARNING or ERROR.",
+        ),
+    )
+
+    @property
+    def demo(self) -> bool:
+        """Whether the catalog served is the demo shop that ships with the code."""
+        return self.catalog == DEMO_CATALOG
+
+    @property
+    def lake(self) -> Path:
+        """Folder of the Parquet event log."""
+        return self.home / "lake"
+
+    @property
+    def models(self) -> Path:
+        """Folder of the model directories."""
+        return self.home / "models"
+
+    @property
+    def keys_file(self) -> Path:
+        """File of the keys made on the first run; mode 0600."""
+        return self.home / "keys.env"
+
+
+def variable_names() -> tuple[str, ...]:
+    """Return the environment variables that are read, in the order of the class."""
+    return tuple(f.metadata["env"] for f in fields(Settings))
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment, with `$OPPORTUNE_HOME/keys.env` filling in keys that it does not set.
+
+    Raises
+    ------
+    SettingsError
+        If a value is malformed; the message names the variable and what is expected.
+    """
+    env = dict(os.environ if environ is None else environ)
+    home = Path(env.get("OPPORTUNE_HOME") or "data").expanduser().resolve()
+    env = {**read_env_file(home / "keys.env"), **{k: v for k, v in env.items() if v}}
+    catalog = Path(env.get("OPPORTUNE_CATALOG") or DEMO_CATALOG).expanduser().resolve()
+    return Settings(
+        home=home,
+        catalog=catalog,
+        database_url=env.get("OPPORTUNE_DATABASE_URL") or f"sqlite:///{home / 'opportune.db'}",
+        port=_integer(env, "PORT", 8000, 1, 65_535),
+        web_concurrency=_integer(env, "WEB_CONCURRENCY", 2, 1, 256),
+        hot_lane=_switch(env, "OPPORTUNE_HOT_LANE", default=True),
+        watch_catalog=_switch(env, "OPPORTUNE_WATCH", default=False),
+        origins=tuple(
+            o.strip().rstrip("/") for o in env.get("OPPORTUNE_ORIGINS", "").split(",") if o.strip()
+        ),
+        client_key=_key(env, "OPPORTUNE_CLIENT_KEY", "ck_"),
+        server_key=_key(env, "OPPORTUNE_SERVER_KEY", "sk_"),
+        analyst_key=_key(env, "OPPORTUNE_ANALYST_KEY", "rk_"),
+        admin_key=_key(env, "OPPORTUNE_ADMIN_KEY", "ak_"),
+        signing_secret=env.get("OPPORTUNE_SIGNING_SECRET", ""),
+        log_level=_one_of(env, "OPPORTUNE_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
+    )
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Return the NAME=value lines of `path`; an absent file is empty."""
+    if not path.is_file():
+        return {}
+    lines = (line.strip() for line in path.read_text("utf-8").splitlines())
+    pairs = (line.split("=", 1) for line in lines if line and not line.startswith("#") and "=" in line)
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """Return this process's environment with `changes`, for a child process."""
+    return {**os.environ, **changes}
+
+
+def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = env.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+        raise SettingsError(f"{name}={text!r}: expected a whole number from {low} to {high}")
+    return int(text)
+
+
+def _switch(env: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = env.get(name, "")
+    if text not in ("", "0", "1"):
+        raise SettingsError(f"{name}={text!r}: expected 0 or 1")
+    return default if not text else text == "1"
+
+
+def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    text = (env.get(name) or allowed[0]).upper()
+    if text not in allowed:
+        raise SettingsError(f"{name}={text!r}: expected one of {', '.join(allowed)}")
+    return text
+
+
+def _key(env: Mapping[str, str], name: str, prefix: str) -> str:
+    text = env.get(name, "")
+    if text and not (text.startswith(prefix) and text.isascii() and len(text) >= len(prefix) + 24):
+        raise SettingsError(f"{name}: expected {prefix} followed by at least 24 ASCII characters")
+    return text
+
+
+def explicit(variable: str) -> str:
+    """Return what the environment itself says of `variable`; empty when it is not set there."""
+    return os.environ.get(variable, "")

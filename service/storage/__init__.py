@@ -1,0 +1,1 @@
+"""Operational truth: ports, records and their SQLAlchemy adapter."""

@@ -1,0 +1,180 @@
+"""What use cases may ask of a store; the docstrings are the contract that tests/service/storage checks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from service.storage.records import (
+    AppendStatus,
+    Interaction,
+    Item,
+    KeyClass,
+    LiveState,
+    LoggedEvent,
+    QuarantinedEvent,
+    ReceivedEvent,
+    Slate,
+    StoredKey,
+    StoredRevision,
+    VerdictSnapshot,
+)
+
+
+class StoreUnavailableError(Exception):
+    """The store cannot be reached or is full; the caller answers 503 and the client retries."""
+
+
+class StoreBusyError(StoreUnavailableError):
+    """The waiting room in front of the store is full; the caller answers 503 with Retry-After."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestBatch:
+    """One atomic write. `interactions[i]` belong to `events[i]` and are written only if that event is new."""
+
+    events: Sequence[ReceivedEvent] = ()
+    interactions: Sequence[Sequence[Interaction]] = ()
+    quarantined: Sequence[QuarantinedEvent] = ()
+    slates: Sequence[Slate] = ()
+
+
+class EventLog(Protocol):
+    """Append-only log of events, de-duplicated by (tenant, event_id)."""
+
+    def append(self, batch: IngestBatch) -> Sequence[AppendStatus]:
+        """Write `batch` in one durable transaction; return, in order, accepted or duplicate for each event.
+
+        Idempotent. An id twice in one batch is accepted once. Blocks until committed.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Nothing of the batch was written, or it is unknown whether it was (retrying is harmless).
+        """
+        ...
+
+    def read(self, after: int, limit: int) -> Sequence[LoggedEvent]:
+        """Return up to `limit` events with seq > `after` in log order (commit order, not event time)."""
+        ...
+
+    def last_seq(self) -> int:
+        """Return the offset of the newest event, 0 for an empty log."""
+        ...
+
+    def quarantine_counts(self) -> Mapping[str, int]:
+        """Return the number of quarantined events by reason."""
+        ...
+
+    def quarantined_exposures(self, experiment: str) -> Mapping[str, int]:
+        """Return, by reason, how many exposure events that name `experiment` are in quarantine."""
+        ...
+
+
+class People(Protocol):
+    """What is known of single persons."""
+
+    def recent_interactions(self, person_id: str, limit: int) -> Sequence[Interaction]:
+        """Return the newest interactions of one person, newest first."""
+        ...
+
+    def delete_person(
+        self, person_ids: Iterable[str], *, user_ids: Iterable[str], anonymous_ids: Iterable[str]
+    ) -> Mapping[str, int]:
+        """Erase every row of the person; return rows erased by table."""
+        ...
+
+
+class Items(Protocol):
+    """The things that can be recommended."""
+
+    def put_items(self, items: Sequence[Item]) -> int:
+        """Insert or replace; return how many rows were written."""
+        ...
+
+    def all_items(self) -> Sequence[Item]:
+        """Return every item, in order of item_id."""
+        ...
+
+
+class Control(Protocol):
+    """Catalog revisions, kill switches, keys, the live pointer."""
+
+    def live_state(self) -> LiveState:
+        """Return the pointer that workers poll: one row read."""
+        ...
+
+    def add_revision(self, files: Mapping[str, str], digest: str, *, by: str, now: datetime) -> int:
+        """Store a new immutable revision and make it live; return its number.
+
+        If `digest` equals the live revision's, nothing is written and its number is returned.
+        """
+        ...
+
+    def revision(self, number: int) -> StoredRevision | None:
+        """Return one revision, or None."""
+        ...
+
+    def revisions_since(self, moment: datetime) -> Sequence[StoredRevision]:
+        """Return the revisions live at any time since `moment`, newest first, the live one included."""
+        ...
+
+    def set_killed(self, key: str, *, killed: bool, by: str, now: datetime) -> None:
+        """Kill or revive one flag or experiment; ``*`` is all of them."""
+        ...
+
+    def set_live_model(self, version: str, *, now: datetime) -> None:
+        """Name the model directory that serves."""
+        ...
+
+    def put_key(self, sha256: str, key_class: KeyClass, *, label: str, now: datetime) -> None:
+        """Store the hash of a key; repeating it changes nothing."""
+        ...
+
+    def keys(self) -> Sequence[StoredKey]:
+        """Return all keys that are valid."""
+        ...
+
+    def put_sign_in(self, sha256: str, key_class: KeyClass, *, expires_at: datetime) -> None:
+        """Store the hash of a one-time sign-in token."""
+        ...
+
+    def use_sign_in(self, sha256: str, *, now: datetime) -> KeyClass | None:
+        """Spend a one-time token: its class the first time before it expires, None ever after."""
+        ...
+
+    def put_session(self, sha256: str, key_class: KeyClass, *, expires_at: datetime) -> None:
+        """Store the hash of a session cookie."""
+        ...
+
+    def session(self, sha256: str, *, now: datetime) -> KeyClass | None:
+        """Return the class of a live session, or None."""
+        ...
+
+
+class Verdicts(Protocol):
+    """Verdict snapshots: kept as history, read by point reads."""
+
+    def put_verdict(self, snapshot: VerdictSnapshot) -> None:
+        """Append a snapshot."""
+        ...
+
+    def latest_verdict(self, experiment: str) -> VerdictSnapshot | None:
+        """Return the newest snapshot of the experiment's highest phase, or None."""
+        ...
+
+    def verdict_history(self, experiment: str, phase: int, limit: int) -> Sequence[VerdictSnapshot]:
+        """Return up to `limit` newest snapshots of one phase, oldest first."""
+        ...
+
+
+class Store(EventLog, People, Items, Control, Verdicts, Protocol):
+    """The whole store, as `service/app.py` wires it."""
+
+    def close(self) -> None:
+        """Finish what was accepted, then release connections and locks."""
+        ...
+
+    def ping(self) -> None:
+        """Raise StoreUnavailableError when the store cannot answer."""
+        ...

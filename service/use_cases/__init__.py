@@ -1,0 +1,1 @@
+"""One module a verb: load, decide (pure), save."""

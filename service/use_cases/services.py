@@ -1,0 +1,20 @@
+"""What a use case may need, wired by `service/app.py` and handed down."""
+
+from dataclasses import dataclass
+
+from service.clock import Clock
+from service.settings import Settings
+from service.storage.ports import Store
+from service.use_cases.models import ModelHolder
+from service.use_cases.snapshot import SnapshotHolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """One process's wiring; built once, never changed."""
+
+    settings: Settings
+    store: Store
+    clock: Clock
+    snapshots: SnapshotHolder
+    models: ModelHolder
