@@ -1,0 +1,153 @@
+"""From the event log to Parquet, by log offset: what is late by its own clock is never missed."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from service.lake.compact import compacted
+from service.lake.manifest import (
+    EVENTS,
+    EXPOSURES,
+    INTERACTIONS,
+    SCHEMAS,
+    LakeFile,
+    Manifest,
+    commit,
+    next_generation,
+    read_files,
+    reading,
+    write_table,
+    writing,
+)
+from service.lake.rows import rows_of
+from service.storage.ports import EventLog
+from service.storage.records import LoggedEvent
+
+PAGE = 2_000
+STEP = 100_000
+
+
+def export(store: EventLog, lake: Path, *, limit: int = STEP) -> int:
+    """Append up to `limit` new events of the log to the lake in one atomic step; return the offset after it.
+
+    Killed at any point, it has done nothing or everything. Only one writer works at a time, others wait.
+    """
+    with writing(lake) as manifest:
+        base = manifest if _same_history(store, manifest) else Manifest(generation=manifest.generation)
+        step = _collect(store, after=base.offset, limit=limit)
+        if step is None:
+            if base is not manifest:
+                commit(lake, next_generation(base))
+            return base.offset
+        target = next_generation(base)
+        new = [
+            write_table(lake, dataset, day, f"{target.generation:08d}", pa.concat_tables(tables))
+            for (dataset, day), tables in sorted(step.tables.items())
+        ]
+        target = replace(
+            target,
+            offset=step.last.seq,
+            anchor_seq=step.last.seq,
+            anchor_id=step.last.received.event.event_id,
+            files=compacted(lake, (*base.files, *new), target.generation),
+        )
+        commit(lake, target)
+        return target.offset
+
+
+def export_all(store: EventLog, lake: Path) -> int:
+    """Export until the end of the log; return the offset after."""
+    offset = -1
+    while (reached := export(store, lake)) != offset:
+        offset = reached
+    return offset
+
+
+def erase(lake: Path, *, user_ids: Iterable[str], anonymous_ids: Iterable[str]) -> int:
+    """Rewrite the files that hold rows of one person without them; return the rows removed.
+
+    Call it after the log itself was erased: an export that runs meanwhile is waited for and then cleaned too.
+    """
+    users, visitors = frozenset(user_ids), frozenset(anonymous_ids)
+    with writing(lake) as manifest:
+        target = next_generation(manifest)
+        kept: list[LakeFile] = []
+        removed = 0
+        for index, file in enumerate(manifest.files):
+            table = read_files(lake, file.dataset, (file,))
+            rest = table.filter(pa.array(_others(file.dataset, table, users, visitors), pa.bool_()))
+            removed += table.num_rows - rest.num_rows
+            if rest.num_rows == table.num_rows:
+                kept.append(file)
+            elif rest.num_rows:
+                kept.append(
+                    write_table(lake, file.dataset, file.day, f"{target.generation:08d}-e{index}", rest)
+                )
+        if removed:
+            commit(lake, _anchored(lake, replace(target, files=tuple(kept))))
+        return removed
+
+
+def read_interactions(lake: Path) -> pa.Table:
+    """Return person_id, item_id, event_type, occurred_us, quantity and event_id, in log order.
+
+    An event counts once: for its best known person.
+    """
+    with reading(lake) as manifest:
+        table = read_files(lake, INTERACTIONS, manifest.of(INTERACTIONS))
+    # The item breaks ties inside one event, so that compaction never changes what a trainer sees.
+    return table.sort_by([("seq", "ascending"), ("item_id", "ascending")]).drop_columns(["seq"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    tables: Mapping[tuple[str, str], Sequence[pa.Table]]
+    last: LoggedEvent
+
+
+def _collect(store: EventLog, *, after: int, limit: int) -> _Step | None:
+    tables: dict[tuple[str, str], list[pa.Table]] = defaultdict(list)
+    n_events, last = 0, None
+    while n_events < limit and (page := store.read(after, min(PAGE, limit - n_events))):
+        for (dataset, day), rows in rows_of(page).items():
+            tables[dataset, day].append(pa.Table.from_pylist(rows, schema=SCHEMAS[dataset]))
+        n_events += len(page)
+        last = page[-1]
+        after = last.seq
+    return _Step(tables, last) if last else None
+
+
+def _same_history(store: EventLog, manifest: Manifest) -> bool:
+    if not manifest.anchor_seq:
+        return manifest.offset == 0
+    found = store.read(manifest.anchor_seq - 1, 1)
+    return (
+        bool(found)
+        and found[0].seq == manifest.anchor_seq
+        and (found[0].received.event.event_id == manifest.anchor_id)
+    )
+
+
+def _others(dataset: str, table: pa.Table, users: frozenset[str], visitors: frozenset[str]) -> list[bool]:
+    if dataset == EVENTS:
+        pairs = zip(table["user_id"].to_pylist(), table["anonymous_id"].to_pylist(), strict=True)
+        return [user not in users and visitor not in visitors for user, visitor in pairs]
+    if dataset == EXPOSURES:
+        ids = {"user_id": users, "anonymous_id": visitors}
+        units = zip(table["unit_type"].to_pylist(), table["unit_id"].to_pylist(), strict=True)
+        return [unit not in ids.get(kind, ()) for kind, unit in units]
+    persons = {f"u:{user}" for user in users} | {f"a:{visitor}" for visitor in visitors}
+    return [person not in persons for person in table["person_id"].to_pylist()]
+
+
+def _anchored(lake: Path, manifest: Manifest) -> Manifest:
+    # The newest event may have been the person's own: the newest that is left takes its place.
+    newest = (0, "")
+    for file in manifest.of(EVENTS):
+        table = read_files(lake, EVENTS, (file,)).select(["seq", "event_id"])
+        last = table.sort_by([("seq", "descending")]).slice(0, 1).to_pylist()[0]
+        newest = max(newest, (last["seq"], last["event_id"]))
+    return replace(manifest, anchor_seq=newest[0], anchor_id=newest[1])

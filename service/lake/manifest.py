@@ -1,0 +1,214 @@
+"""Which files make up the lake: one manifest, replaced atomically, and the lock around it.
+
+A file that the manifest does not name does not exist for a reader, so a process killed at any
+point leaves at most orphans, which the next writer sweeps.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+EVENTS, EXPOSURES, INTERACTIONS = "events", "exposures", "interactions"
+
+# `facts` holds every top-level property that is no object or list, as canonical JSON text: engines differ on
+# JSON paths (Ibis writes `$.x.y` for a property named "x.y"), never on the keys of a map. `amounts` holds the
+# numbers in micro-units, rounded once, exactly, at export: a sum is then the same on every engine.
+SCHEMAS: Mapping[str, pa.Schema] = {
+    EVENTS: pa.schema(
+        [
+            ("seq", pa.int64()),
+            ("event_id", pa.string()),
+            ("type", pa.string()),
+            ("user_id", pa.string()),
+            ("anonymous_id", pa.string()),
+            ("occurred_us", pa.int64()),
+            ("trust", pa.string()),
+            ("properties", pa.string()),
+            ("facts", pa.map_(pa.string(), pa.string())),
+            ("amounts", pa.map_(pa.string(), pa.int64())),
+        ]
+    ),
+    EXPOSURES: pa.schema(
+        [
+            ("seq", pa.int64()),
+            ("experiment_key", pa.string()),
+            ("phase", pa.int64()),
+            ("variant_key", pa.string()),
+            ("unit_type", pa.string()),
+            ("unit_id", pa.string()),
+            ("occurred_us", pa.int64()),
+            ("revision", pa.int64()),
+        ]
+    ),
+    INTERACTIONS: pa.schema(
+        [
+            ("seq", pa.int64()),
+            ("person_id", pa.string()),
+            ("item_id", pa.string()),
+            ("event_type", pa.string()),
+            ("occurred_us", pa.int64()),
+            ("quantity", pa.float64()),
+            ("event_id", pa.string()),
+        ]
+    ),
+}
+
+# Rows of one unit lie together, so that a scan for units compresses well and reads few pages.
+SORT_KEYS: Mapping[str, tuple[str, ...]] = {
+    EVENTS: ("anonymous_id", "user_id", "seq"),
+    EXPOSURES: ("experiment_key", "unit_id", "seq"),
+    INTERACTIONS: ("person_id", "seq"),
+}
+
+
+class LakeError(Exception):
+    """The lake on disk cannot be used as it is; deleting its folder rebuilds it from the log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeFile:
+    """One immutable Parquet file; `path` is relative to the lake, `day` the UTC day of receipt."""
+
+    path: str
+    dataset: str
+    day: str
+    rows: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The whole lake at one log offset.
+
+    `anchor_seq` and `anchor_id` name the newest event in the lake: if the log no longer holds it (a restore
+    from an older backup), the lake belongs to another history and is rebuilt.
+    """
+
+    offset: int = 0
+    generation: int = 0
+    anchor_seq: int = 0
+    anchor_id: str = ""
+    files: tuple[LakeFile, ...] = field(default=())
+
+    def of(self, dataset: str) -> tuple[LakeFile, ...]:
+        """Return the files of one dataset."""
+        return tuple(f for f in self.files if f.dataset == dataset)
+
+
+def read_manifest(lake: Path) -> Manifest:
+    """Return the manifest; that of an empty lake when there is none.
+
+    Raises
+    ------
+    LakeError
+        If the file is there but is not a manifest of this format.
+    """
+    path = lake / MANIFEST
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return Manifest()
+    try:
+        members = json.loads(text)
+        if members.pop("format") != FORMAT:
+            raise LakeError(f"{path}: not format {FORMAT}; delete the folder to rebuild it from the log")
+        files = tuple(LakeFile(**entry) for entry in members.pop("files"))
+        return Manifest(**members, files=files)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LakeError(
+            f"{path}: unreadable ({error}); delete the folder to rebuild it from the log"
+        ) from error
+
+
+def commit(lake: Path, manifest: Manifest) -> None:
+    """Make `manifest` the truth, durably, then remove every file it does not name; for the lock's holder."""
+    text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1, sort_keys=True)
+    temporary = lake / f"{MANIFEST}.tmp"
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(lake / MANIFEST)
+    sync_folder(lake)
+    sweep(lake, manifest)
+
+
+def sweep(lake: Path, manifest: Manifest) -> int:
+    """Delete what no manifest names: left-overs of a killed writer and files that were replaced."""
+    known = {f.path for f in manifest.files}
+    orphans = [p for p in lake.glob("*/*/*") if p.is_file() and p.relative_to(lake).as_posix() not in known]
+    for path in orphans:
+        path.unlink(missing_ok=True)
+    return len(orphans)
+
+
+def write_table(lake: Path, dataset: str, day: str, name: str, table: pa.Table) -> LakeFile:
+    """Write one sorted file under a temporary name, sync and rename it; no manifest names it yet."""
+    relative = f"{dataset}/day={day}/{name}.parquet"
+    path = lake / relative
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ordered = table.sort_by([(column, "ascending") for column in SORT_KEYS[dataset]])
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(ordered, temporary, compression="zstd")
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    for folder in (path.parent, path.parent.parent, lake):
+        sync_folder(folder)
+    return LakeFile(path=relative, dataset=dataset, day=day, rows=table.num_rows, size=path.stat().st_size)
+
+
+def read_files(lake: Path, dataset: str, files: tuple[LakeFile, ...]) -> pa.Table:
+    """Return the rows of `files`, in no particular order."""
+    schema = SCHEMAS[dataset]
+    # ParquetFile and not read_table: the latter would add a column for the folder name `day=...`.
+    tables = [pq.ParquetFile(lake / f.path).read().cast(schema) for f in files]
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def writing(lake: Path) -> Iterator[Manifest]:
+    """Hold the only writer's lock; the kernel releases it when the process dies."""
+    with _locked(lake, fcntl.LOCK_EX):
+        yield read_manifest(lake)
+
+
+@contextmanager
+def reading(lake: Path) -> Iterator[Manifest]:
+    """Hold a reader's lock, so that no file of the manifest is removed meanwhile."""
+    with _locked(lake, fcntl.LOCK_SH):
+        yield read_manifest(lake)
+
+
+def next_generation(manifest: Manifest) -> Manifest:
+    """Return `manifest` with the number that names the files of the next write."""
+    return replace(manifest, generation=manifest.generation + 1)
+
+
+@contextmanager
+def _locked(lake: Path, mode: int) -> Iterator[None]:
+    lake.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lake / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, mode)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,129 @@
+"""From logged events to the rows of the lake; everything numeric becomes an integer here."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from math import isfinite
+from typing import Any
+
+from service.clock import to_micros
+from service.lake.manifest import EVENTS, EXPOSURES, INTERACTIONS
+from service.storage.interactions import interactions_of
+from service.storage.records import LoggedEvent, person_ids
+
+EXPOSURE_EVENT = "Experiment Viewed"
+MICRO = Decimal(1_000_000)
+# A single number beyond this (1e12 units) is cut to it: it must fit 64 bits, and no honest value comes near.
+MAX_AMOUNT = 10**18
+# Python's default 28 digits would round a long number twice.
+MAX_BITS = 4_096
+EXACT = Context(prec=400, rounding=ROUND_HALF_EVEN)
+
+Rows = dict[tuple[str, str], list[dict[str, Any]]]
+
+
+def rows_of(page: Sequence[LoggedEvent]) -> Rows:
+    """Return the rows of a page of the log by dataset and UTC day of receipt."""
+    rows: Rows = defaultdict(list)
+    for logged in page:
+        day = logged.received.received_at.astimezone(UTC).date().isoformat()
+        rows[EVENTS, day].append(_event_row(logged))
+        rows[INTERACTIONS, day].extend(_interaction_rows(logged))
+        if (exposure := _exposure_row(logged)) is not None:
+            rows[EXPOSURES, day].append(exposure)
+    return {key: found for key, found in rows.items() if found}
+
+
+def to_amount(value: object) -> int | None:
+    """Return a JSON number in micro-units, its decimal form rounded half to even; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    scaled = EXACT.to_integral_value(
+        EXACT.multiply(Decimal(value if isinstance(value, int) else repr(value)), MICRO)
+    )
+    return max(-MAX_AMOUNT, min(MAX_AMOUNT, int(scaled)))
+
+
+def canonical_json(value: object) -> str:
+    """Return the one text of a JSON value: sorted keys, no spaces, and 5.0 written as 5."""
+    return json.dumps(
+        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    # The wire refuses these; should one ever get through, it must not stop the export of all others.
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return None
+    return value
+
+
+def _event_row(logged: LoggedEvent) -> dict[str, Any]:
+    event = logged.received.event
+    numbers = ((name, to_amount(value)) for name, value in event.properties.items())
+    return {
+        "seq": logged.seq,
+        "event_id": event.event_id,
+        "type": event.type,
+        "user_id": event.user_id,
+        "anonymous_id": event.anonymous_id,
+        "occurred_us": to_micros(event.occurred_at),
+        "trust": logged.received.trust,
+        "properties": canonical_json(event.properties),
+        "facts": [
+            (name, canonical_json(value))
+            for name, value in event.properties.items()
+            if not isinstance(value, Mapping | list | tuple)
+        ],
+        "amounts": [(name, amount) for name, amount in numbers if amount is not None],
+    }
+
+
+def _exposure_row(logged: LoggedEvent) -> dict[str, Any] | None:
+    event = logged.received.event
+    if event.type != EXPOSURE_EVENT:
+        return None
+    told = event.properties
+    return {
+        "seq": logged.seq,
+        "experiment_key": str(told.get("experiment_key", "")),
+        "phase": _whole(told.get("phase", 1)),
+        "variant_key": str(told.get("variant_key", "")),
+        "unit_type": str(told.get("unit_type", "")),
+        "unit_id": str(told.get("unit_id", "")),
+        "occurred_us": to_micros(event.occurred_at),
+        "revision": _whole(told.get("revision")),
+    }
+
+
+def _interaction_rows(logged: LoggedEvent) -> list[dict[str, Any]]:
+    event = logged.received.event
+    best = person_ids(event)[:1]
+    return [
+        {
+            "seq": logged.seq,
+            "person_id": found.person_id,
+            "item_id": found.item_id,
+            "event_type": found.event_type,
+            "occurred_us": to_micros(found.occurred_at),
+            "quantity": float(found.quantity),
+            "event_id": event.event_id,
+        }
+        for found in interactions_of(event)
+        if found.person_id in best
+    ]
+
+
+def _whole(value: object) -> int | None:
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+    return int(value) if whole and isinstance(value, int | float) and abs(value) < MAX_AMOUNT else None
