@@ -1,0 +1,289 @@
+"""Catalog revisions, kill switches, keys, sessions and verdict snapshots in SQL."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy import Connection, Row, Table, func, insert, or_, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from service.clock import from_micros, to_micros
+from service.storage import schema
+from service.storage.records import KeyClass, LiveState, StoredKey, StoredRevision, VerdictSnapshot
+from service.storage.rows import from_json, to_json
+
+
+class Connections(Protocol):
+    """Where the mixins below get their connections from."""
+
+    tenant: str
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Give a short read transaction."""
+        ...
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """Give the writer's turn."""
+        ...
+
+
+class SqlControl:
+    """The Control port; every change of what workers serve bumps `live_state.version`."""
+
+    def live_state(self: Connections) -> LiveState:
+        """Return the pointer that workers poll: one row read."""
+        table = schema.live_state
+        with self.reading() as connection:
+            row = connection.execute(select(table).where(table.c.tenant == self.tenant)).first()
+        if row is None:
+            return LiveState(version=0, revision=0, killed=frozenset(), model="")
+        return LiveState(
+            version=row.version,
+            revision=row.revision,
+            killed=frozenset(from_json(row.killed)),
+            model=row.model,
+        )
+
+    def add_revision(
+        self: Connections, files: Mapping[str, str], digest: str, *, by: str, now: datetime
+    ) -> int:
+        """Store a new immutable revision and make it live; the live digest again changes nothing."""
+        table = schema.catalog_revision
+        with self.writing() as connection:
+            live = connection.execute(
+                select(table.c.revision, table.c.digest)
+                .where(table.c.tenant == self.tenant)
+                .order_by(table.c.revision.desc())
+                .limit(1)
+            ).first()
+            if live is not None and live.digest == digest:
+                return int(live.revision)
+            number = 1 if live is None else int(live.revision) + 1
+            connection.execute(
+                update(table)
+                .where(table.c.tenant == self.tenant, table.c.superseded_us.is_(None))
+                .values(superseded_us=to_micros(now))
+            )
+            connection.execute(
+                insert(table).values(
+                    tenant=self.tenant,
+                    revision=number,
+                    digest=digest,
+                    files=to_json(files),
+                    applied_us=to_micros(now),
+                    applied_by=by,
+                )
+            )
+            _bump(connection, self.tenant, revision=number)
+        return number
+
+    def revision(self: Connections, number: int) -> StoredRevision | None:
+        """Return one revision, or None."""
+        table = schema.catalog_revision
+        query = select(table).where(table.c.tenant == self.tenant, table.c.revision == number)
+        with self.reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _revision(row)
+
+    def revisions_since(self: Connections, moment: datetime) -> Sequence[StoredRevision]:
+        """Return the revisions that were live at any time since `moment`, newest first."""
+        table = schema.catalog_revision
+        query = (
+            select(table)
+            .where(
+                table.c.tenant == self.tenant,
+                or_(table.c.superseded_us.is_(None), table.c.superseded_us > to_micros(moment)),
+            )
+            .order_by(table.c.revision.desc())
+        )
+        with self.reading() as connection:
+            return [_revision(row) for row in connection.execute(query)]
+
+    def set_killed(self: Connections, key: str, *, killed: bool, by: str, now: datetime) -> None:
+        """Kill or revive one flag or experiment; ``*`` is all of them."""
+        table = schema.kill_switch
+        changes = {"killed": int(killed), "changed_by": by, "changed_us": to_micros(now)}
+        with self.writing() as connection:
+            connection.execute(
+                upsert(table)
+                .values(tenant=self.tenant, key=key, **changes)
+                .on_conflict_do_update(index_elements=["tenant", "key"], set_=changes)
+            )
+            on = connection.execute(
+                select(table.c.key)
+                .where(table.c.tenant == self.tenant, table.c.killed == 1)
+                .order_by(table.c.key)
+            )
+            _bump(connection, self.tenant, killed=to_json(list(on.scalars())))
+
+    def set_live_model(self: Connections, version: str, *, now: datetime) -> None:
+        """Name the model directory that serves."""
+        with self.writing() as connection:
+            _bump(connection, self.tenant, model=version, model_since_us=to_micros(now))
+
+    def put_key(self: Connections, sha256: str, key_class: KeyClass, *, label: str, now: datetime) -> None:
+        """Store the hash of a key; repeating it changes nothing."""
+        with self.writing() as connection:
+            statement = upsert(schema.api_key).values(
+                tenant=self.tenant,
+                sha256=sha256,
+                key_class=key_class.value,
+                label=label,
+                created_us=to_micros(now),
+            )
+            if connection.execute(statement.on_conflict_do_nothing()).rowcount:
+                _bump(connection, self.tenant)
+
+    def keys(self: Connections) -> Sequence[StoredKey]:
+        """Return all keys that are valid."""
+        table = schema.api_key
+        query = select(table).where(table.c.tenant == self.tenant, table.c.revoked_us.is_(None))
+        with self.reading() as connection:
+            rows = connection.execute(query.order_by(table.c.created_us, table.c.sha256)).all()
+        return [
+            StoredKey(
+                sha256=row.sha256,
+                key_class=KeyClass(row.key_class),
+                label=row.label,
+                created_at=from_micros(row.created_us),
+            )
+            for row in rows
+        ]
+
+    def put_sign_in(self: Connections, sha256: str, key_class: KeyClass, *, expires_at: datetime) -> None:
+        """Store the hash of a one-time sign-in token."""
+        with self.writing() as connection:
+            _put_secret(connection, schema.sign_in, self.tenant, (sha256, key_class, expires_at))
+
+    def use_sign_in(self: Connections, sha256: str, *, now: datetime) -> KeyClass | None:
+        """Spend a one-time token: its class the first time before it expires, None ever after."""
+        table = schema.sign_in
+        mine = (table.c.tenant == self.tenant, table.c.sha256 == sha256)
+        moment = to_micros(now)
+        with self.writing() as connection:
+            spent = connection.execute(
+                update(table)
+                .where(*mine, table.c.used_us.is_(None), table.c.expires_us > moment)
+                .values(used_us=moment)
+            ).rowcount
+            row = connection.execute(select(table.c.key_class).where(*mine)).first() if spent else None
+        return None if row is None else KeyClass(row.key_class)
+
+    def put_session(self: Connections, sha256: str, key_class: KeyClass, *, expires_at: datetime) -> None:
+        """Store the hash of a session cookie."""
+        with self.writing() as connection:
+            _put_secret(connection, schema.session, self.tenant, (sha256, key_class, expires_at))
+
+    def session(self: Connections, sha256: str, *, now: datetime) -> KeyClass | None:
+        """Return the class of a live session, or None."""
+        table = schema.session
+        query = select(table.c.key_class).where(
+            table.c.tenant == self.tenant, table.c.sha256 == sha256, table.c.expires_us > to_micros(now)
+        )
+        with self.reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else KeyClass(row.key_class)
+
+
+class SqlVerdicts:
+    """The Verdicts port: snapshots are appended, never changed."""
+
+    def put_verdict(self: Connections, snapshot: VerdictSnapshot) -> None:
+        """Append a snapshot."""
+        table = schema.verdict_snapshot
+        with self.writing() as connection:
+            last = connection.execute(
+                select(func.coalesce(func.max(table.c.number), 0)).where(
+                    table.c.tenant == self.tenant,
+                    table.c.experiment == snapshot.experiment,
+                    table.c.phase == snapshot.phase,
+                )
+            ).scalar_one()
+            connection.execute(
+                insert(table).values(
+                    tenant=self.tenant,
+                    experiment=snapshot.experiment,
+                    phase=snapshot.phase,
+                    number=last + 1,
+                    revision=snapshot.revision,
+                    log_offset=snapshot.log_offset,
+                    as_of_us=to_micros(snapshot.as_of),
+                    computed_us=to_micros(snapshot.computed_at),
+                    digest=snapshot.digest,
+                    body=snapshot.body,
+                )
+            )
+
+    def latest_verdict(self: Connections, experiment: str) -> VerdictSnapshot | None:
+        """Return the newest snapshot of the experiment's highest phase, or None."""
+        table = schema.verdict_snapshot
+        query = (
+            select(table)
+            .where(table.c.tenant == self.tenant, table.c.experiment == experiment)
+            .order_by(table.c.phase.desc(), table.c.number.desc())
+            .limit(1)
+        )
+        with self.reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _verdict(row)
+
+    def verdict_history(
+        self: Connections, experiment: str, phase: int, limit: int
+    ) -> Sequence[VerdictSnapshot]:
+        """Return up to `limit` newest snapshots of one phase, oldest first."""
+        table = schema.verdict_snapshot
+        query = (
+            select(table)
+            .where(table.c.tenant == self.tenant, table.c.experiment == experiment, table.c.phase == phase)
+            .order_by(table.c.number.desc())
+            .limit(limit)
+        )
+        with self.reading() as connection:
+            rows = connection.execute(query).all()
+        return [_verdict(row) for row in reversed(rows)]
+
+
+def _bump(connection: Connection, tenant: str, **changes: int | str) -> None:
+    """Change the live pointer of a tenant and let its version grow; the caller is inside a write."""
+    table = schema.live_state
+    first = {"revision": 0, "model": "", "killed": "[]", **changes}
+    connection.execute(
+        upsert(table)
+        .values(tenant=tenant, version=1, **first)
+        .on_conflict_do_update(index_elements=["tenant"], set_={"version": table.c.version + 1, **changes})
+    )
+
+
+def _put_secret(
+    connection: Connection, table: Table, tenant: str, secret: tuple[str, KeyClass, datetime]
+) -> None:
+    sha256, key_class, expires_at = secret
+    connection.execute(
+        upsert(table)
+        .values(tenant=tenant, sha256=sha256, key_class=key_class.value, expires_us=to_micros(expires_at))
+        .on_conflict_do_nothing()
+    )
+
+
+def _revision(row: Row[tuple[object, ...]]) -> StoredRevision:
+    return StoredRevision(
+        revision=row.revision,
+        digest=row.digest,
+        files=from_json(row.files),
+        applied_at=from_micros(row.applied_us),
+        applied_by=row.applied_by,
+    )
+
+
+def _verdict(row: Row[tuple[object, ...]]) -> VerdictSnapshot:
+    return VerdictSnapshot(
+        experiment=row.experiment,
+        phase=row.phase,
+        revision=row.revision,
+        log_offset=row.log_offset,
+        as_of=from_micros(row.as_of_us),
+        computed_at=from_micros(row.computed_us),
+        digest=row.digest,
+        body=row.body,
+    )

@@ -1,0 +1,235 @@
+"""One SQLite file as one process sees it: pooled readers, one writer at a time across all processes.
+
+SQLite's own waiting lets one process starve another for seconds, and free writers let the write-ahead
+log grow without bound. So writers take turns with a kernel lock on ``<database>.lock``, which wakes the next
+one at once and dies with its holder; docs/decisions/0002-storage.md has the measurements.
+"""
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from service.settings import SettingsError
+from service.storage.ports import StoreUnavailableError
+
+BUSY_TIMEOUT_MS = 5_000
+READERS = 8
+TRUNCATE_BYTES = 16 * 1024 * 1024
+TRUNCATE_BUSY_MS = 300
+TRUNCATE_BACK_OFF_S = (1.0, 30.0)
+
+
+def database_path(url: str) -> Path:
+    """Return the file behind a database URL.
+
+    Raises
+    ------
+    SettingsError
+        If it is not a SQLite file; the message does not repeat the URL, which may hold a password.
+    """
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError as error:
+        raise SettingsError(
+            "OPPORTUNE_DATABASE_URL: not a database URL; expected sqlite:////folder/file.db"
+        ) from error
+    if parsed.get_backend_name() != "sqlite":
+        raise SettingsError(
+            f"OPPORTUNE_DATABASE_URL: {parsed.get_backend_name()!r} is not supported by this version; "
+            "use sqlite:////folder/file.db"
+        )
+    if not parsed.database or parsed.database.startswith((":", "file:")):
+        raise SettingsError(
+            "OPPORTUNE_DATABASE_URL: the database must be a file; use sqlite:////folder/file.db"
+        )
+    return Path(parsed.database).absolute()
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn what a driver or the disk raises into StoreUnavailableError; bugs pass through as they are."""
+    try:
+        yield
+    except exc.TimeoutError as error:
+        raise StoreUnavailableError("every connection to the database is in use") from error
+    except exc.OperationalError as error:
+        raise StoreUnavailableError(_explain(str(error.orig))) from error
+    except exc.DatabaseError as error:
+        if type(error) is not exc.DatabaseError:
+            raise
+        raise StoreUnavailableError(f"the database is damaged: {error.orig}") from error
+    except OSError as error:
+        raise StoreUnavailableError(f"the disk refused: {error.strerror}") from error
+
+
+def _explain(reason: str) -> str:
+    if "no such table" in reason or "no such column" in reason:
+        return f"the database is not migrated ({reason}); run: opportune migrate"
+    return f"the database refused: {reason}"
+
+
+class WriterLock:
+    """The kernel lock in front of the single writer; also excludes the threads of this process.
+
+    The file is never removed: a second file of the same name would be a second lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._mutex = threading.Lock()
+        self._fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Wait for the turn of this thread, keep it for the length of the block."""
+        with self._mutex:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Give the descriptor back; never unlocks, since a forked parent may hold the lock through it."""
+        os.close(self._fd)
+
+
+class InUse:
+    """The mark that some process has the store open; `restore` wants to be alone."""
+
+    def __init__(self, path: Path, *, alone: bool = False) -> None:
+        self._fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+        except OSError:
+            os.close(self._fd)
+            raise
+
+    def close(self) -> None:
+        """Take the mark away."""
+        os.close(self._fd)
+
+
+def lock_path(database: Path) -> Path:
+    """Return the file that writers lock."""
+    return database.with_name(database.name + ".lock")
+
+
+def in_use_path(database: Path) -> Path:
+    """Return the file that every process with an open store holds a shared lock on."""
+    return database.with_name(database.name + ".inuse")
+
+
+class Database:
+    """Connections of one process to one file; a forked child must make its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._in_use = InUse(in_use_path(path))
+        self.lock = WriterLock(lock_path(path))
+        self._readers = _engine(path, begin="BEGIN", size=READERS)
+        self._writer = _engine(path, begin="BEGIN IMMEDIATE", size=1)
+        self._wal = path.with_name(path.name + "-wal")
+        self._truncate_at = 0.0
+        self._back_off_s = TRUNCATE_BACK_OFF_S[0]
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection with its own read transaction; keep it short, it pins the write-ahead log."""
+        with store_errors(), self._readers.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Take the writer's turn; commit at the end of the block, or roll back when it raises."""
+        with store_errors(), self.lock.held():
+            with self.transaction() as connection:
+                yield connection
+            self.checkpoint()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Give the writing connection inside BEGIN IMMEDIATE..COMMIT; the caller holds the lock."""
+        try:
+            with store_errors(), self._writer.begin() as connection:
+                yield connection
+        except StoreUnavailableError:
+            # After a failed fsync the page cache may lie: never go on with the same descriptor.
+            self._writer.dispose()
+            raise
+
+    def checkpoint(self, *, over_bytes: int = TRUNCATE_BYTES) -> None:
+        """Empty the write-ahead log when its file has grown; the caller holds the lock.
+
+        SQLite's automatic checkpoint keeps the log short inside COMMIT but never shrinks the file. A reader
+        may keep this one busy: then it is tried again later, not with every commit.
+        """
+        now = time.monotonic()
+        if now < self._truncate_at or self.wal_bytes() <= over_bytes:
+            return
+        try:
+            with store_errors():
+                busy = self._truncate()
+        except StoreUnavailableError:
+            # The rows are committed already; a log that cannot shrink now is tried again later.
+            busy = True
+        self._back_off_s = (
+            min(self._back_off_s * 2, TRUNCATE_BACK_OFF_S[1]) if busy else TRUNCATE_BACK_OFF_S[0]
+        )
+        self._truncate_at = now + self._back_off_s
+
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log, 0 when there is none."""
+        try:
+            return self._wal.stat().st_size
+        except OSError:
+            return 0
+
+    def _truncate(self) -> bool:
+        fairy = self._writer.raw_connection()
+        try:
+            driver: Any = fairy.driver_connection
+            driver.execute(f"PRAGMA busy_timeout={TRUNCATE_BUSY_MS}")
+            busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        finally:
+            fairy.close()
+        return bool(busy)
+
+    def close(self) -> None:
+        """Close every connection and lock of this process."""
+        self._readers.dispose()
+        self._writer.dispose()
+        self.lock.close()
+        self._in_use.close()
+
+
+def _engine(path: Path, *, begin: str, size: int) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", pool_size=size, max_overflow=0, pool_timeout=5)
+
+    @event.listens_for(engine, "connect")
+    def configure(opened: DBAPIConnection, _record: object) -> None:
+        connection: Any = opened
+        # The driver's own idea of when to begin is switched off; SQLAlchemy says it, below.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        if begin == "BEGIN IMMEDIATE":
+            connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        # Erasure means the bytes: freed pages are overwritten when that costs no extra write.
+        connection.execute("PRAGMA secure_delete=FAST")
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

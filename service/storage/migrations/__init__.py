@@ -1,0 +1,1 @@
+"""Alembic's script folder; service/storage/migrate.py drives it."""

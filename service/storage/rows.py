@@ -1,0 +1,176 @@
+"""Between the frozen facts of `records` and the rows of `schema`."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from sqlalchemy import Row as SqlRow
+
+from service.clock import from_micros, to_micros
+from service.storage.commit import EncodedBatch, Row
+from service.storage.ports import IngestBatch
+from service.storage.records import (
+    Event,
+    Interaction,
+    LoggedEvent,
+    QuarantinedEvent,
+    ReceivedEvent,
+    Slate,
+    person_ids,
+)
+
+MAX_EXTRACTED = 256
+
+
+def to_json(value: object) -> str:
+    """Return compact JSON text, keys in the order given."""
+    return orjson.dumps(value, default=_plain).decode()
+
+
+def from_json(text: str) -> Any:  # noqa: ANN401 - JSON is any value
+    """Return the value of `to_json`."""
+    return orjson.loads(text)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def encode(batch: IngestBatch, *, tenant: str) -> EncodedBatch:
+    """Turn a batch into driver rows; done by the request's thread, outside of the writer's turn."""
+    return EncodedBatch(
+        events=[_event_row(tenant, received) for received in batch.events],
+        interactions=[
+            [_interaction_row(tenant, received.event.event_id, found) for found in interactions]
+            for received, interactions in zip(batch.events, batch.interactions, strict=False)
+        ],
+        quarantined=[_quarantine_row(tenant, bad) for bad in batch.quarantined],
+        slates=[_slate_row(tenant, slate) for slate in batch.slates],
+    )
+
+
+def _event_row(tenant: str, received: ReceivedEvent) -> Row:
+    event = received.event
+    return (
+        tenant,
+        event.event_id,
+        event.type,
+        next(iter(person_ids(event)), ""),
+        event.user_id,
+        event.anonymous_id,
+        to_micros(event.occurred_at),
+        to_micros(received.received_at),
+        received.source,
+        received.trust,
+        to_json(event.properties),
+    )
+
+
+def logged_event(row: SqlRow[tuple[object, ...]]) -> LoggedEvent:
+    """Return the fact behind a row of the table `event`."""
+    return LoggedEvent(
+        seq=row.seq,
+        received=ReceivedEvent(
+            event=Event(
+                event_id=row.event_id,
+                type=row.type,
+                occurred_at=from_micros(row.occurred_us),
+                user_id=row.user_id,
+                anonymous_id=row.anonymous_id,
+                properties=from_json(row.properties),
+            ),
+            received_at=from_micros(row.received_us),
+            source=row.source,
+            trust=row.trust,
+        ),
+    )
+
+
+def _interaction_row(tenant: str, event_id: str, found: Interaction) -> Row:
+    return (
+        tenant,
+        found.person_id,
+        to_micros(found.occurred_at),
+        event_id,
+        found.item_id,
+        found.event_type,
+        found.quantity,
+    )
+
+
+def interaction(row: SqlRow[tuple[object, ...]]) -> Interaction:
+    """Return the fact behind a row of the table `interaction`."""
+    return Interaction(
+        person_id=row.person_id,
+        item_id=row.item_id,
+        event_type=row.event_type,
+        occurred_at=from_micros(row.occurred_us),
+        quantity=row.quantity,
+    )
+
+
+def _quarantine_row(tenant: str, bad: QuarantinedEvent) -> Row:
+    # The digest is the key: the same bad event sent again by a retrying client is still one row.
+    digest = hashlib.sha256(f"{bad.reason}\n{bad.body}".encode()).hexdigest()
+    user_id, anonymous_id, unit_id, experiment = _named_in(bad.body)
+    person_id = f"u:{user_id}" if user_id else f"a:{anonymous_id}" if anonymous_id else None
+    return (
+        tenant,
+        digest,
+        bad.event_id,
+        bad.reason,
+        bad.detail,
+        bad.body,
+        experiment,
+        person_id,
+        user_id,
+        anonymous_id,
+        unit_id,
+        to_micros(bad.received_at),
+        bad.source,
+        bad.trust,
+    )
+
+
+def _named_in(body: str) -> tuple[str | None, str | None, str | None, str | None]:
+    """Return the user, anonymous id, unit and experiment that a refused body names, each if it does."""
+    try:
+        whole = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None, None, None, None
+    whole = whole if isinstance(whole, dict) else {}
+    properties = whole.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    exposure = whole.get("type") == "Experiment Viewed"
+    return (
+        _text(whole.get("user_id")),
+        _text(whole.get("anonymous_id")),
+        _text(properties.get("unit_id")),
+        _text(properties.get("experiment_key")) if exposure else None,
+    )
+
+
+def _text(value: object) -> str | None:
+    """Return an id as text, also one of the wrong type: whoever erases a person must find it."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    return str(value)[:MAX_EXTRACTED]
+
+
+def _slate_row(tenant: str, slate: Slate) -> Row:
+    return (
+        tenant,
+        slate.slate_id,
+        slate.person_id,
+        slate.placement,
+        slate.recommender,
+        slate.model,
+        slate.reason,
+        slate.items,
+        to_micros(slate.created_at),
+    )

@@ -1,0 +1,228 @@
+"""The store on SQLite: SQLAlchemy Core over one file, writes grouped by one thread a process."""
+
+import os
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from service.settings import Settings
+from service.storage import erasure, rows, schema
+from service.storage.commit import GroupCommitter
+from service.storage.control import SqlControl, SqlVerdicts
+from service.storage.engine import Database, database_path, store_errors
+from service.storage.ports import IngestBatch
+from service.storage.records import DEFAULT_TENANT, AppendStatus, Interaction, Item, LoggedEvent
+
+READ_ROWS = 2_000
+WRITE_ROWS = 1_000
+
+
+def open_store(settings: Settings) -> "SqlStore":
+    """Return the store named by the settings; connections are opened by the first use, in each process.
+
+    Raises
+    ------
+    SettingsError
+        If the database URL names something else than a SQLite file.
+    """
+    return SqlStore(database_path(settings.database_url))
+
+
+class SqlStore(SqlControl, SqlVerdicts):
+    """All ports of the store. One object may be made before a fork and used after it, by any thread."""
+
+    def __init__(self, path: Path, *, tenant: str = DEFAULT_TENANT) -> None:
+        self.path = path
+        self.tenant = tenant
+        self._opening = threading.Lock()
+        self._open: tuple[Database, GroupCommitter] | None = None
+        self._inherited: list[object] = []
+        _STORES.add(self)
+
+    def append(self, batch: IngestBatch) -> Sequence[AppendStatus]:
+        """Write `batch` in one durable transaction; return the status of each event, in order."""
+        encoded = rows.encode(batch, tenant=self.tenant)
+        return self._process()[1].append(encoded)
+
+    def read(self, after: int, limit: int) -> Sequence[LoggedEvent]:
+        """Return up to `limit` events with seq > `after`, in log order, by several short reads."""
+        table = schema.event
+        found: list[LoggedEvent] = []
+        while len(found) < limit:
+            page = min(limit - len(found), READ_ROWS)
+            query = (
+                select(table)
+                .where(table.c.seq > after, table.c.tenant == self.tenant)
+                .order_by(table.c.seq)
+                .limit(page)
+            )
+            with self.reading() as connection:
+                result = connection.execute(query).all()
+            found.extend(rows.logged_event(row) for row in result)
+            if len(result) < page:
+                break
+            after = result[-1].seq
+        return found
+
+    def last_seq(self) -> int:
+        """Return the offset of the newest event, 0 for an empty log."""
+        with self.reading() as connection:
+            return int(
+                connection.execute(select(func.coalesce(func.max(schema.event.c.seq), 0))).scalar_one()
+            )
+
+    def quarantine_counts(self) -> Mapping[str, int]:
+        """Return the number of quarantined events by reason."""
+        table = schema.quarantine
+        query = (
+            select(table.c.reason, func.count().label("n"))
+            .where(table.c.tenant == self.tenant)
+            .group_by(table.c.reason)
+        )
+        with self.reading() as connection:
+            return {row.reason: row.n for row in connection.execute(query.order_by(table.c.reason))}
+
+    def quarantined_exposures(self, experiment: str) -> Mapping[str, int]:
+        """Return, by reason, how many exposure events that name `experiment` are in quarantine."""
+        table = schema.quarantine
+        query = (
+            select(table.c.reason, func.count().label("n"))
+            .where(table.c.tenant == self.tenant, table.c.experiment == experiment)
+            .group_by(table.c.reason)
+            .order_by(table.c.reason)
+        )
+        with self.reading() as connection:
+            return {row.reason: row.n for row in connection.execute(query)}
+
+    def recent_interactions(self, person_id: str, limit: int) -> Sequence[Interaction]:
+        """Return the newest interactions of one person, newest first."""
+        table = schema.interaction
+        query = (
+            select(table)
+            .where(table.c.tenant == self.tenant, table.c.person_id == person_id)
+            .order_by(table.c.occurred_us.desc(), table.c.event_id.desc(), table.c.item_id.desc())
+            .limit(limit)
+        )
+        with self.reading() as connection:
+            return [rows.interaction(row) for row in connection.execute(query)]
+
+    def delete_person(
+        self, person_ids: Iterable[str], *, user_ids: Iterable[str], anonymous_ids: Iterable[str]
+    ) -> Mapping[str, int]:
+        """Erase every row of the person; return rows erased by table."""
+        person = erasure.Person.of(self.tenant, person_ids, user_ids, anonymous_ids)
+        erased = erasure.erase(person, reading=self.reading, writing=self.writing)
+        database = self._process()[0]
+        with store_errors(), database.lock.held():
+            # The write-ahead log still holds the old pages: empty it now, not when it has grown.
+            database.checkpoint(over_bytes=0)
+        return erased
+
+    def put_items(self, items: Sequence[Item]) -> int:
+        """Insert or replace; return how many rows were written."""
+        table = schema.item
+        values = [
+            {
+                "tenant": self.tenant,
+                "item_id": item.item_id,
+                "fields": rows.to_json(item.fields),
+                "categories": rows.to_json(list(item.categories)),
+                "active": int(item.active),
+            }
+            for item in items
+        ]
+        statement = upsert(table)
+        changed = {name: statement.excluded[name] for name in ("fields", "categories", "active")}
+        statement = statement.on_conflict_do_update(index_elements=["tenant", "item_id"], set_=changed)
+        for start in range(0, len(values), WRITE_ROWS):
+            with self.writing() as connection:
+                connection.execute(statement, values[start : start + WRITE_ROWS])
+        return len(values)
+
+    def all_items(self) -> Sequence[Item]:
+        """Return every item, in order of item_id."""
+        table = schema.item
+        found: list[Item] = []
+        while True:
+            after = found[-1].item_id if found else ""
+            query = (
+                select(table)
+                .where(table.c.tenant == self.tenant, table.c.item_id > after)
+                .order_by(table.c.item_id)
+                .limit(READ_ROWS)
+            )
+            with self.reading() as connection:
+                result = connection.execute(query).all()
+            found.extend(
+                Item(
+                    item_id=row.item_id,
+                    fields=rows.from_json(row.fields),
+                    categories=tuple(rows.from_json(row.categories)),
+                    active=bool(row.active),
+                )
+                for row in result
+            )
+            if len(result) < READ_ROWS:
+                return found
+
+    def ping(self) -> None:
+        """Raise StoreUnavailableError when the store cannot answer."""
+        self.live_state()
+
+    def close(self) -> None:
+        """Finish what was accepted, then release connections and locks; a later use opens them again."""
+        with self._opening:
+            opened, self._open = self._open, None
+        if opened is not None:
+            database, committer = opened
+            committer.close()
+            database.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a short read transaction."""
+        with self._process()[0].reading() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give the writer's turn: committed at the end of the block, rolled back when it raises."""
+        with self._process()[0].writing() as connection:
+            yield connection
+
+    def _process(self) -> tuple[Database, GroupCommitter]:
+        """Return this process's connections and commit thread, made on the first use."""
+        opened = self._open
+        if opened is not None:
+            return opened
+        with self._opening:
+            if self._open is None:
+                with store_errors():
+                    database = Database(self.path)
+                self._open = (database, GroupCommitter(database))
+            return self._open
+
+    def after_fork(self) -> None:
+        """Forget, in a forked child, what belongs to the parent, without closing any of it.
+
+        Closing an inherited connection would write to a file that the parent has open.
+        """
+        self._inherited.append(self._open)
+        self._open = None
+        self._opening = threading.Lock()
+
+
+_STORES: "weakref.WeakSet[SqlStore]" = weakref.WeakSet()
+
+
+def _forget_in_child() -> None:
+    for store in list(_STORES):
+        store.after_fork()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
