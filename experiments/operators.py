@@ -1,0 +1,202 @@
+"""What each operator of a condition means: operand in once, out comes a test of an attribute's value."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+Scalar: TypeAlias = "bool | int | float | str | None"
+Operand: TypeAlias = "Scalar | tuple[Operand, ...] | Mapping[str, Operand]"
+ValueTest: TypeAlias = Callable[[object], bool]
+
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_RELEASE_PARTS = 3
+_SCALARS = (str, bool, int, float, type(None))
+_LARGEST = 1e18  # Python refuses to print numbers of thousands of digits
+
+
+def frozen(node: object) -> Operand:
+    """Return `node` with lists as tuples, so that conditions can be compared and never change."""
+    if isinstance(node, list | tuple):
+        return tuple(frozen(item) for item in node)
+    if isinstance(node, Mapping):
+        return {str(key): frozen(value) for key, value in node.items()}
+    return cast("Scalar", node)
+
+
+def _equals(operand: Operand) -> ValueTest:
+    if operand is None or isinstance(operand, bool):
+        return lambda value: value is operand
+    if isinstance(operand, int | float):
+        return lambda value: value == operand and value.__class__ is not bool
+    if isinstance(operand, str):
+        return lambda value: value == operand
+    return lambda value: frozen(value) == operand
+
+
+def _differs(operand: Operand) -> ValueTest:
+    equals = _equals(operand)
+    return lambda value: not equals(value)
+
+
+def _among(operand: Operand) -> ValueTest:
+    members = frozenset((item.__class__ is bool, item) for item in cast("tuple[Scalar, ...]", operand))
+
+    def test(value: object) -> bool:
+        if isinstance(value, list | tuple):
+            return any(isinstance(v, _SCALARS) and (v.__class__ is bool, v) in members for v in value)
+        return isinstance(value, _SCALARS) and (value.__class__ is bool, value) in members
+
+    return test
+
+
+def _not_among(operand: Operand) -> ValueTest:
+    among = _among(operand)
+    return lambda value: not among(value)
+
+
+def _number(value: object) -> float:
+    """Return the number that JavaScript would see; NaN, which compares as false, where there is none."""
+    if value is None:
+        return 0
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, str):
+        text = value.strip()
+        return float(text) if _DECIMAL.fullmatch(text) else (math.nan if text else 0)
+    return math.nan
+
+
+def _comparison(compare: Callable[[object, object], bool]) -> Callable[[Operand], ValueTest]:
+    def build(operand: Operand) -> ValueTest:
+        limit = _number(operand)
+        if isinstance(operand, str):
+            return lambda value: (
+                compare(value, operand) if isinstance(value, str) else compare(_number(value), limit)
+            )
+        return lambda value: compare(_number(value), limit)
+
+    return build
+
+
+def _contains(operand: Operand) -> ValueTest:
+    equals = _equals(operand)
+
+    def test(value: object) -> bool:
+        if isinstance(value, str):
+            return isinstance(operand, str) and operand in value
+        return isinstance(value, list | tuple) and any(equals(v) for v in value)
+
+    return test
+
+
+def _starts_with(operand: Operand) -> ValueTest:
+    prefix = cast("str", operand)
+    return lambda value: isinstance(value, str) and value.startswith(prefix)
+
+
+def _ends_with(operand: Operand) -> ValueTest:
+    suffix = cast("str", operand)
+    return lambda value: isinstance(value, str) and value.endswith(suffix)
+
+
+def _exists(operand: Operand) -> ValueTest:
+    return lambda value: (value is not None) is operand
+
+
+def _is_plain_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+
+
+def version_key(value: object) -> str:
+    """Return text whose alphabetical order is the order of semantic versions, as GrowthBook pads them.
+
+    Build metadata and a leading ``v`` do not count; a release sorts after its prereleases.
+
+    Parameters
+    ----------
+    value : object
+        A version as text or number; anything else counts as version ``0``.
+
+    Returns
+    -------
+    str
+        The key; it has no meaning but its order.
+
+    References
+    ----------
+    .. [1] GrowthBook SDK specification 0.8.0, ``paddedVersionString``.
+
+    Examples
+    --------
+    >>> version_key("1.9.0") < version_key("1.10.0-rc.1") < version_key("v1.10.0+build7")
+    True
+    """
+    text = str(value) if _is_plain_number(value) else value
+    if not isinstance(text, str) or not text:
+        text = "0"
+    parts = re.split(r"[-.]", re.sub(r"(^v|\+.*$)", "", text))
+    if len(parts) == _RELEASE_PARTS:
+        parts.append("~")
+    return "-".join(p.rjust(5) if p.isascii() and p.isdigit() else p for p in parts)
+
+
+def _version(compare: Callable[[str, str], bool]) -> Callable[[Operand], ValueTest]:
+    def build(operand: Operand) -> ValueTest:
+        limit = version_key(operand)
+        return lambda value: compare(version_key(value), limit)
+
+    return build
+
+
+# --- what each operator accepts
+
+
+def _is_scalar(operand: Operand) -> bool:
+    return isinstance(operand, _SCALARS)
+
+
+def _is_list(operand: Operand) -> bool:
+    return isinstance(operand, tuple) and all(_is_scalar(item) for item in operand)
+
+
+def _is_ordered(operand: Operand) -> bool:
+    return isinstance(operand, int | float | str) and not isinstance(operand, bool)
+
+
+def is_text(operand: Operand) -> bool:
+    """Return whether an operand is a text that is not empty."""
+    return isinstance(operand, str) and operand != ""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """How to build the test, which operands it takes, and how to say so."""
+
+    build: Callable[[Operand], ValueTest]
+    accepts: Callable[[Operand], bool]
+    wants: str
+
+
+_LIST, _ORDERED, TEXT = "a list of plain values", "a number or a text", "a text"
+_VERSION = 'a version in quotes, such as "5.2.0"'
+VALUE_OPERATORS: Mapping[str, Operator] = {
+    "eq": Operator(_equals, lambda _: True, "a value"),
+    "ne": Operator(_differs, lambda _: True, "a value"),
+    "in": Operator(_among, _is_list, _LIST),
+    "not_in": Operator(_not_among, _is_list, _LIST),
+    "gt": Operator(_comparison(lambda a, b: a > b), _is_ordered, _ORDERED),  # type: ignore[operator]  # same kinds
+    "gte": Operator(_comparison(lambda a, b: a >= b), _is_ordered, _ORDERED),  # type: ignore[operator]  # same kinds
+    "lt": Operator(_comparison(lambda a, b: a < b), _is_ordered, _ORDERED),  # type: ignore[operator]  # same kinds
+    "lte": Operator(_comparison(lambda a, b: a <= b), _is_ordered, _ORDERED),  # type: ignore[operator]  # same kinds
+    "contains": Operator(_contains, _is_scalar, "a plain value"),
+    "starts_with": Operator(_starts_with, is_text, TEXT),
+    "ends_with": Operator(_ends_with, is_text, TEXT),
+    "exists": Operator(_exists, lambda o: isinstance(o, bool), "true or false"),
+    "semver_eq": Operator(_version(lambda a, b: a == b), is_text, _VERSION),
+    "semver_gt": Operator(_version(lambda a, b: a > b), is_text, _VERSION),
+    "semver_gte": Operator(_version(lambda a, b: a >= b), is_text, _VERSION),
+    "semver_lt": Operator(_version(lambda a, b: a < b), is_text, _VERSION),
+    "semver_lte": Operator(_version(lambda a, b: a <= b), is_text, _VERSION),
+}
