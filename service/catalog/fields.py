@@ -1,0 +1,401 @@
+"""Marshmallow fields of the catalog: each refuses with a stable code and a hint, and coerces nothing."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from marshmallow import INCLUDE, Schema, ValidationError, fields, validates_schema
+from marshmallow.exceptions import SCHEMA
+
+from experiments.definitions import JsonValue
+from experiments.errors import InvalidDefinitionError
+from experiments.targeting import Condition, parse_condition
+from service.catalog.findings import did_you_mean
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+DURATION = re.compile(r"([1-9][0-9]{0,5})\s?([smhdw])", re.ASCII)
+NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?", re.ASCII)
+INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+YEARS = range(2015, 2101)
+MAX_TEXT = 10_000
+MAX_CONDITION_ERRORS = 50
+MAX_SHOWN = 60
+MAX_DIGITS = 20
+HUNDRED = 100
+AT_KEY = frozenset({"E202", "E203"})
+NOT_YET = "not supported yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a field says about a value; the loader adds the place."""
+
+    code: str
+    message: str
+    hint: str = ""
+    at_key: bool = False
+
+
+def refuse(code: str, message: str, hint: str = "", *, at_key: bool = False) -> ValidationError:
+    """Return the error that a field raises."""
+    said: list[Any] = [Said(code, message, hint, at_key)]
+    return ValidationError(said)
+
+
+def nested(errors: Mapping[Any, Any]) -> ValidationError:
+    """Return an error that holds others by key or index."""
+    return ValidationError(dict(errors))
+
+
+def show(value: object) -> str:
+    """Return a short form of a value for a message."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "a mapping"
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+
+
+class StrictSchema(Schema):
+    """Refuses unknown keys with a suggestion; `later` names keys of features that do not exist yet."""
+
+    later: tuple[str, ...] = ()
+
+    class Meta:
+        """Unknown keys are collected by `_known`, so that all are told at once."""
+
+        unknown = INCLUDE
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def _known(self, _data: object, original: Mapping[str, object], **_: object) -> None:
+        wrong: dict[str, list[Said]] = {}
+        known = [declared.data_key or name for name, declared in self.fields.items()]
+        for key in original:
+            if key in self.later:
+                hint = "remove it: it would have no effect"
+                wrong[key] = [Said("E190", f"'{key}' is {NOT_YET}", hint, at_key=True)]
+            elif key not in known:
+                wrong[key] = [Said("E102", f"unknown key '{key}'", did_you_mean(key, known), at_key=True)]
+        if wrong:
+            raise nested(wrong)
+
+
+class Word(fields.Field[str]):
+    """Text, not empty, at most `longest` characters."""
+
+    def __init__(self, *, longest: int = MAX_TEXT, **kwargs: Any) -> None:  # noqa: ANN401 - marshmallow's own
+        super().__init__(**kwargs)
+        self.longest = longest
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> str:  # noqa: ANN401 - anything may come
+        if not isinstance(value, str):
+            raise refuse("E301", f"expected text, not {show(value)}", "put it in quotes to make it text")
+        if not value.strip() or len(value) > self.longest:
+            raise refuse("E301", f"expected 1 to {self.longest:,} characters of text")
+        return value
+
+
+class Name(Word):
+    """A key that definitions are known by."""
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> str:  # noqa: ANN401 - anything may come
+        return checked_name(str(value) if type(value) is int else super()._deserialize(value))
+
+
+def checked_name(text: str) -> str:
+    """Return `text` when it can be a key."""
+    if NAME.fullmatch(text):
+        return text
+    better = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:64]
+    hint = f"for example '{better}'" if NAME.fullmatch(better) else ""
+    raise refuse("E304", f"{show(text)} is not a usable name: lower-case letters, digits, '-' and '_'", hint)
+
+
+class OneOf(Word):
+    """One of a closed set of words; `later` are words of features that do not exist yet."""
+
+    def __init__(self, allowed: Iterable[str], *, later: Iterable[str] = (), **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs)
+        self.allowed = tuple(allowed)
+        self.later = tuple(later)
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> str:  # noqa: ANN401 - anything may come
+        if isinstance(value, str) and value in self.allowed:
+            return value
+        if isinstance(value, str) and value in self.later:
+            raise refuse("E190", f"'{value}' is {NOT_YET}", f"use {' or '.join(self.allowed)}")
+        word = value if isinstance(value, str) else ""
+        raise refuse(
+            "E303", f"{show(value)} is not one of {', '.join(self.allowed)}", did_you_mean(word, self.allowed)
+        )
+
+
+class Whole(fields.Field[int]):
+    """A whole number from `low` to `high`."""
+
+    def __init__(self, low: int, high: int, **kwargs: Any) -> None:  # noqa: ANN401 - marshmallow's own
+        super().__init__(**kwargs)
+        self.low, self.high = low, high
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> int:  # noqa: ANN401 - anything may come
+        if type(value) is not int or not self.low <= value <= self.high:
+            raise refuse(
+                "E308", f"expected a whole number from {self.low} to {self.high:,}, not {show(value)}"
+            )
+        return value
+
+
+class Positive(fields.Field[float]):
+    """A number above zero, at most `high`."""
+
+    def __init__(self, high: float, **kwargs: Any) -> None:  # noqa: ANN401 - marshmallow's own
+        super().__init__(**kwargs)
+        self.high = high
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> float:  # noqa: ANN401 - anything may come
+        if type(value) not in (int, float) or not 0 < value <= self.high:
+            raise refuse("E308", f"expected a number above 0, at most {self.high:,g}, not {show(value)}")
+        return float(value)
+
+
+class Json(fields.Field[Any]):
+    """Any value at all."""
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> JsonValue:  # noqa: ANN401 - anything may come
+        return value  # type: ignore[no-any-return]  # the tree holds JSON values only
+
+
+class BasisPoints(fields.Field[int]):
+    """A part of the whole, '50%' or 50, in basis points; a bare number up to 1 is ambiguous."""
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> int:  # noqa: ANN401 - anything may come
+        percent = _percent(value)
+        if percent is None and type(value) in (int, float):
+            if 0 < value <= 1:
+                hint = f"write {value * 100:g}% or {value:g}%"
+                raise refuse("E305", f"{value:g} can be read as {value:g}% and as {value * 100:g}%", hint)
+            percent = Decimal(str(value))
+        if percent is None or not 0 <= percent <= HUNDRED:
+            raise refuse(
+                "E305", f"expected a percentage from 0% to 100%, not {show(value)}", "for example 50%"
+            )
+        basis_points = percent * HUNDRED
+        if basis_points != int(basis_points):
+            raise refuse("E305", f"{show(value)} is finer than 0.01%", "round it to two decimals")
+        return int(basis_points)
+
+
+class Fraction(fields.Field[float]):
+    """A probability or rate between 0 and 1: '5%' or 0.05; `relative` allows the word: '10% relative'."""
+
+    def __init__(self, *, relative: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - marshmallow's own
+        super().__init__(**kwargs)
+        self.relative = relative
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> float:  # noqa: ANN401 - anything may come
+        text = value
+        if self.relative and isinstance(value, str):
+            text, _sep, word = value.strip().partition(" ")
+            if word.strip() == "absolute":
+                raise refuse("E190", f"an absolute effect is {NOT_YET}", "for example '10% relative'")
+            if word.strip() not in ("", "relative"):
+                raise refuse(
+                    "E305", f"expected a relative effect, not {show(value)}", "for example '10% relative'"
+                )
+        percent = _percent(text)
+        share = float(percent / 100) if percent is not None else text
+        if type(share) not in (int, float) or not 0 < share < 1:
+            example = "10% relative" if self.relative else "5%"
+            hint = (
+                f"write {value:g}%"
+                if type(value) in (int, float) and value >= 1
+                else f"for example {example}"
+            )
+            raise refuse("E305", f"expected a share between 0% and 100%, not {show(value)}", hint)
+        return float(share)
+
+
+class Margin(fields.Field[tuple[float, bool]]):
+    """How much worse a guardrail may get: '2% relative', '0.5 absolute' or '1% absolute'."""
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> tuple[float, bool]:  # noqa: ANN401
+        parts = value.split() if isinstance(value, str) else []
+        percent = _percent(parts[0]) if parts else None
+        number = percent / 100 if percent is not None else _decimal(parts[0] if parts else None)
+        word = " ".join(parts[1:]) or ("relative" if percent is not None else "")
+        if number is None or number <= 0 or word not in ("relative", "absolute"):
+            hint = "for example '2% relative' or '0.5 absolute'"
+            raise refuse("E305", f"expected how much worse it may get, not {show(value)}", hint)
+        return float(number), word == "relative"
+
+
+class Duration(fields.Field[int]):
+    """A length of time in seconds: 30m, 24h, 7d, 2w."""
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> int:  # noqa: ANN401 - anything may come
+        match = DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+        seconds = int(match[1]) * SECONDS[match[2]] if match else 0
+        if not 0 < seconds <= 400 * 86_400:
+            raise refuse(
+                "E306",
+                f"expected a length of time up to 400d, not {show(value)}",
+                "for example 30m, 24h or 7d",
+            )
+        return seconds
+
+
+class Instant(fields.Field[datetime]):
+    """A time with its zone, in UTC afterwards."""
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> datetime:  # noqa: ANN401 - anything may come
+        hint = "for example 2027-01-07T09:00+01:00"
+        if not isinstance(value, str) or not INSTANT.fullmatch(value):
+            raise refuse("E307", f"expected a time with a zone, not {show(value)}", hint)
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise refuse("E307", f"{show(value)}: {error}", hint) from error
+        if moment.year not in YEARS:
+            raise refuse("E307", f"the year {moment.year} is out of range", hint)
+        return moment.astimezone(UTC)
+
+
+class Day(fields.Field[date]):
+    """A date."""
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> date:  # noqa: ANN401 - anything may come
+        try:
+            day = date.fromisoformat(value) if re.fullmatch(r"\d{4}-\d\d-\d\d", str(value)) else None
+        except ValueError:
+            day = None
+        if day is None or day.year not in YEARS:
+            raise refuse("E307", f"expected a date, not {show(value)}", "for example 2027-01-31")
+        return day
+
+
+class ListOf(fields.Field[list[Any]]):
+    """A list of `inner`; every bad item is told."""
+
+    def __init__(self, inner: fields.Field[Any], *, longest: int = 1_000, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs)
+        self.inner = inner
+        self.longest = longest
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> list[Any]:  # noqa: ANN401 - anything may come
+        if not isinstance(value, list):
+            raise refuse("E301", f"expected a list, not {show(value)}", "for example [one, two]")
+        if len(value) > self.longest:
+            raise refuse("E308", f"at most {self.longest:,} entries, not {len(value):,}")
+        return [item for _i, item in _each(enumerate(value), self.inner)]
+
+
+class MappingOf(fields.Field[dict[str, Any]]):
+    """A mapping from names to `inner`; every bad entry is told."""
+
+    def __init__(self, inner: fields.Field[Any], *, names: bool = True, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs)
+        self.inner = inner
+        self.names = names
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> dict[str, Any]:  # noqa: ANN401 - anything may come
+        if not isinstance(value, dict):
+            raise refuse("E301", f"expected 'key: value' pairs, not {show(value)}")
+        return dict(_each(value.items(), self.inner, names=self.names))
+
+
+class Sub(fields.Field[Any]):
+    """A mapping with its own schema."""
+
+    def __init__(self, schema: type[Schema], **kwargs: Any) -> None:  # noqa: ANN401 - marshmallow's own
+        super().__init__(**kwargs)
+        self.schema = schema()
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> Any:  # noqa: ANN401 - what the schema makes
+        if not isinstance(value, dict):
+            known = ", ".join(self.schema.fields)
+            raise refuse("E301", f"expected a mapping with some of {known}, not {show(value)}")
+        return self.schema.load(value)
+
+
+class ConditionField(fields.Field[Condition]):
+    """A condition on attributes; errors in several parts of it are all told."""
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> Condition:  # noqa: ANN401 - anything may come
+        errors: dict[Any, Any] = {}
+        rest: JsonValue = value
+        for _attempt in range(MAX_CONDITION_ERRORS):
+            try:
+                condition = parse_condition(rest)
+            except InvalidDefinitionError as error:
+                _graft(
+                    errors, error.path, Said(error.code, str(error), error.hint, at_key=error.code in AT_KEY)
+                )
+                mended = _without(rest, error.path)
+                if mended is None:
+                    break
+                rest = mended
+            else:
+                if not errors:
+                    return condition
+                break
+        raise nested(errors)
+
+
+def _each(
+    pairs: Iterable[tuple[Any, Any]], inner: fields.Field[Any], *, names: bool = False
+) -> Iterable[tuple[Any, Any]]:
+    done: list[tuple[Any, Any]] = []
+    errors: dict[Any, Any] = {}
+    for key, item in pairs:
+        try:
+            done.append((checked_name(key) if names else key, inner.deserialize(item)))
+        except ValidationError as error:
+            errors[key] = error.messages
+    if errors:
+        raise nested(errors)
+    return done
+
+
+def _graft(errors: dict[Any, Any], path: tuple[str | int, ...], said: Said) -> None:
+    for step in path:
+        errors = errors.setdefault(step, {})
+    errors.setdefault(SCHEMA, []).append(said)
+
+
+def _without(value: JsonValue, path: tuple[str | int, ...]) -> JsonValue:
+    """Return the condition with the list item that holds the error made harmless; None when there is none."""
+    depth = max((i for i, step in enumerate(path) if isinstance(step, int)), default=None)
+    if depth is None:
+        return None
+    return _replaced(value, path[: depth + 1])
+
+
+def _replaced(value: JsonValue, path: tuple[str | int, ...]) -> JsonValue:
+    if not path:
+        return {"anonymous_id": {"exists": True}}
+    step = path[0]
+    if isinstance(value, list) and isinstance(step, int) and step < len(value):
+        return [_replaced(item, path[1:]) if i == step else item for i, item in enumerate(value)]
+    if isinstance(value, dict) and isinstance(step, str) and step in value:
+        return {key: _replaced(item, path[1:]) if key == step else item for key, item in value.items()}
+    return None
+
+
+def _percent(value: object) -> Decimal | None:
+    """Return 50 for '50%', None for anything else."""
+    text = value.strip() if isinstance(value, str) else ""
+    return _decimal(text[:-1].strip()) if text.endswith("%") else None
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    try:
+        return Decimal(text) if text and len(text) <= MAX_DIGITS and NUMBER.fullmatch(text) else None
+    except InvalidOperation:
+        return None

@@ -1,0 +1,95 @@
+"""What is wrong with a catalog, told so that a person can mend it: where, what, why, how."""
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+MAX_EXCERPT = 140
+LEAD = 40
+MAX_LISTED = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Finding:
+    """One error with its place, counted from 1. `excerpt` is the line with a caret below it."""
+
+    path: str
+    line: int
+    column: int
+    code: str
+    message: str
+    hint: str = ""
+    excerpt: str = ""
+
+    def text(self) -> str:
+        """Return the finding as a person reads it: the heading, the excerpt, the suggestion."""
+        head = f"{self.path}:{self.line}:{self.column}  error {self.code}  {self.message}"
+        if not self.excerpt:
+            return f"{head}\n        {self.hint}" if self.hint else head
+        return f"{head}\n{self.excerpt} {self.hint}".rstrip()
+
+    def github(self) -> str:
+        """Return the finding as a GitHub annotation."""
+        told = f"{self.code} {self.message}" + (f" ({self.hint})" if self.hint else "")
+        message = told.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+        path = self.path.replace("%", "%25").replace(",", "%2C").replace(":", "%3A")
+        return f"::error file={path},line={self.line},col={self.column}::{message}"
+
+    def members(self) -> dict[str, object]:
+        """Return the finding as JSON members."""
+        return asdict(self)
+
+
+class CatalogError(Exception):
+    """The catalog has errors; nothing of it is used. `findings` holds all of them in order of place."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = tuple(sorted(findings))
+        super().__init__(
+            "; ".join(f"{f.path}:{f.line}:{f.column} {f.code} {f.message}" for f in self.findings[:3])
+        )
+
+
+def excerpt(text: str, *, line: int, column: int, width: int) -> str:
+    """Return line number `line` of `text` with carets under `width` characters from `column`."""
+    lines = text.split("\n")
+    if not 1 <= line <= len(lines):
+        return ""
+    source = _printable(lines[line - 1].rstrip("\r"))
+    first = max(0, column - 1 - LEAD) if len(source) > MAX_EXCERPT else 0
+    shown = source[first : first + MAX_EXCERPT]
+    lead = "".join("  " if _wide(c) else " " for c in shown[: column - 1 - first])
+    marked = shown[column - 1 - first : column - 1 - first + max(width, 1)] or "^"
+    carets = "".join("^^" if _wide(c) else "^" for c in marked)
+    return f"{line:>5} | {shown}\n      | {lead}{carets}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a suggestion when one of `known` is close to `word`, else a short list, else nothing."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(names)}" if 0 < len(names) <= MAX_LISTED else ""
+
+
+def summary(findings: Sequence[Finding], files: Mapping[str, str], *, live: int | None = None) -> str:
+    """Return the closing line of a run."""
+    if not findings:
+        return f"{_count(len(files), 'file')}, no errors."
+    kept = f" The service keeps serving revision {live}." if live else ""
+    return f"{_count(len(files), 'file')}, {_count(len(findings), 'error')}. Nothing was changed.{kept}"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def _wide(char: str) -> bool:
+    return unicodedata.east_asian_width(char) in "WF"
+
+
+def _printable(line: str) -> str:
+    """Replace what would move the caret or steer the terminal."""
+    return "".join(" " if c == "\t" else c if c.isprintable() else "\N{MIDDLE DOT}" for c in line)

@@ -1,0 +1,406 @@
+"""The forms of catalog definitions: marshmallow schemas that end in frozen domain objects.
+
+A rule about form lives here, a rule about meaning in `__post_init__` of the domain object.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import ValidationError, fields, post_load
+
+from experiments.definitions import (
+    TOTAL_BP,
+    AnalysisPlan,
+    DecisionPlan,
+    Direction,
+    Experiment,
+    Flag,
+    Guardrail,
+    JsonValue,
+    Metric,
+    MetricKind,
+    MetricPlan,
+    Schedule,
+    Status,
+    Variant,
+)
+from recommender.definitions import Placement, RankBy, Recommender
+from service.catalog.fields import (
+    BasisPoints,
+    ConditionField,
+    Day,
+    Duration,
+    Fraction,
+    Instant,
+    Json,
+    ListOf,
+    MappingOf,
+    Margin,
+    Name,
+    OneOf,
+    Positive,
+    Said,
+    StrictSchema,
+    Sub,
+    Whole,
+    Word,
+    checked_name,
+    nested,
+    refuse,
+    show,
+)
+
+CONTROL = "control"
+FLAG_STATUSES = tuple(s.value for s in Status if s is not Status.SCHEDULED)
+
+
+class VariantSchema(StrictSchema):
+    """Long form of one variant."""
+
+    later = ("payload", "name", "description")
+    weight = BasisPoints()
+    value = Json(allow_none=True, load_default=None)
+
+
+class Variants(fields.Field[tuple[Variant, ...]]):
+    """Short form ``{control: "", banner: "..."}`` or long form ``{control: {weight: 50, value: ""}}``."""
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> tuple[Variant, ...]:  # noqa: ANN401
+        if not isinstance(value, dict):
+            hint = 'for example {control: "", banner: "Free shipping"}'
+            raise refuse("E301", f"expected a value for each variant, not {show(value)}", hint)
+        parts, errors = self._parts(value)
+        if errors:
+            raise nested(errors)
+        if CONTROL in parts and next(iter(parts)) != CONTROL:
+            hint = "move it up: the first variant is what the others are compared with"
+            raise nested({CONTROL: [Said("E316", "'control' must be the first variant", hint, at_key=True)]})
+        return self._weighted(parts)
+
+    @staticmethod
+    def _parts(value: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+        parts: dict[str, dict[str, Any]] = {}
+        errors: dict[str, Any] = {}
+        for key, given in value.items():
+            try:
+                checked_name(key)
+                long_form = isinstance(given, dict) and ("weight" in given or "value" in given)
+                parts[key] = VariantSchema().load(given) if long_form else {"value": given}
+            except ValidationError as error:
+                messages: Any = error.messages
+                at_key = isinstance(messages, list)
+                errors[key] = (
+                    [Said(m.code, m.message, m.hint, at_key=True) for m in messages] if at_key else messages
+                )
+        return parts, errors
+
+    @staticmethod
+    def _weighted(parts: Mapping[str, Mapping[str, Any]]) -> tuple[Variant, ...]:
+        with_weight = [key for key, part in parts.items() if "weight" in part]
+        if with_weight and len(with_weight) < len(parts):
+            missing = ", ".join(key for key in parts if key not in with_weight)
+            hint = "give every variant a weight, or none for equal shares"
+            raise refuse("E315", f"{missing} has no weight", hint, at_key=True)
+        equal, left_over = divmod(TOTAL_BP, max(len(parts), 1))
+        return tuple(
+            Variant(key=key, value=part["value"], weight_bp=part.get("weight", equal + (i < left_over)))
+            for i, (key, part) in enumerate(parts.items())
+        )
+
+
+class HypothesisSchema(StrictSchema):
+    """What is expected and why; `target` and `due` are kept with the revision for people."""
+
+    statement = Word()
+    baseline = Fraction()
+    target = Fraction()
+    due = Day()
+
+
+class Hypothesis(Sub):
+    """A hypothesis, or only its statement."""
+
+    def _deserialize(self, value: Any, *args: object, **kwargs: object) -> Any:  # noqa: ANN401 - as Sub
+        whole = {"statement": value} if isinstance(value, str) else value
+        return super()._deserialize(whole, *args, **kwargs)
+
+
+class ScheduleSchema(StrictSchema):
+    """When a scheduled or running experiment enrols."""
+
+    later = ("timezone", "ramp")
+    start = Instant(load_default=None)
+    end = Instant(load_default=None)
+
+    @post_load
+    def to_schedule(self, given: dict[str, Any], **_: object) -> dict[str, Any]:
+        """Keep the parts: the experiment builds the schedule, so that its errors have a place."""
+        return {"start_at": given["start"], "end_at": given["end"]}
+
+
+class GuardrailSchema(StrictSchema):
+    """A metric that must not get worse."""
+
+    later = ("define",)
+    metric = Name(required=True)
+    margin = Margin(required=True)
+
+    @post_load
+    def to_guardrail(self, given: dict[str, Any], **_: object) -> Guardrail:
+        """Leave the wire form."""
+        amount, relative = given["margin"]
+        return Guardrail(metric=given["metric"], margin=amount, relative=relative)
+
+
+class MetricPlanSchema(StrictSchema):
+    """Which metrics judge an experiment."""
+
+    primary = Name(required=True)
+    secondary = ListOf(Name(), load_default=list, longest=20)
+    guardrails = ListOf(Sub(GuardrailSchema), load_default=list, longest=20)
+
+    @post_load
+    def to_plan(self, given: dict[str, Any], **_: object) -> MetricPlan:
+        """Leave the wire form."""
+        plan = MetricPlan(
+            primary=given["primary"],
+            secondary=tuple(given["secondary"]),
+            guardrails=tuple(given["guardrails"]),
+        )
+        roles = [plan.primary, *plan.secondary, *(g.metric for g in plan.guardrails)]
+        twice = [key for key in plan.keys() if roles.count(key) > 1]  # noqa: SIM118 - a method, not a mapping
+        if twice:
+            hint = "name it once, in its most important role"
+            raise refuse("E317", f"the metric '{twice[0]}' plays two roles", hint, at_key=True)
+        return plan
+
+
+class AnalysisSchema(StrictSchema):
+    """How the experiment is judged."""
+
+    later = ("variance_reduction", "assume", "burn_in", "horizon", "prior", "looks", "segments")
+    test = OneOf(["sequential"], later=["fixed", "planned", "group_sequential", "bayesian"])
+    alpha = Fraction()
+    power = Fraction()
+    mde = Fraction(relative=True)
+    look = OneOf(["day"], later=["hour", "week"])
+
+
+class DecideSchema(StrictSchema):
+    """When a verdict may speak."""
+
+    later = ("ship_when", "rollback_when", "max_runtime")
+    min_runtime = Duration()
+    automatic = OneOf(["none"], later=["rollback", "rollback_and_ship", "ship"])
+    at_end_otherwise = OneOf(["keep_control"], later=["ship", "keep_treatment"])
+
+
+class ExperimentSchema(StrictSchema):
+    """One experiment, short or long form."""
+
+    later = (
+        "layer", "holdout", "prerequisites", "ramp", "force", "notify", "name", "offer", "offers",
+        "switchback", "bandit", "tags",
+    )  # fmt: skip
+    experiment = Name(required=True)
+    owner = Word(longest=256, load_default="")
+    hypothesis = Hypothesis(HypothesisSchema, load_default=dict)
+    status = OneOf([s.value for s in Status], load_default=Status.RUNNING.value)
+    schedule = Sub(ScheduleSchema, load_default=dict)
+    unit = Word(longest=64, load_default="anonymous_id")
+    phase = Whole(1, 1_000, load_default=1)
+    audience = ConditionField(load_default=None)
+    allocation = BasisPoints(load_default=TOTAL_BP)
+    variants = Variants(required=True)
+    overrides = MappingOf(ListOf(Word(longest=128)), load_default=dict)
+    metrics = Sub(MetricPlanSchema, required=True)
+    analysis = Sub(AnalysisSchema, load_default=dict)
+    decide = Sub(DecideSchema, load_default=dict)
+
+    @post_load
+    def to_experiment(self, given: dict[str, Any], **_: object) -> Experiment:
+        """Leave the wire form."""
+        analysis = {k: v for k, v in given["analysis"].items() if k in ("alpha", "power", "mde")}
+        if "baseline" in given["hypothesis"]:
+            analysis["baseline"] = given["hypothesis"]["baseline"]
+        runtime = given["decide"].get("min_runtime")
+        return Experiment(
+            key=given["experiment"],
+            variants=given["variants"],
+            metrics=given["metrics"],
+            owner=given["owner"],
+            statement=given["hypothesis"].get("statement", ""),
+            status=Status(given["status"]),
+            schedule=Schedule(**given["schedule"]),
+            unit=given["unit"],
+            phase=given["phase"],
+            audience=given["audience"],
+            allocation_bp=given["allocation"],
+            overrides={key: tuple(units) for key, units in given["overrides"].items()},
+            analysis=AnalysisPlan(**analysis),
+            decide=DecisionPlan(min_runtime_s=runtime) if runtime else DecisionPlan(),
+        )
+
+
+class FlagSchema(StrictSchema):
+    """One flag; in a collection its key is the name of the entry."""
+
+    later = ("layer", "holdout", "prerequisites", "schedule", "ramp", "rules", "variants", "overrides")
+    flag = Name(required=True)
+    value = Json(load_default=True, allow_none=True)
+    otherwise = Json(load_default=False, allow_none=True)
+    owner = Word(longest=256, load_default="")
+    status = OneOf(
+        [s.value for s in Status if s is not Status.SCHEDULED], later=["scheduled"], load_default="running"
+    )
+    unit = Word(longest=64, load_default="anonymous_id")
+    audience = ConditionField(load_default=None)
+    allocation = BasisPoints(load_default=TOTAL_BP)
+
+    @post_load
+    def to_flag(self, given: dict[str, Any], **_: object) -> Flag:
+        """Leave the wire form."""
+        return Flag(
+            key=given["flag"],
+            value=given["value"],
+            otherwise=given["otherwise"],
+            owner=given["owner"],
+            status=Status(given["status"]),
+            unit=given["unit"],
+            audience=given["audience"],
+            allocation_bp=given["allocation"],
+        )
+
+
+class MetricSchema(StrictSchema):
+    """One metric of a collection."""
+
+    later = ("owner", "unit", "numerator", "denominator", "quantile", "covariate", "scale", "missing")
+    key = Name(required=True)
+    kind = OneOf(
+        [k.value for k in MetricKind], later=["ratio", "quantile", "nps", "csat", "ces"], required=True
+    )
+    event = Word(longest=64, required=True)
+    value = Word(longest=64, load_default="")
+    where = MappingOf(Json(), names=False, load_default=dict)
+    window = Duration(required=True)
+    cap = Positive(1e9, load_default=None)
+    currency = Word(longest=3, load_default="")
+    direction = OneOf([d.value for d in Direction], load_default=Direction.UP.value)
+    label = Word(longest=200, load_default="")
+
+    @post_load
+    def to_metric(self, given: dict[str, Any], **_: object) -> Metric:
+        """Leave the wire form."""
+        kind = MetricKind(given["kind"])
+        self._refuse_unused(kind, given)
+        return Metric(
+            key=given["key"],
+            kind=kind,
+            event=given["event"],
+            window_s=given["window"],
+            value=given["value"],
+            where=given["where"],
+            currency=given["currency"],
+            cap=given["cap"],
+            direction=Direction(given["direction"]),
+            label=given["label"],
+        )
+
+    @staticmethod
+    def _refuse_unused(kind: MetricKind, given: Mapping[str, Any]) -> None:
+        unused = {
+            MetricKind.CONVERSION: ("value", "cap", "currency"),
+            MetricKind.COUNT: ("value", "currency"),
+        }
+        wrong = {
+            key: [
+                Said(
+                    "E333",
+                    f"a {kind.value} does not use '{key}'",
+                    "remove it, or make it a mean",
+                    at_key=True,
+                )
+            ]
+            for key in unused.get(kind, ())
+            if given[key]
+        }
+        if wrong:
+            raise nested(wrong)
+
+
+class RecommenderSchema(StrictSchema):
+    """One recommender of a collection."""
+
+    later = ("explore", "diversity", "filters", "boost", "candidates", "context")
+    key = Name(required=True)
+    rank_by = OneOf([r.value for r in RankBy], load_default=RankBy.MODEL.value)
+    hide = ListOf(Word(longest=64), load_default=list)
+    only_had = ListOf(Word(longest=64), load_default=list, data_key="only")  # Schema has an `only` of its own
+    weights = MappingOf(Positive(100), names=False)
+
+    @post_load
+    def to_recommender(self, given: dict[str, Any], **_: object) -> Recommender:
+        """Leave the wire form."""
+        weights = {"weights": given["weights"]} if given.get("weights") else {}
+        return Recommender(
+            key=given["key"],
+            rank_by=RankBy(given["rank_by"]),
+            hide=frozenset(given["hide"]),
+            only=frozenset(given["only_had"]),
+            **weights,
+        )
+
+
+class PlacementSchema(StrictSchema):
+    """One placement of a collection."""
+
+    later = ("timeout", "fallback", "url_env", "secret_env", "caps")
+    key = Name(required=True)
+    recommender = Name(required=True)
+    slots = Whole(1, 100, load_default=6)
+    channel = OneOf(["web"], later=["webhook", "email", "push"], load_default="web")
+
+    @post_load
+    def to_placement(self, given: dict[str, Any], **_: object) -> Placement:
+        """Leave the wire form."""
+        return Placement(**given)
+
+
+AUDIENCE = ConditionField()
+
+COLLECTIONS: Mapping[str, type[StrictSchema] | None] = {
+    "metrics": MetricSchema,
+    "audiences": None,
+    "flags": FlagSchema,
+    "recommenders": RecommenderSchema,
+    "placements": PlacementSchema,
+}
+SINGLES: Mapping[str, type[StrictSchema]] = {"experiment": ExperimentSchema, "flag": FlagSchema}
+LATER_KINDS = ("offer", "offers", "layers", "holdouts", "places", "feeds", "calendars", "experiments")
+
+
+def build(kind: str, key: str, value: JsonValue) -> Any:  # noqa: ANN401 - one of the domain objects
+    """Return the domain object of one entry of a collection, or of a file with a single definition.
+
+    Raises
+    ------
+    ValidationError
+        With a tree of `Said` by path.
+    InvalidDefinitionError, InvalidRecommenderError
+        When the form is right and the meaning is not.
+    """
+    if kind in SINGLES:
+        return SINGLES[kind]().load(value)  # type: ignore[arg-type]  # a mapping: its file has one
+    checked_name(key)
+    schema = COLLECTIONS[kind]
+    if schema is None:
+        return AUDIENCE.deserialize(value)
+    if not isinstance(value, dict):
+        raise refuse("E301", f"expected a mapping for '{key}', not {show(value)}")
+    name = "flag" if kind == "flags" else "key"
+    if name in value:
+        raise nested(
+            {name: [Said("E102", f"unknown key '{name}'", "the name of the entry is its key", at_key=True)]}
+        )
+    return schema().load({name: key, **value})
