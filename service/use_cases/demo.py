@@ -1,4 +1,4 @@
-"""Load the demo shop: items, and the history before the cut-off as ordinary events through ordinary ingest."""
+"""Load the demo shop: its items, and its history before the cut-off through ordinary ingest."""
 
 import json
 from collections import Counter

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,17 @@ class World:
             later_start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             later_by_customer=np.argsort(owner, kind="stable").astype(np.int64),
         )
+
+    @cached_property
+    def later_refund(self) -> BoolArray:
+        """Which of `later` are refunds; shape (n_later,)."""
+        return np.fromiter((o.refund for o in self.later), np.bool_, len(self.later))
+
+    @cached_property
+    def later_revenue(self) -> IntArray:
+        """What each of `later` is worth in micro-pounds, rounded to pence as sent; shape (n_later,)."""
+        amounts = (round(round(o.revenue_milli / 1000, 2) * MICROS) for o in self.later)
+        return np.fromiter(amounts, np.int64, len(self.later))
 
     @cached_property
     def later_us(self) -> IntArray:
@@ -116,11 +128,10 @@ class People:
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
-        """The anonymous ids: 128 bits each, so that nobody guesses a neighbour's."""
+        """The anonymous ids: 122 bits in the form of a UUID, so that nobody guesses a neighbour's."""
         key = f"demo-people-{self.seed}".encode()
-        return tuple(
-            blake2b(i.to_bytes(8, "big"), digest_size=16, key=key).hexdigest() for i in range(len(self))
-        )
+        digests = (blake2b(i.to_bytes(8, "big"), digest_size=16, key=key).digest() for i in range(len(self)))
+        return tuple(str(UUID(bytes=digest, version=4)) for digest in digests)
 
 
 @dataclass(frozen=True, kw_only=True)
