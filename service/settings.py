@@ -134,6 +134,11 @@ class Settings:
         return self.home / "models"
 
     @property
+    def meters(self) -> Path:
+        """Folder of the counters that the web processes share; emptied at each start."""
+        return self.home / "run" / "meters"
+
+    @property
     def keys_file(self) -> Path:
         """File of the keys made on the first run; mode 0600."""
         return self.home / "keys.env"

@@ -1,10 +1,11 @@
 """What a use case may need, wired by `service/app.py` and handed down."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service.clock import Clock
 from service.settings import Settings
 from service.storage.ports import Store
+from service.use_cases.meters import Meters
 from service.use_cases.models import ModelHolder
 from service.use_cases.snapshot import SnapshotHolder
 
@@ -18,3 +19,4 @@ class Services:
     clock: Clock
     snapshots: SnapshotHolder
     models: ModelHolder
+    meters: Meters = field(default_factory=Meters)

@@ -1,0 +1,1 @@
+"""HTTP resources: one blueprint each, with its schemas in the same file."""

@@ -1,0 +1,180 @@
+"""The description of every route, made from what guards it: /openapi.json, and /docs for people."""
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Blueprint, Flask, Response, current_app, render_template_string
+from flask.typing import ResponseReturnValue
+from marshmallow import Schema, fields
+from werkzeug.routing import Rule
+
+from service.api.describe import Description, description_of, document
+from service.storage.records import KeyClass
+
+bp = Blueprint("openapi", __name__)
+
+_PARAMETER = re.compile(r"<(?:(?P<converter>\w+)(?:\([^)]*\))?:)?(?P<name>\w+)>")
+_TYPES = {"int": "integer", "float": "number"}
+_UNWRITTEN = frozenset({"HEAD", "OPTIONS"})
+DOCS_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+EXTENSION = "opportune_openapi"
+
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Opportune: routes</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse;width:100%}
+td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #ddd}
+td{vertical-align:top}code{white-space:nowrap}</style>
+<h1>{{ info.title }} {{ info.version }}</h1>
+<p>{{ info.description }} The same as data: <a href="/openapi.json">/openapi.json</a>.</p>
+{% for tag, rows in groups.items() %}<h2>{{ tag }}</h2>
+<table><thead><tr><th>Route</th><th>What</th><th>Key</th></tr></thead><tbody>
+{% for row in rows %}<tr><td><code>{{ row.method }} {{ row.path }}</code></td><td>{{ row.summary }}</td>
+<td>{{ row.keys }}</td></tr>{% endfor %}</tbody></table>{% endfor %}
+</html>"""
+
+
+class Pointer(Schema):
+    """One finding inside a refused body."""
+
+    pointer = fields.String(required=True)
+    reason = fields.String(required=True)
+
+
+class Problem(Schema):
+    """RFC 9457; `code` is stable."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True)
+    instance = fields.String(required=True)
+    code = fields.String(required=True)
+    errors = fields.List(fields.Nested(Pointer))
+
+
+class OfrepFailure(Schema):
+    """OFREP's own form of an error; bulk has no key."""
+
+    key = fields.String()
+    errorCode = fields.String(required=True)  # noqa: N815 - OFREP's word
+    errorDetails = fields.String(required=True)  # noqa: N815 - OFREP's word
+
+
+@bp.get("/openapi.json")
+@document(Description(summary="This description", tag="operations", scopes=None))
+def get_openapi() -> ResponseReturnValue:
+    """Return the OpenAPI 3.1 description, complete by construction."""
+    return specification(current_app)
+
+
+@bp.get("/docs")
+@document(
+    Description(summary="All routes, for people", tag="operations", scopes=None, media_type="text/html")
+)
+def get_docs() -> Response:
+    """Return a plain page with every route."""
+    spec = specification(current_app)
+    page = render_template_string(PAGE, info=spec["info"], groups=_groups(spec))
+    return Response(
+        page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": DOCS_CSP}
+    )
+
+
+def specification(app: Any) -> dict[str, Any]:  # noqa: ANN401 - the application or its proxy
+    """Return the description of `app`, made once."""
+    known = app.extensions.get(EXTENSION)
+    if known is None:
+        known = app.extensions[EXTENSION] = build(app)
+    return dict(known)
+
+
+def build(app: Flask) -> dict[str, Any]:
+    """Write the description: one operation for each rule and method of the URL map."""
+    spec = APISpec(
+        title="Opportune",
+        version=_version(),
+        openapi_version="3.1.0",
+        info={
+            "description": "Experimentation and personalization: variants, events, verdicts, recommendations."
+        },
+        plugins=[MarshmallowPlugin(schema_name_resolver=_schema_name)],
+    )
+    spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
+    spec.components.security_scheme("api_key", {"type": "apiKey", "in": "header", "name": "X-API-Key"})
+    spec.components.security_scheme("basic", {"type": "http", "scheme": "basic"})
+    for rule in sorted(app.url_map.iter_rules(), key=lambda r: r.rule):
+        view = app.view_functions[rule.endpoint]
+        operations = {
+            method.lower(): _operation(rule, method, view)
+            for method in sorted((rule.methods or set()) - _UNWRITTEN)
+        }
+        spec.path(path=_PARAMETER.sub(r"{\g<name>}", rule.rule), operations=operations)
+    return spec.to_dict()
+
+
+def _operation(rule: Rule, method: str, view: object) -> dict[str, Any]:
+    about = description_of(view) or _page(view)
+    operation: dict[str, Any] = {
+        "operationId": f"{rule.endpoint}.{method.lower()}",
+        "summary": about.summary,
+        "tags": [about.tag],
+        "parameters": list(_parameters(rule)),
+        "responses": _responses(about, is_ofrep=rule.rule.startswith("/ofrep/")),
+    }
+    if about.body is not None:
+        schema = getattr(about.body, "documented_by", about.body)
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if about.scopes is not None:
+        operation["security"] = [{"bearer": []}, {"api_key": []}, {"basic": []}]
+        operation["x-scopes"] = [c.value for c in KeyClass if c in about.scopes]
+    return operation
+
+
+def _page(view: object) -> Description:
+    """Return a description of a route that has none of its own: a page of the dashboard."""
+    first = (getattr(view, "__doc__", "") or "A page").strip().splitlines()[0]
+    return Description(summary=first, tag="pages", scopes=None, media_type="text/html")
+
+
+def _parameters(rule: Rule) -> Iterator[dict[str, Any]]:
+    for found in _PARAMETER.finditer(rule.rule):
+        kind = _TYPES.get(found["converter"] or "", "string")
+        yield {"in": "path", "name": found["name"], "required": True, "schema": {"type": kind}}
+
+
+def _responses(about: Description, *, is_ofrep: bool) -> dict[str, Any]:
+    good: dict[str, Any] = {"description": "Done"}
+    schema: Any = about.answer or {}
+    good["content"] = {about.media_type: {"schema": schema}}
+    failure: type[Schema] = OfrepFailure if is_ofrep else Problem
+    kind = "application/json" if is_ofrep else "application/problem+json"
+    bad = {"description": "Refused or failed; see docs/http.md", "content": {kind: {"schema": failure}}}
+    return {str(about.status): good, "default": bad}
+
+
+def _groups(spec: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
+    groups: dict[str, list[dict[str, str]]] = {}
+    for path, operations in spec["paths"].items():
+        for method, operation in operations.items():
+            keys = ", ".join(f"{scope}_" for scope in operation.get("x-scopes", ())) or "none"
+            row = {"method": method.upper(), "path": path, "summary": operation["summary"], "keys": keys}
+            groups.setdefault(operation["tags"][0], []).append(row)
+    return dict(sorted(groups.items()))
+
+
+def _schema_name(schema: Any) -> str:  # noqa: ANN401 - apispec passes a class or an instance
+    cls = schema if isinstance(schema, type) else type(schema)
+    return f"{cls.__module__.rpartition('.')[2]}_{cls.__name__}"
+
+
+def _version() -> str:
+    try:
+        return version("opportune")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,44 @@
+"""What every request through Flask gets: a tidy path, an id, safe headers, a count."""
+
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from flask import Flask, Response, g, request
+
+from service import log
+from service.api.context import request_id, services
+from service.use_cases.ofrep import PRIVATE
+
+
+def install(app: Flask) -> None:
+    """Add the hooks to `app`."""
+    app.wsgi_app = TidyPath(app.wsgi_app)  # type: ignore[method-assign]
+    app.before_request(_begin)
+    app.after_request(_finish)
+
+
+class TidyPath:
+    """Forgives doubled and final slashes without a redirect: clients turn a redirected POST into a GET."""
+
+    def __init__(self, inner: WSGIApplication) -> None:
+        self._inner = inner
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Pass the request on with one slash between parts."""
+        path = environ.get("PATH_INFO", "")
+        if "//" in path or (path.endswith("/") and path != "/"):
+            environ["PATH_INFO"] = "/" + "/".join(part for part in path.split("/") if part)
+        return self._inner(environ, start_response)
+
+
+def _begin() -> None:
+    g.request_id = log.request_id(request.headers.get("X-Request-Id", ""))
+    log.bind_request(g.request_id)
+
+
+def _finish(response: Response) -> Response:
+    for name, value in PRIVATE:
+        response.headers.setdefault(name, value)
+    response.headers["X-Request-Id"] = request_id()
+    services().meters.count("http_requests", str(response.status_code))
+    return response

@@ -1,0 +1,245 @@
+"""ASGI entry point: hot routes on the event loop, everything else in Flask, in a small pool of threads.
+
+The rules come from measurements (docs/decisions/0005-server.md): nothing here may block the loop, every body
+is bounded and has a deadline, and the waiting room in front of the pool is bounded too.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from threading import Semaphore
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+from wsgiref.types import WSGIApplication
+
+import orjson
+from a2wsgi.wsgi import build_environ
+
+from service.app import build_services, create_app, shut_down
+from service.errors import ProblemError
+from service.hotpath import HotPath, Scope, text_headers
+from service.log import logger, request_id
+from service.settings import Settings, load
+from service.use_cases import cors, ofrep
+from service.use_cases.ofrep import Reply
+from service.use_cases.services import Services
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+THREADS = 8
+WAITING = 64
+HOT_LIMIT = ofrep.BODY_LIMIT
+BODY_LIMIT = 1 << 20
+BODY_SECONDS = 10.0
+
+TOO_LARGE = ProblemError(413, "too_large", "the body is too large for this route; send it in smaller parts")
+TOO_SLOW = ProblemError(408, "request_timeout", f"the whole body must arrive within {BODY_SECONDS:g} s")
+BUSY = ProblemError(503, "busy", "too many requests are waiting", headers={"Retry-After": "1"})
+BROKEN = ProblemError(500, "internal", "the request id names the line in our log")
+
+
+class ClientGoneError(Exception):
+    """The client left before its request was complete: there is nobody to answer."""
+
+
+class Application:
+    """The dispatcher. `build` is called once in each worker, after the fork."""
+
+    def __init__(self, settings: Callable[[], Settings] = load) -> None:
+        self._load_settings = settings
+        self._services: Services | None = None
+        self._hot: HotPath | None = None
+        self._flask: WSGIApplication | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._room = Semaphore(THREADS + WAITING)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI connection scope."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close"})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await asyncio.to_thread(self._start)
+        except Exception as error:  # noqa: BLE001 - told to the server, which stops with this one line
+            await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.to_thread(self._stop)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _start(self) -> None:
+        services = build_services(self._load_settings())
+        self._flask = create_app(services)
+        self._pool = ThreadPoolExecutor(THREADS, "flask")
+        self._hot = HotPath(services) if services.settings.hot_lane else None
+        self._services = services
+        services.snapshots.start()
+
+    def _stop(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+        if self._services is not None:
+            shut_down(self._services)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = path_of(scope["path"])
+        hot = self._hot is not None and self._hot.is_mine(scope["method"], path)
+        try:
+            body = await read_all(receive, HOT_LIMIT if hot else BODY_LIMIT)
+        except ClientGoneError:
+            return
+        except TimeoutError:
+            await self._refuse(scope, path, send, TOO_SLOW)
+            return
+        except ProblemError as refused:
+            await self._refuse(scope, path, send, refused)
+            return
+        if hot and self._hot is not None and (reply := self._hot.answer(scope, path, body)) is not None:
+            self._count(reply.status)
+            await respond(send, reply, request_id(header(scope, b"x-request-id")))
+            return
+        await self._in_pool(scope, path, body, send)
+
+    async def _in_pool(self, scope: Scope, path: str, body: bytes, send: Send) -> None:
+        if self._pool is None or not self._room.acquire(blocking=False):
+            await self._refuse(scope, path, send, BUSY)
+            return
+        work = self._pool.submit(self._run_flask, scope, path, body)
+        # The place is given back when the thread is done, not when the client lost patience.
+        work.add_done_callback(lambda _: self._room.release())
+        try:
+            status, headers, out = await asyncio.wrap_future(work)
+        except Exception:  # noqa: BLE001 - the client gets its 500, the log the rest
+            logger().exception("request_failed_outside_flask")
+            await self._refuse(scope, path, send, BROKEN)
+            return
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": out})
+
+    def _run_flask(self, scope: Scope, path: str, body: bytes) -> tuple[int, RawHeaders, bytes]:
+        whole: Any = BytesIO(body)
+        environ: dict[str, Any] = {**build_environ(scope | {"path": path}, whole)}
+        environ["wsgi.errors"] = sys.stderr
+        environ["CONTENT_LENGTH"] = str(len(body))
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        if self._flask is None:
+            raise RuntimeError("the application has not been started")
+        return run_wsgi(self._flask, environ)
+
+    async def _refuse(self, scope: Scope, path: str, send: Send, problem: ProblemError) -> None:
+        """Answer without Flask, in the form that belongs to the path."""
+        headers = text_headers(scope)
+        name = request_id(headers.get(b"x-request-id", ""))
+        is_ofrep, key = ofrep.flag_key(path)
+        if is_ofrep:
+            body = orjson.dumps(ofrep.error_members(key, "GENERAL", problem.detail))
+            kind = ofrep.JSON_TYPE
+        else:
+            body = orjson.dumps(problem.body(name))
+            kind = (("Content-Type", "application/problem+json"),)
+        allowed = self._services.settings.origins if self._services else ()
+        told = cors.answer_headers(headers.get(b"origin", ""), allowed, host=headers.get(b"host", ""))
+        self._count(problem.status)
+        reply = Reply(problem.status, (*kind, *ofrep.PRIVATE, *told, *problem.headers.items()), body)
+        await respond(send, reply, name)
+
+    def _count(self, status: int) -> None:
+        if self._services is not None:
+            self._services.meters.count("http_requests", str(status))
+
+
+async def read_all(receive: Receive, limit: int) -> bytes:
+    """Return the whole body; the deadline covers its first byte too.
+
+    Raises
+    ------
+    ProblemError
+        413, as soon as more than `limit` bytes have come.
+    TimeoutError
+        If the body is not complete in time.
+    ClientGoneError
+        If the client left: that is never the end of a body.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async with asyncio.timeout(BODY_SECONDS):
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise TOO_LARGE
+            parts.append(part)
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def path_of(target: str) -> str:
+    """Return the path; ASGI passes an absolute-form target (``GET http://host/path``) through as it came."""
+    if target.startswith("/"):
+        return target
+    try:
+        return urlsplit(target).path or "/"
+    except ValueError:
+        return "/"
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """Return one request header, empty if absent."""
+    for found, value in scope["headers"]:
+        if found == name:
+            return str(value, "latin-1")
+    return ""
+
+
+async def respond(send: Send, reply: Reply, name: str) -> None:
+    """Send a reply whole, with its request id."""
+    headers = [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in reply.headers]
+    headers.append((b"x-request-id", name.encode("latin-1")))
+    if reply.status not in (204, 304):
+        headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def run_wsgi(app: WSGIApplication, environ: dict[str, Any]) -> tuple[int, RawHeaders, bytes]:
+    """Call a WSGI application and gather its whole answer: one thread hand-over a request."""
+    status = 500
+    headers: RawHeaders = []
+    out: list[bytes] = []
+
+    def start(
+        line: str,
+        pairs: Iterable[tuple[str, str]],
+        exc_info: object = None,  # noqa: ARG001 - WSGI's signature
+    ) -> Callable[[bytes], None]:
+        nonlocal status
+        status = int(line[:3])
+        headers[:] = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in pairs]
+        return out.append
+
+    chunks = app(environ, start)
+    try:
+        out.extend(chunks)
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
+    return status, headers, b"".join(out)
+
+
+application = Application()

@@ -1,0 +1,47 @@
+"""Settings of gunicorn; why each has its value is in docs/decisions/0005-server.md."""
+
+import sys
+from typing import Any
+
+from service.settings import load
+from service.use_cases import meters
+
+_settings = load()
+
+wsgi_app = "service.asgi:application"
+worker_class = "asgi"
+asgi_loop = "uvloop"
+asgi_lifespan = "on"
+# The fast parser accepts bare line feeds and folded headers.
+http_parser = "python"
+bind = f"0.0.0.0:{_settings.port}"
+workers = _settings.web_concurrency
+# Code is imported once, before the fork; wiring happens in each worker (lifespan), after it.
+preload_app = True
+timeout = 30
+keepalive = 5
+# Longer than keepalive, since the worker waits for idle connections when it stops.
+graceful_timeout = 15
+# Recycling loses about one kept connection a time.
+max_requests = 0
+# Requests are counted in /metrics; a line for each would halve the throughput.
+accesslog = None
+errorlog = "-"
+loglevel = _settings.log_level.lower()
+# Numerical libraries would start a thread a core in each worker; set before anything imports numpy.
+raw_env = [f"{name}_NUM_THREADS=1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")]
+
+
+def on_starting(server: Any) -> None:  # noqa: ANN401, ARG001 - gunicorn's untyped hook
+    """Forget the counters of an earlier run: its process ids mean nothing now."""
+    meters.clear(_settings.meters)
+
+
+def post_fork(server: Any, worker: Any) -> None:  # noqa: ANN401, ARG001 - gunicorn's untyped hook
+    """Let the event loop get the interpreter back quickly from a pool thread that computes."""
+    sys.setswitchinterval(0.0001)
+
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ANN401, ARG001 - gunicorn's untyped hook
+    """Keep what an ended worker had counted."""
+    meters.retire(_settings.meters, worker.pid)

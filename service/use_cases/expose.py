@@ -1,0 +1,72 @@
+"""An evaluation that also says «shown»: the exposure is stored before the answer leaves."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from experiments.assignment import Assignment
+from service.use_cases.access import Caller
+from service.use_cases.ingest import ingest
+from service.use_cases.ofrep import Call, OfrepError, Reply, assign, failure, members, success, understand
+from service.use_cases.services import Services
+
+SOURCE = "ofrep"
+EXPOSURE = "Experiment Viewed"
+
+
+def answer_exposed(services: Services, call: Call) -> Reply:
+    """Answer one flag; if the unit is enrolled, store its exposure first (once, however often it is asked).
+
+    Raises
+    ------
+    StoreUnavailableError
+        If the exposure could not be stored; the caller retries, which is harmless.
+    """
+    snapshot = services.snapshots.current
+    now = services.clock()
+    try:
+        asked = understand(services, snapshot, call)
+        assigned = assign(snapshot, call.key or "", asked.context, now=now)
+    except OfrepError as error:
+        return failure(services, call, error)
+    services.meters.count("evaluations", "single")
+    answered = members(snapshot, assigned)
+    unit = answered["metadata"]["unit"]
+    answered["metadata"]["exposure"] = "none"
+    if assigned.enrolled:
+        event = exposure_event(assigned, asked.context, unit=unit, revision=snapshot.state.revision, now=now)
+        answered["metadata"]["exposure"] = _store(services, event, asked.caller)
+    return success(services, call, orjson.dumps(answered))
+
+
+def exposure_event(
+    assigned: Assignment, context: Mapping[str, Any], *, unit: str, revision: int, now: datetime
+) -> dict[str, Any]:
+    """Return the wire form of the exposure; its id depends on unit, experiment, phase and variant alone."""
+    anonymous_id = context.get("anonymous_id") or context.get("targetingKey")
+    unit_id = str(anonymous_id if unit == "anonymous_id" else context.get(unit))
+    identity = "\0".join((assigned.key, str(assigned.phase), assigned.variant_key, unit, unit_id))
+    event = {
+        "event_id": "viewed-" + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:40],
+        "type": EXPOSURE,
+        "anonymous_id": anonymous_id,
+        "user_id": context.get("user_id"),
+        "occurred_at": now.isoformat(timespec="microseconds"),
+        "properties": {
+            "experiment_key": assigned.key,
+            "variant_key": assigned.variant_key,
+            "unit_type": unit,
+            "unit_id": unit_id,
+            "phase": assigned.phase,
+            "revision": revision,
+        },
+    }
+    return {name: value for name, value in event.items() if value is not None}
+
+
+def _store(services: Services, event: dict[str, Any], caller: Caller) -> str:
+    result = ingest(services, [event], caller=caller, source=SOURCE)[0]
+    return str(result["status"])

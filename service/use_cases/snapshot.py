@@ -1,0 +1,185 @@
+"""What this process serves from: one immutable value, swapped in one step, never on the request path."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import MappingProxyType
+
+from experiments.assignment import CompiledCatalog, compile_catalog
+from experiments.definitions import Catalog
+from service.catalog.loader import LoadedCatalog, load
+from service.log import logger
+from service.storage.ports import Store, StoreUnavailableError
+from service.storage.records import KeyClass, LiveState
+
+POLL_S = 0.5
+KEYS_EVERY = 10
+"""Keys are read again when anything served changes, and on every tenth poll."""
+TRY_BACK = 50
+"""How many older revisions a fresh process tries when the live one cannot be read."""
+
+NO_KEYS: Mapping[str, KeyClass] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingSnapshot:
+    """Everything a request needs. `state.revision` is the one served; `problem` is empty when all is well."""
+
+    state: LiveState
+    loaded: LoadedCatalog
+    compiled: CompiledCatalog
+    keys: Mapping[str, KeyClass]
+    problem: str = ""
+    fragments: dict[tuple[str, ...], bytes] = field(default_factory=dict, compare=False, repr=False)
+    """Answers already rendered; a memo, bounded by keys x variants x decisions."""
+
+
+def empty_snapshot(keys: Mapping[str, KeyClass]) -> ServingSnapshot:
+    """Return what a process serves before it has seen a catalog: no flag exists."""
+    loaded = LoadedCatalog(catalog=Catalog(), recommenders={}, placements={}, digest="")
+    state = LiveState(version=-1, revision=0, killed=frozenset(), model="")
+    problem = "no catalog has been applied"
+    return ServingSnapshot(
+        state=state, loaded=loaded, compiled=compile_catalog(loaded.catalog), keys=keys, problem=problem
+    )
+
+
+class SnapshotHolder:
+    """Holds the current snapshot and, once started, follows the store in a thread.
+
+    Neither an unreadable revision nor a dead store ever takes a snapshot away: the last good one stays.
+    `own_keys` (by digest) are valid without asking the store. `on_change` is called with each new snapshot,
+    `on_poll` after each look at the store; both in the polling thread.
+    """
+
+    def __init__(self, store: Store, *, own_keys: Mapping[str, KeyClass] = NO_KEYS) -> None:
+        self.on_change: list[Callable[[ServingSnapshot], None]] = []
+        self.on_poll: list[Callable[[], None]] = []
+        self.store_problem = ""
+        self._store = store
+        self._own_keys = own_keys
+        self._current = empty_snapshot(own_keys)
+        self._seen_version = -1
+        self._polls = 0
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def current(self) -> ServingSnapshot:
+        """The snapshot to use for one whole request: read it once."""
+        return self._current
+
+    @property
+    def ready(self) -> bool:
+        """Whether a catalog has ever been read; never becomes false again."""
+        return self._current.state.revision > 0
+
+    def refresh(self) -> None:
+        """Look at the store once and swap the snapshot if anything served has changed; never raises."""
+        with self._lock:
+            try:
+                changed = self._look()
+            except StoreUnavailableError as error:
+                self._lost(str(error))
+                return
+            except Exception as error:  # noqa: BLE001 - whatever a store or a file does, serving goes on
+                logger().exception("snapshot_refresh_failed")
+                self._lost(f"{type(error).__name__}")
+                return
+            self.store_problem = ""
+        if changed:
+            self._tell(self._current)
+
+    def start(self) -> None:
+        """Follow the store from now on; call it after the fork."""
+        if self._thread is None:
+            self._stopping.clear()
+            self._thread = threading.Thread(target=self._follow, name="snapshot", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; the snapshot stays usable."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+            self._thread = None
+
+    def _follow(self) -> None:
+        while not self._stopping.wait(POLL_S):
+            self.refresh()
+            for listener in self.on_poll:
+                _call(listener)
+
+    def _look(self) -> bool:
+        state = self._store.live_state()
+        fresh = state.version != self._seen_version
+        keys = self._current.keys
+        if fresh or self._polls % KEYS_EVERY == 0:
+            keys = self._read_keys()
+        self._polls += 1
+        if not fresh:
+            self._current = replace(self._current, keys=keys) if keys != self._current.keys else self._current
+            return False
+        self._current = self._build(state, keys)
+        self._seen_version = state.version
+        return True
+
+    def _read_keys(self) -> Mapping[str, KeyClass]:
+        stored = {key.sha256: key.key_class for key in self._store.keys()}  # noqa: SIM118 - a port, no dict
+        return MappingProxyType({**stored, **self._own_keys})
+
+    def _build(self, state: LiveState, keys: Mapping[str, KeyClass]) -> ServingSnapshot:
+        revision, loaded, problem = self._load(state.revision)
+        compiled = compile_catalog(loaded.catalog, killed=state.killed)
+        return ServingSnapshot(
+            state=replace(state, revision=revision),
+            loaded=loaded,
+            compiled=compiled,
+            keys=keys,
+            problem=problem,
+        )
+
+    def _load(self, wanted: int) -> tuple[int, LoadedCatalog, str]:
+        """Return what to serve: the revision wanted, else the one served, else the newest readable one."""
+        serving = self._current
+        if wanted == serving.state.revision:
+            return wanted, serving.loaded, serving.problem
+        problem = ""
+        for number in range(wanted, max(0, wanted - TRY_BACK), -1):
+            loaded, why = self._read(number)
+            if loaded is not None:
+                return number, loaded, problem
+            problem = problem or f"revision {wanted} cannot be read ({why})"
+            if serving.state.revision:
+                break
+        return serving.state.revision, serving.loaded, problem or serving.problem
+
+    def _read(self, number: int) -> tuple[LoadedCatalog | None, str]:
+        stored = self._store.revision(number)
+        if stored is None:
+            return None, "it is not in the store"
+        try:
+            loaded = load(stored.files)
+            compile_catalog(loaded.catalog)
+        except Exception as error:  # noqa: BLE001 - any fault of a stored file means: keep the last good one
+            logger().error("revision_unreadable", revision=number, error=type(error).__name__)
+            return None, f"{type(error).__name__}: {error}"[:300]
+        return loaded, ""
+
+    def _lost(self, why: str) -> None:
+        if not self.store_problem:
+            logger().error("store_lost", error=why)
+        self.store_problem = why or "the store does not answer"
+
+    def _tell(self, snapshot: ServingSnapshot) -> None:
+        for listener in self.on_change:
+            _call(partial(listener, snapshot))
+
+
+def _call(listener: Callable[[], None]) -> None:
+    try:
+        listener()
+    except Exception:  # noqa: BLE001 - one deaf listener must not stop the others
+        logger().exception("snapshot_listener_failed")
