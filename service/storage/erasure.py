@@ -72,6 +72,21 @@ def erase(person: Person, *, reading: Scope, writing: Scope) -> Mapping[str, int
     return erased
 
 
+def linked_ids(person: Person, *, reading: Scope) -> tuple[str, ...]:
+    """Return the anonymous ids that came in events of the person's users and of nobody else."""
+    mine = {
+        anonymous_id for hits in _scan_events(person, reading) for *_, anonymous_id in hits if anonymous_id
+    }
+    devices = Person(tenant=person.tenant, user_ids=(), anonymous_ids=tuple(sorted(mine)))
+    shared = {
+        anonymous_id
+        for hits in _scan_events(devices, reading)
+        for _, _, user_id, anonymous_id in hits
+        if user_id and user_id not in person.user_ids
+    }
+    return tuple(sorted(mine - shared))
+
+
 Hit = tuple[int, str, str | None, str | None]
 
 

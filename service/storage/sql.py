@@ -114,6 +114,11 @@ class SqlStore(SqlControl, SqlVerdicts):
         with self.reading() as connection:
             return [rows.interaction(row) for row in connection.execute(query)]
 
+    def anonymous_ids_of(self, user_ids: Iterable[str]) -> Sequence[str]:
+        """Return the anonymous ids that came in events of these users and of no other user."""
+        person = erasure.Person.of(self.tenant, (), user_ids, ())
+        return erasure.linked_ids(person, reading=self.reading)
+
     def delete_person(
         self, person_ids: Iterable[str], *, user_ids: Iterable[str], anonymous_ids: Iterable[str]
     ) -> Mapping[str, int]:

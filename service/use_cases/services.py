@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from service.clock import Clock
 from service.settings import Settings
 from service.storage.ports import Store
+from service.use_cases.exposures import ExposureBook
 from service.use_cases.meters import Meters
 from service.use_cases.models import ModelHolder
 from service.use_cases.snapshot import SnapshotHolder
@@ -20,3 +21,4 @@ class Services:
     snapshots: SnapshotHolder
     models: ModelHolder
     meters: Meters = field(default_factory=Meters)
+    exposures: ExposureBook = field(default_factory=ExposureBook)

@@ -1,0 +1,208 @@
+"""Is a reported exposure what this service would have assigned? Recomputed from the revision it names."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from marshmallow import EXCLUDE, Schema, ValidationError
+
+from experiments.assignment import variant_of
+from experiments.definitions import Experiment
+from service.catalog.findings import CatalogError
+from service.catalog.loader import load
+from service.storage.ports import Store
+from service.storage.records import Event, StoredRevision
+from service.wire import Identifier, Whole
+
+LIVE_WITHIN = timedelta(days=30)
+LOOK_BACK = 200
+REMEMBERED = 256
+NOT_ENROLLED = "default"
+
+
+class Refusal(NamedTuple):
+    """Why an event goes into quarantine: a stable reason and a sentence for people."""
+
+    reason: str
+    detail: str
+
+
+class ExposureSchema(Schema):
+    """The properties of `Experiment Viewed` that are checked; others may come along."""
+
+    class Meta:
+        """Other properties are the sender's own business."""
+
+        unknown = EXCLUDE
+
+    experiment_key = Identifier(required=True)
+    variant_key = Identifier(required=True)
+    unit_type = Identifier(required=True)
+    unit_id = Identifier(required=True)
+    phase = Whole(required=True, least=1)
+    revision = Whole(load_default=None, allow_none=True, least=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What an exposure says."""
+
+    experiment_key: str
+    variant_key: str
+    unit_type: str
+    unit_id: str
+    phase: int
+    revision: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """The experiments of one revision (None: unreadable) and until when it was live (None: it is)."""
+
+    experiments: Mapping[str, Experiment] | None
+    superseded_at: datetime | None
+
+
+_SCHEMA = ExposureSchema()
+
+
+class ExposureBook:
+    """The revisions of the last 30 days, read once each: a revision never changes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[int, Revision] = OrderedDict()
+
+    def open(self, store: Store, *, now: datetime) -> "ExposureDesk":
+        """Return what checks the exposures of one batch."""
+        return ExposureDesk(self, store, now=now)
+
+    def read(self, store: Store, number: int, *, live: int) -> Revision | None:
+        """Return revision `number`, or None when there is none."""
+        with self._lock:
+            known = self._known.get(number)
+        if known is not None and (known.superseded_at is not None or number == live):
+            return known
+        stored = store.revision(number)
+        if stored is None:
+            return None
+        experiments = known.experiments if known else _experiments(stored)
+        successor = store.revision(number + 1)
+        found = Revision(experiments=experiments, superseded_at=successor.applied_at if successor else None)
+        with self._lock:
+            self._known[number] = found
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return found
+
+
+class ExposureDesk:
+    """Checks the exposures of one batch; asks the store for the live revision once, and only if need be."""
+
+    def __init__(self, book: ExposureBook, store: Store, *, now: datetime) -> None:
+        self._book = book
+        self._store = store
+        self._now = now
+        self._live: int | None = None
+
+    def check(self, event: Event) -> Refusal | None:
+        """Return None when `event` agrees with the assignment recomputed here, else why it does not.
+
+        Only bucket and allocation are recomputed: attributes are not stored, so targeting cannot be.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If the revision cannot be read; the batch is then refused whole and sent again.
+        """
+        try:
+            claim = Claim(**_SCHEMA.load(dict(event.properties)))
+        except ValidationError as error:
+            return Refusal("invalid_event", describe(error, prefix="properties."))
+        if not _is_own_id(event, claim):
+            return Refusal("unit_mismatch", f"unit_id is not the {claim.unit_type} of the event")
+        if self._live is None:
+            self._live = self._store.live_state().revision
+        if claim.revision is not None:
+            return self._check_named(claim, claim.revision, live=self._live)
+        return self._check_any(claim, live=self._live)
+
+    def _check_named(self, claim: Claim, number: int, *, live: int) -> Refusal | None:
+        found = self._book.read(self._store, number, live=live) if number <= live else None
+        if found is None or found.experiments is None:
+            return Refusal("unknown_revision", f"there is no revision {number} that can be read")
+        if not _live_lately(found, self._now):
+            return Refusal("unknown_revision", f"revision {number} was replaced more than 30 days ago")
+        experiment = found.experiments.get(claim.experiment_key)
+        if experiment is None:
+            return Refusal("unknown_experiment", f"revision {number} has no experiment of that key")
+        return compare(claim, experiment)
+
+    def _check_any(self, claim: Claim, *, live: int) -> Refusal | None:
+        """Accept what any revision of the last 30 days gives; else speak of the newest that fits."""
+        refusal: Refusal | None = None
+        for number in range(live, max(0, live - LOOK_BACK), -1):
+            found = self._book.read(self._store, number, live=live)
+            if found is None or found.experiments is None:
+                continue
+            if not _live_lately(found, self._now):
+                break
+            experiment = found.experiments.get(claim.experiment_key)
+            if experiment is None:
+                continue
+            said = compare(claim, experiment)
+            if said is None:
+                return None
+            refusal = refusal or said
+        return refusal or Refusal("unknown_experiment", "no revision of the last 30 days has that experiment")
+
+
+def compare(claim: Claim, experiment: Experiment) -> Refusal | None:
+    """Return None when `claim` is what `experiment` assigns, else why not."""
+    if claim.phase != experiment.phase:
+        return Refusal("phase_mismatch", f"the experiment is in phase {experiment.phase}, not {claim.phase}")
+    if claim.unit_type != experiment.unit:
+        return Refusal("unit_mismatch", f"the experiment randomizes {experiment.unit}, not {claim.unit_type}")
+    if any(claim.unit_id in units for units in experiment.overrides.values()):
+        return Refusal("override", "the unit is overridden for QA; it is never analysed")
+    expected = variant_of(experiment, claim.unit_id)
+    if expected is None or claim.variant_key == NOT_ENROLLED:
+        return Refusal("not_enrolled", "the unit is not enrolled in the experiment")
+    if claim.variant_key != expected:
+        return Refusal("variant_mismatch", f"the unit's variant is {expected}, not {claim.variant_key}")
+    return None
+
+
+def describe(error: ValidationError, *, prefix: str = "") -> str:
+    """Return marshmallow's messages as one line: ``occurred_at: expected a time ...; type: ...``."""
+    messages = error.messages if isinstance(error.messages, dict) else {"": error.messages}
+    parts = []
+    for name, said in messages.items():
+        what = said[0] if isinstance(said, list) and said else said
+        where = "" if name in ("", "_schema") else f"{prefix}{str(name)[:80]}: "
+        parts.append(f"{where}{str(what).rstrip('.')}")
+    return "; ".join(parts)[:500]
+
+
+def _is_own_id(event: Event, claim: Claim) -> bool:
+    if claim.unit_type == "anonymous_id":
+        return claim.unit_id == event.anonymous_id
+    if claim.unit_type == "user_id":
+        return claim.unit_id == event.user_id
+    # Another unit (account, store) is an attribute; an event may say which, then it must agree.
+    return bool(event.properties.get(claim.unit_type, claim.unit_id) == claim.unit_id)
+
+
+def _experiments(stored: StoredRevision) -> Mapping[str, Experiment] | None:
+    try:
+        return load(stored.files).catalog.experiments
+    except CatalogError:
+        # Applied by another version of this service; the one running cannot vouch for it.
+        return None
+
+
+def _live_lately(revision: Revision, now: datetime) -> bool:
+    return revision.superseded_at is None or revision.superseded_at > now - LIVE_WITHIN

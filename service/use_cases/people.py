@@ -1,0 +1,39 @@
+"""Erase a person: from the store first, then from the lake that is made of it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from service.storage.ports import Store
+from service.use_cases.services import Services
+
+
+def delete_person(
+    services: Services, *, user_id: str | None = None, anonymous_id: str | None = None
+) -> Mapping[str, int]:
+    """Erase every event, interaction, slate and quarantined body of one person; return rows by table."""
+    return erase_person(
+        services.store,
+        services.settings.lake,
+        user_ids=[user_id] if user_id else [],
+        anonymous_ids=[anonymous_id] if anonymous_id else [],
+    )
+
+
+def erase_person(
+    store: Store, lake: Path, *, user_ids: Sequence[str], anonymous_ids: Sequence[str]
+) -> Mapping[str, int]:
+    """Erase one person under every id given, and under the anonymous ids that only this person's events used.
+
+    A device that somebody else signed in on as well keeps that other person's events. The live model may have
+    learned from the person until the next training; backups keep what they hold.
+    """
+    linked = store.anonymous_ids_of(user_ids) if user_ids else ()
+    anonymous = sorted({*anonymous_ids, *linked})
+    erased = dict(store.delete_person((), user_ids=user_ids, anonymous_ids=anonymous))
+    if lake.exists():
+        # Arrow takes a while to load and web workers need it for nothing else.
+        from service import lake as event_lake  # noqa: PLC0415
+
+        # After the log: an export that runs meanwhile is waited for, and then finds nothing to bring back.
+        erased["lake"] = event_lake.erase(lake, user_ids=user_ids, anonymous_ids=anonymous)
+    return erased
