@@ -1,0 +1,283 @@
+"""The verdict: checks, guardrails, then the primary metric. A pure function, so that it can be replayed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from itertools import groupby
+
+from experiments.checks import CHECKS
+from experiments.checks.finding import CheckState, Finding
+from experiments.decision import Case, Decision, Outcome, decide
+from experiments.definitions import Experiment, Metric, MetricKind
+from experiments.effect import Estimate
+from experiments.evidence import Arrivals, Evidence, ExposureAccount, PeriodMoments
+from experiments.moments import NOTHING
+from experiments.power import planned_total
+from experiments.readings import MetricState, Reading, compare_variants, read_metrics
+from experiments.wording import paragraph
+
+__all__ = [
+    "Arrivals",
+    "Decision",
+    "Evidence",
+    "ExposureAccount",
+    "PeriodMoments",
+    "SeriesPoint",
+    "Verdict",
+    "judge",
+    "series",
+]
+
+SCHEMA = "verdict/1"
+RATE_DAYS = 7
+DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the rules say about one phase at one look, with everything it rests on."""
+
+    experiment: str
+    phase: int
+    decision: Decision
+    variant: str | None
+    rule: str
+    as_of: datetime
+    account: ExposureAccount
+    findings: tuple[Finding, ...]
+    readings: tuple[Reading, ...]
+    forecast: Mapping[str, object]
+    text: str
+    warnings: tuple[str, ...]
+
+    def members(self) -> dict[str, object]:
+        """Return the members of ``verdict/1`` that follow from the inputs, in their order."""
+        return {
+            "schema": SCHEMA,
+            "experiment": self.experiment,
+            "phase": self.phase,
+            "decision": self.decision.value,
+            "variant": self.variant,
+            "rule": str(self.rule),
+            "as_of": self.as_of.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "exposure": self.account.members(),
+            "checks": [finding.members() for finding in self.findings],
+            "metrics": [_reading_members(reading) for reading in self.readings],
+            "forecast": dict(self.forecast),
+            "text": self.text,
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPoint:
+    """The lift after one closed period; bounds are None before the burn-in or where there is no end."""
+
+    period: date
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    n: int
+
+
+def judge(experiment: Experiment, metrics: Mapping[str, Metric], evidence: Evidence) -> Verdict:
+    """Judge one phase of an experiment at one look; looking more often never makes it wrong more often.
+
+    It does not act, and it remembers nothing: the same inputs give the same verdict to the last byte.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The plan, fixed before launch.
+    metrics : mapping of str to Metric
+        Definitions of at least the metrics the plan names.
+    evidence : Evidence
+        Moments and arrivals per day, the exposure account; only days closed at `as_of` count.
+
+    Returns
+    -------
+    Verdict
+        With `text`, one paragraph in plain English.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a metric has no definition or the plan is outside its domain.
+
+    References
+    ----------
+    .. [1] docs/decisions/0003-statistics.md
+
+    Examples
+    --------
+    >>> from experiments.definitions import MetricPlan, Variant
+    >>> halves = (Variant(key="a", value=1, weight_bp=5000), Variant(key="b", value=2, weight_bp=5000))
+    >>> e = Experiment(key="x", variants=halves, metrics=MetricPlan(primary="buy"))
+    >>> buy = Metric(key="buy", kind=MetricKind.CONVERSION, event="Order Completed", window_s=86_400)
+    >>> nothing = Evidence(periods=(), arrivals=(), account=ExposureAccount(),
+    ...     as_of=datetime(2027, 1, 1, tzinfo=UTC), first_exposure_at=None)
+    >>> judge(e, {"buy": buy}, nothing).text
+    'Keep running. No unit has been exposed yet.'
+    """
+    case = Case(
+        experiment=experiment,
+        metrics=metrics,
+        evidence=evidence,
+        findings=tuple(check(experiment, evidence) for check in CHECKS),
+        readings=read_metrics(experiment, metrics, evidence),
+    )
+    outcome = decide(case)
+    return Verdict(
+        experiment=experiment.key,
+        phase=experiment.phase,
+        decision=outcome.decision,
+        variant=outcome.variant,
+        rule=outcome.rule,
+        as_of=evidence.as_of,
+        account=evidence.account,
+        findings=case.findings,
+        readings=case.readings,
+        forecast=_forecast(case, outcome),
+        text=paragraph(case, outcome),
+        warnings=_warnings(case, outcome),
+    )
+
+
+def series(
+    experiment: Experiment, metric: Metric, periods: Sequence[PeriodMoments], *, variant: str
+) -> tuple[SeriesPoint, ...]:
+    """Return the lift of one treatment after each period: the confidence sequence over time.
+
+    Points are not intersected with earlier ones: each is what the verdict of that day said.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The plan.
+    metric : Metric
+        Whose rows are used.
+    periods : sequence of PeriodMoments
+        Closed ones (`Evidence.closed_periods`), of any metric and in any order.
+    variant : str
+        A treatment.
+
+    Returns
+    -------
+    tuple of SeriesPoint
+        One for each period with units of control or treatment, oldest first.
+
+    Raises
+    ------
+    InvalidParameterError
+        If the plan is outside its domain.
+
+    Examples
+    --------
+    >>> from experiments.definitions import MetricPlan, Variant
+    >>> halves = (Variant(key="a", value=1, weight_bp=5000), Variant(key="b", value=2, weight_bp=5000))
+    >>> e = Experiment(key="x", variants=halves, metrics=MetricPlan(primary="buy"))
+    >>> series(e, Metric(key="buy", kind=MetricKind.CONVERSION, event="Order", window_s=1), (), variant="b")
+    ()
+    """
+    sums = {experiment.control.key: NOTHING, variant: NOTHING}
+    rows = sorted(
+        (p for p in periods if p.metric == metric.key and p.variant in sums), key=lambda p: p.period
+    )
+    points = []
+    for period, day in groupby(rows, key=lambda p: p.period):
+        for row in day:
+            sums[row.variant] += row.moments
+        treatment, control = sums[variant], sums[experiment.control.key]
+        seen = compare_variants(experiment, metric, variant=variant, treatment=treatment, control=control)
+        lift = seen.lift
+        points.append(SeriesPoint(period, lift.estimate, lift.lower, lift.upper, seen.n))
+    return tuple(points)
+
+
+def _reading_members(reading: Reading) -> dict[str, object]:
+    members: dict[str, object] = {
+        "metric": reading.metric.key,
+        "role": reading.role.value,
+        "variant": reading.variant,
+        "n": reading.n,
+        "estimate": _rounded(reading.estimate),
+        "lift": _estimate_members(reading.lift),
+        "effect": _estimate_members(reading.effect),
+        "p_value": _rounded(reading.p_value),
+        "e_value": _rounded(reading.e_value),
+        "state": reading.state.value,
+    }
+    if reading.margin is not None:
+        members["margin"] = {"value": reading.margin.margin, "relative": reading.margin.relative}
+    return members
+
+
+def _estimate_members(estimate: Estimate | None) -> dict[str, float | None] | None:
+    if estimate is None:
+        return None
+    return {
+        "estimate": _rounded(estimate.estimate),
+        "lower": _rounded(estimate.lower),
+        "upper": _rounded(estimate.upper),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    """Keep 12 digits: mathematical libraries differ after them, and a digest must not."""
+    return None if value is None else float(f"{value:.12g}")
+
+
+def _forecast(case: Case, outcome: Outcome) -> dict[str, object]:
+    """Say how far along the plan the leading treatment is, and what could be seen by now."""
+    variant = outcome.variant or case.focus()
+    control, treatment = case.reading(case.experiment.control.key), case.reading(variant)
+    planned = planned_total(case.experiment, variant)
+    detectable = None
+    if treatment.effect is not None and treatment.effect.upper is not None and control.estimate:
+        half_width = treatment.effect.upper - (treatment.effect.estimate or 0.0)
+        detectable = _rounded(half_width / control.estimate)
+    return {
+        "variant": variant,
+        "planned_units": planned,
+        "analysed_units": control.n + treatment.n,
+        "detectable_lift": detectable,
+        "days_left": _days_left(case, variant, planned)
+        if outcome.decision is Decision.KEEP_RUNNING
+        else None,
+    }
+
+
+def _days_left(case: Case, variant: str, planned: int) -> int | None:
+    """Return days until the planned units are analysed, at the pace of the last closed week."""
+    pair = {case.experiment.control.key, variant}
+    arrivals = [a for a in case.evidence.closed_arrivals() if a.variant in pair]
+    if not arrivals:
+        return None
+    last = arrivals[-1].period
+    span = min(RATE_DAYS, (last - arrivals[0].period).days + 1)
+    pace = sum(a.n for a in arrivals if (last - a.period).days < span) / span
+    missing = max(0, planned - sum(a.n for a in arrivals))
+    if not pace:
+        return None
+    return math.ceil(missing / pace) + math.ceil(case.primary.window_s / DAY_S)
+
+
+def _warnings(case: Case, outcome: Outcome) -> tuple[str, ...]:
+    codes = [f.check for f in case.findings if f.state is CheckState.WARNING]
+    codes += [
+        f"guardrail_not_yet_known:{r.metric.key}"
+        for r in case.guardrails(outcome.variant or case.focus())
+        if r.state in (MetricState.NOT_YET_KNOWN, MetricState.BURN_IN)
+    ]
+    codes += [
+        f"harmful_variant:{variant}"
+        for variant in case.treatments
+        if variant != outcome.variant and case.harm(variant) is not None
+    ]
+    codes += [
+        f"uncapped_mean:{key}"
+        for key in case.experiment.metrics.keys()  # noqa: SIM118 - a method of MetricPlan, no mapping
+        if case.metrics[key].kind is MetricKind.MEAN and case.metrics[key].cap is None
+    ]
+    return tuple(dict.fromkeys(codes))
