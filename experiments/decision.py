@@ -112,9 +112,9 @@ class Case:
 def decide(case: Case) -> Outcome:
     """Apply the rules in order; the first that fires decides.
 
-    1. A check alarms: untrustworthy. 2. A treatment is better, harms no guardrail and has run long enough: ship
-    the best one. 3. A guardrail is worse, or the primary is: roll back. 4. Every lift lies within the smallest
-    effect of interest: no effect. 5. Nothing more will come: inconclusive. 6. Keep running.
+    1. A check alarms: untrustworthy. 2. A treatment is better, worsens no guardrail and has run long enough:
+    ship the best one. 3. A guardrail is worse, or the primary is: roll back. 4. Every lift lies within the
+    smallest effect of interest: no effect. 5. Nothing more will come: inconclusive. 6. Keep running.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
-"""May this catalog go live over that one, and who would move?"""
+"""Whether one catalog may go live over another, and who would move."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from experiments.allocation import variant_of
-from experiments.definitions import Catalog, Experiment, Flag, Metric, Status
+from experiments.definitions import Catalog, Experiment, Status
 
 EMPTY = Catalog()
 
@@ -253,10 +253,8 @@ def _has_begun(experiment: Experiment, now: datetime | None) -> bool:
 
 def _status_blocks(before: Experiment, after: Experiment) -> list[str]:
     if before.status is Status.STOPPED and after.status is not Status.STOPPED:
-        return [
-            f"experiment {before.key!r} was stopped: a key is never used again, give the new experiment its own "
-            "(to interrupt one, use 'paused')"
-        ]
+        advice = "give the new experiment its own (to interrupt one, use 'paused')"
+        return [f"experiment {before.key!r} was stopped: a key is never used again, {advice}"]
     if after.status is Status.DRAFT:
         return [f"experiment {before.key!r} has begun: it cannot become a draft again, pause or stop it"]
     return []
