@@ -13,10 +13,10 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 from ibis.backends.duckdb import Backend
-from experiments.moments import SCALE, Moments
-from experiments.verdict import Arrivals, PeriodMoments
 
 from experiments.definitions import Experiment, Metric, MetricKind
+from experiments.moments import SCALE, Moments
+from experiments.verdict import Arrivals, PeriodMoments
 from service.clock import EPOCH
 from service.lake.manifest import EVENTS, EXPOSURES, SCHEMAS, Manifest, reading
 from service.lake.rows import canonical_json, to_amount
@@ -77,7 +77,7 @@ class LakeReader:
         )
 
     def last_occurred_us(self, n: int = LAST_EVENTS) -> tuple[int, ...]:
-        """Return when the newest `n` events of the log occurred by their own clocks, newest in the log first."""
+        """Return when the newest `n` events of the log occurred by their own clocks, newest first."""
         events = self._table(EVENTS)
         newest = events.order_by(ibis.desc("seq")).limit(n).select("seq", "occurred_us")
         rows = sorted(self._rows(newest), key=lambda row: -int(row["seq"]))
@@ -141,7 +141,7 @@ def arrivals_of(clean: ir.Table) -> ir.Table:
 def moments_of(
     clean: ir.Table, events: ir.Table, *, unit: str, metrics: Sequence[Metric], until_us: int
 ) -> ir.Table:
-    """Sum up every metric: n, total, total of squares, per metric, variant and UTC day that windows end in."""
+    """Sum up n, total, total of squares per metric, variant and UTC day in which the windows end."""
     parts = [_metric_moments(clean, events, unit=unit, metric=m, until_us=until_us) for m in metrics]
     whole = ibis.union(*parts) if len(parts) > 1 else parts[0]
     return whole.order_by("metric", "period", "variant")

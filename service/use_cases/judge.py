@@ -1,0 +1,191 @@
+"""From the lake to verdict snapshots: load what happened, decide (pure), save one row."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+from experiments.definitions import Experiment, Status
+from experiments.verdict import Evidence, ExposureAccount
+from service.catalog import LoadedCatalog, load
+from service.clock import from_micros, to_micros
+from service.lake.moments import DAY_US, Facts, LakeReader, open_lake
+from service.log import logger
+from service.storage.ports import Store
+from service.storage.records import VerdictSnapshot
+from service.use_cases.verdict_body import Inputs, verdict_body
+
+JUDGED = frozenset({Status.SCHEDULED, Status.RUNNING, Status.PAUSED, Status.STOPPED})
+AS_OF_SHARE = 0.9
+# A verdict whose closed periods did not change is kept again only when its exposures grew by this share, or
+# after this long: a busy shop would otherwise write a row every two seconds that says nothing new.
+GROWTH = 0.02
+AT_LEAST_EVERY = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What all experiments of one refresh share: the lake at one offset, the live revision, the moment."""
+
+    store: Store
+    reader: LakeReader
+    revision: int
+    loaded: LoadedCatalog
+    newest_us: tuple[int, ...]
+    now: datetime
+
+
+def refresh_verdicts(store: Store, lake: Path, *, now: datetime) -> int:
+    """Judge every experiment of the live revision from the lake; return how many snapshots were kept."""
+    revision, loaded = live_catalog(store)
+    kept = 0
+    with open_lake(lake) as reader:
+        bench = _bench(store, reader, (revision, loaded), now)
+        for experiment in loaded.catalog.experiments.values():
+            try:
+                kept += _refresh(bench, experiment, forced=False)
+            except Exception:  # noqa: BLE001 - one experiment's trouble must not silence the others
+                logger().exception("verdict_failed", experiment=experiment.key)
+    return kept
+
+
+def refresh_verdict(store: Store, lake: Path, key: str, *, now: datetime) -> bool:
+    """Judge one experiment of the live revision; keep the snapshot and return True if anything is new.
+
+    Raises
+    ------
+    KeyError
+        If the live revision has no such experiment.
+    """
+    revision, loaded = live_catalog(store)
+    experiment = loaded.catalog.experiments[key]
+    with open_lake(lake) as reader:
+        return _refresh(_bench(store, reader, (revision, loaded), now), experiment, forced=True)
+
+
+def live_catalog(store: Store) -> tuple[int, LoadedCatalog]:
+    """Return the live revision with its number; an empty catalog as revision 0 before the first apply."""
+    number = store.live_state().revision
+    stored = store.revision(number)
+    if stored is None:
+        return 0, _load(())
+    return number, _load(tuple(sorted(stored.files.items())))
+
+
+def as_of_us(newest_us: Sequence[int], *, floor_us: int) -> int:
+    """Return up to when the log is taken to be complete: nearly all of its newest events lie before.
+
+    The 90th percentile of when they occurred: a few clocks that run fast do not close a day early. It never
+    goes back, whatever late events say.
+    """
+    ordered = sorted(newest_us)
+    return max(floor_us, ordered[math.ceil(AS_OF_SHARE * len(ordered)) - 1])
+
+
+def account_of(facts: Facts, *, primary: str, quarantined: Mapping[str, int]) -> ExposureAccount:
+    """Say where every exposure event and every exposed unit went."""
+    exposed = {variant: units.exposed for variant, units in facts.units.items()}
+    several = sum(units.multiple_variants for units in facts.units.values())
+    analysed: dict[str, int] = dict.fromkeys(exposed, 0)
+    for row in facts.periods:
+        if row.metric == primary:
+            analysed[row.variant] += row.moments.n
+    first = sum(exposed.values())
+    return ExposureAccount(
+        events=facts.n_events + sum(quarantined.values()),
+        first=first,
+        repeats=facts.n_events - first,
+        quarantined=dict(quarantined),
+        exposed_units=exposed,
+        excluded={"multiple_variants": several, "immature": first - several - sum(analysed.values())},
+        analysed=analysed,
+    )
+
+
+@lru_cache(maxsize=4)
+def _load(files: tuple[tuple[str, str], ...]) -> LoadedCatalog:
+    return load(dict(files))
+
+
+def _bench(store: Store, reader: LakeReader, live: tuple[int, LoadedCatalog], now: datetime) -> Bench:
+    revision, loaded = live
+    return Bench(
+        store=store,
+        reader=reader,
+        revision=revision,
+        loaded=loaded,
+        newest_us=reader.last_occurred_us(),
+        now=now,
+    )
+
+
+def _refresh(bench: Bench, experiment: Experiment, *, forced: bool) -> bool:
+    if experiment.status not in JUDGED or not bench.newest_us:
+        return False
+    before = bench.store.latest_verdict(experiment.key)
+    before = before if before and before.phase == experiment.phase else None
+    quarantined = bench.store.quarantined_exposures(experiment.key)
+    if before and _nothing_happened(bench, before, quarantined):
+        return False
+    floor_us = to_micros(before.as_of) if before else 0
+    inputs = _inputs(bench, experiment, as_of_us(bench.newest_us, floor_us=floor_us), quarantined)
+    body = verdict_body(inputs)
+    if before and not _worth_keeping(before, body, now=bench.now, forced=forced):
+        return False
+    bench.store.put_verdict(
+        VerdictSnapshot(
+            experiment=experiment.key,
+            phase=experiment.phase,
+            revision=bench.revision,
+            log_offset=bench.reader.offset,
+            as_of=inputs.evidence.as_of,
+            computed_at=bench.now,
+            digest=hashlib.sha256(body.encode()).hexdigest(),
+            body=body,
+        )
+    )
+    return True
+
+
+def _inputs(bench: Bench, experiment: Experiment, now_us: int, quarantined: Mapping[str, int]) -> Inputs:
+    planned = experiment.metrics.keys()
+    metrics = {key: bench.loaded.catalog.metrics[key] for key in planned}
+    # Only closed days count, so a unit whose window ended today is analysed tomorrow.
+    closed_us = now_us - now_us % DAY_US - 1
+    facts = bench.reader.facts(experiment, tuple(metrics.values()), until_us=closed_us)
+    return Inputs(
+        experiment=experiment,
+        metrics=metrics,
+        evidence=Evidence(
+            periods=facts.periods,
+            arrivals=facts.arrivals,
+            account=account_of(facts, primary=experiment.metrics.primary, quarantined=quarantined),
+            as_of=from_micros(now_us),
+            first_exposure_at=None if facts.first_us is None else from_micros(facts.first_us),
+        ),
+        revision=bench.revision,
+        catalog_digest=bench.loaded.digest,
+        log_offset=bench.reader.offset,
+    )
+
+
+def _nothing_happened(bench: Bench, before: VerdictSnapshot, quarantined: Mapping[str, int]) -> bool:
+    same = (before.revision, before.log_offset) == (bench.revision, bench.reader.offset)
+    return same and json.loads(before.body)["exposure"]["quarantined"] == dict(quarantined)
+
+
+def _worth_keeping(before: VerdictSnapshot, body: str, *, now: datetime, forced: bool) -> bool:
+    old, new = json.loads(before.body), json.loads(body)
+    news = ("phase", "revision", "decision", "variant")
+    if any(old.get(name) != new.get(name) for name in news):
+        return True
+    if old["digests"]["moments"] != new["digests"]["moments"]:
+        return True
+    if forced or old["digests"]["exposures"] == new["digests"]["exposures"]:
+        return forced and old != new
+    grown = new["exposure"]["events"] >= old["exposure"]["events"] * (1 + GROWTH)
+    return bool(grown) or now - before.computed_at >= AT_LEAST_EVERY

@@ -1,0 +1,134 @@
+"""The verdict JSON: everything its page shows, the same bytes for the same inputs."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from experiments.definitions import Experiment, Metric
+from experiments.verdict import Arrivals, Evidence, PeriodMoments, judge, series
+
+SCHEMA = "verdict/1"
+DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What one verdict is made from, and nothing else goes in: the same inputs give the same bytes."""
+
+    experiment: Experiment
+    metrics: Mapping[str, Metric]
+    evidence: Evidence
+    revision: int
+    catalog_digest: str
+    log_offset: int
+
+
+def verdict_body(inputs: Inputs) -> str:
+    """Return the verdict JSON, byte for byte the same for the same inputs."""
+    experiment, evidence = inputs.experiment, inputs.evidence
+    members = judge(experiment, inputs.metrics, evidence).members()
+    members |= {
+        "schema": SCHEMA,
+        "experiment": experiment.key,
+        "phase": experiment.phase,
+        "revision": inputs.revision,
+        "log_offset": inputs.log_offset,
+        "digests": {
+            "catalog": inputs.catalog_digest,
+            "exposures": _digest([evidence.account.members(), [_arrived(a) for a in evidence.arrivals]]),
+            "moments": _digest([_summed(p) for p in evidence.periods]),
+        },
+        "series": _series(inputs),
+        "record": record_of(experiment, inputs.metrics),
+    }
+    return canonical(members)
+
+
+def canonical(value: object) -> str:
+    """Return JSON with sorted keys and 12 significant digits; numbers that JSON cannot hold become null."""
+    return json.dumps(
+        _tidy(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def record_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str, object]:
+    """Return the plan that the verdict was made by, so that its page needs nothing else."""
+    return {
+        "owner": experiment.owner,
+        "statement": experiment.statement,
+        "status": experiment.status.value,
+        "unit": experiment.unit,
+        "allocation_bp": experiment.allocation_bp,
+        "alpha": experiment.analysis.alpha,
+        "power": experiment.analysis.power,
+        "mde": experiment.analysis.mde,
+        "baseline": experiment.analysis.baseline,
+        "min_runtime_s": experiment.decide.min_runtime_s,
+        "variants": [{"variant": v.key, "weight_bp": v.weight_bp} for v in experiment.variants],
+        "metrics": {
+            m.key: {
+                "label": m.label,
+                "kind": m.kind.value,
+                "event": m.event,
+                "value": m.value,
+                "where": dict(m.where),
+                "currency": m.currency,
+                "window_s": m.window_s,
+                "cap": m.cap,
+                "direction": m.direction.value,
+            }
+            for m in metrics.values()
+        },
+        "guardrails": [
+            {"metric": g.metric, "margin": g.margin, "relative": g.relative}
+            for g in experiment.metrics.guardrails
+        ],
+    }
+
+
+def _series(inputs: Inputs) -> list[dict[str, object]]:
+    experiment = inputs.experiment
+    metric = inputs.metrics[experiment.metrics.primary]
+    return [
+        {
+            "metric": metric.key,
+            "variant": variant.key,
+            "points": [
+                {
+                    "period": point.period.isoformat(),
+                    "n": point.n,
+                    "estimate": point.estimate,
+                    "lower": point.lower,
+                    "upper": point.upper,
+                }
+                for point in series(experiment, metric, inputs.evidence.closed_periods(), variant=variant.key)
+            ],
+        }
+        for variant in experiment.variants[1:]
+    ]
+
+
+def _arrived(row: Arrivals) -> list[object]:
+    return [row.period.isoformat(), row.variant, row.n]
+
+
+def _summed(row: PeriodMoments) -> list[object]:
+    # As text: these outgrow the 53 bits in which some readers of JSON keep a number.
+    sums = [str(row.moments.n), str(row.moments.total), str(row.moments.total_sq)]
+    return [row.metric, row.variant, row.period.isoformat(), *sums]
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def _tidy(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _tidy(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tidy(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,219 @@
+"""Read verdicts: the list, one snapshot, and its CSV and Markdown forms."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any
+
+from experiments.definitions import Catalog, Experiment
+from service.errors import ProblemError
+from service.storage.ports import Verdicts
+from service.storage.records import VerdictSnapshot
+
+EVERYTHING = "*"
+COLUMNS = (
+    "experiment",
+    "phase",
+    "metric",
+    "role",
+    "variant",
+    "n",
+    "estimate",
+    "lift",
+    "lift_lower",
+    "lift_upper",
+    "effect",
+    "effect_lower",
+    "effect_upper",
+    "p_value",
+    "e_value",
+    "state",
+)
+NONE = "n/a"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """One line of the list; the members of the verdict are empty before the first one."""
+
+    experiment: str
+    status: str
+    killed: bool
+    phase: int
+    owner: str
+    statement: str
+    decision: str
+    variant: str
+    text: str
+    as_of: str
+    computed_at: str
+
+    def members(self) -> dict[str, object]:
+        """Return the wire form."""
+        return asdict(self)
+
+
+def listing(catalog: Catalog, killed: frozenset[str], verdicts: Verdicts) -> Sequence[Summary]:
+    """Return every experiment of the catalog, by key, with its newest decision."""
+    return [
+        _summary(experiment, killed, verdicts.latest_verdict(key))
+        for key, experiment in sorted(catalog.experiments.items())
+    ]
+
+
+def find(catalog: Catalog, verdicts: Verdicts, key: str) -> VerdictSnapshot:
+    """Return the newest snapshot of one experiment; one that left the catalog keeps its last verdict.
+
+    Raises
+    ------
+    ProblemError
+        unknown_experiment or no_verdict_yet, both 404.
+    """
+    snapshot = verdicts.latest_verdict(key)
+    experiment = catalog.experiments.get(key)
+    if snapshot is None and experiment is None:
+        raise ProblemError(404, "unknown_experiment", f"no experiment {key[:64]!r} is in the live catalog")
+    if snapshot is None or (experiment is not None and experiment.phase > snapshot.phase):
+        detail = "the worker judges it within seconds of the first event after the launch"
+        raise ProblemError(404, "no_verdict_yet", detail)
+    return snapshot
+
+
+def body_of(snapshot: VerdictSnapshot) -> dict[str, Any]:
+    """Return the parsed verdict JSON."""
+    parsed: dict[str, Any] = json.loads(snapshot.body)
+    return parsed
+
+
+def to_csv(body: Mapping[str, Any]) -> str:
+    """Return one row per metric and variant."""
+    out = StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    for row in body["metrics"]:
+        lift, effect = row.get("lift") or {}, row.get("effect") or {}
+        writer.writerow(
+            [
+                _cell(body["experiment"]),
+                body["phase"],
+                _cell(row["metric"]),
+                row["role"],
+                _cell(row["variant"]),
+                row["n"],
+                row["estimate"],
+                *(lift.get(end) for end in ("estimate", "lower", "upper")),
+                *(effect.get(end) for end in ("estimate", "lower", "upper")),
+                row.get("p_value"),
+                row.get("e_value"),
+                row["state"],
+            ]
+        )
+    return out.getvalue()
+
+
+def to_markdown(body: Mapping[str, Any]) -> str:
+    """Return the verdict as a page to paste into a ticket."""
+    account = body["exposure"]
+    lines = [
+        f"# {_inline(body['experiment'])}: {body['decision']}",
+        "",
+        body["text"],
+        "",
+        _stamp(body),
+        "",
+        "| metric | role | variant | units | mean | lift | interval | state |",
+        "|---|---|---|---:|---:|---:|---|---|",
+        *(_metric_line(row) for row in body["metrics"]),
+        "",
+        "| exposures | |",
+        "|---|---:|",
+        *(f"| {name} | {n} |" for name, n in accounting(account)),
+        "",
+        *(f"* check {c['check']}: {c['state']}. {c['detail']}" for c in body["checks"]),
+        *(f"* warning: {warning}" for warning in body["warnings"]),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def accounting(account: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return the lines of the exposure account in the order in which they add up."""
+    lines = [("exposure events", account["events"]), ("repeats of a unit", account["repeats"])]
+    lines += [(f"quarantined: {reason}", n) for reason, n in sorted(account["quarantined"].items())]
+    lines += [("units exposed", sum(account["exposed_units"].values()))]
+    lines += [(f"left out: {reason}", n) for reason, n in sorted(account["excluded"].items())]
+    lines += [("units analysed", sum(account["analysed"].values()))]
+    return lines
+
+
+def share(value: float | None, *, signed: bool = True) -> str:
+    """Return a fraction as per cent for people."""
+    if value is None:
+        return NONE
+    return f"{value * 100:+.1f} %" if signed else f"{value * 100:.2f} %"
+
+
+def interval(bounds: Mapping[str, Any] | None) -> str:
+    """Return an interval of fractions in words; an open end is said to be open."""
+    low, high = (bounds or {}).get("lower"), (bounds or {}).get("upper")
+    if low is None and high is None:
+        return NONE
+    if low is None:
+        return f"up to {share(high)}"
+    return f"{share(low)} to {share(high)}" if high is not None else f"from {share(low)}"
+
+
+def when(moment: datetime) -> str:
+    """Return a time for people, in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _summary(experiment: Experiment, killed: frozenset[str], snapshot: VerdictSnapshot | None) -> Summary:
+    current = snapshot if snapshot and snapshot.phase == experiment.phase else None
+    body = body_of(current) if current else {}
+    return Summary(
+        experiment=experiment.key,
+        status=experiment.status.value,
+        killed=bool({experiment.key, EVERYTHING} & killed),
+        phase=experiment.phase,
+        owner=experiment.owner,
+        statement=experiment.statement,
+        decision=body.get("decision") or "",
+        variant=body.get("variant") or "",
+        text=body.get("text") or "",
+        as_of=body.get("as_of") or "",
+        computed_at="" if current is None else current.computed_at.astimezone(UTC).isoformat(),
+    )
+
+
+def _metric_line(row: Mapping[str, Any]) -> str:
+    mean = NONE if row["estimate"] is None else f"{row['estimate']:.6g}"
+    lift = row.get("lift") or {}
+    cells = (
+        _inline(row["metric"]),
+        row["role"],
+        _inline(row["variant"]),
+        str(row["n"]),
+        mean,
+        share(lift.get("estimate")),
+        interval(lift),
+        row["state"],
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _stamp(body: Mapping[str, Any]) -> str:
+    place = f"phase {body['phase']}, revision {body['revision']}, log offset {body['log_offset']}"
+    return f"*As of {body['as_of']}, {place}.*"
+
+
+def _cell(text: str) -> str:
+    # A spreadsheet runs a cell that begins like a formula.
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _inline(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
