@@ -206,7 +206,7 @@ def report_planted(outcomes: Sequence[Outcome], alpha: float, *, lift: float) ->
     click.echo(f"  no decision in time      {sum(not o.stopped for o in outcomes):4d}")
     click.echo(f"  covered at the stop      {at_stop:4d}   at least {least} wanted")
     click.echo(f"  covered at the end       {at_end:4d}   at least {least} wanted")
-    return min(at_end, at_stop) >= least
+    return bool(min(at_end, at_stop) >= least)
 
 
 def upper_bound(n: int, rate: float, *, confidence: float = ALARM_CONFIDENCE) -> int:

@@ -4,9 +4,9 @@ import sys
 
 import click
 
-from service.app import build_services
 from service.clock import utc_now
 from service.settings import load
+from service.storage.sql import open_store
 from service.use_cases.demo import DemoLoadError, load_demo
 
 
@@ -14,7 +14,7 @@ from service.use_cases.demo import DemoLoadError, load_demo
 def demo_load() -> None:
     """Import the demo shop's items and its orders up to 30 days before the end; repeating it adds nothing."""
     settings = load()
-    services = build_services(settings)
+    store = open_store(settings)
     try:
         with click.progressbar(length=1, label="Loading the demo shop", file=sys.stderr) as bar:
 
@@ -22,12 +22,12 @@ def demo_load() -> None:
                 bar.length = total
                 bar.update(done - bar.pos)
 
-            report = load_demo(services, now=utc_now(), progress=progress)
+            report = load_demo(settings, store, now=utc_now(), progress=progress)
     except DemoLoadError as error:
         click.echo(f"opportune: {error}", err=True)
         sys.exit(1)
     finally:
-        services.store.close()
+        store.close()
     if report.skipped:
         click.echo("The demo shop is loaded already")
     else:

@@ -12,8 +12,6 @@ from typing import Any
 
 from service.settings import Settings
 from service.storage.ports import Store
-from service.storage.records import KeyClass
-from service.use_cases.access import Caller
 from service.use_cases.demo_data import (
     ITEMS_FILE,
     ORDERS_FILE,
@@ -23,12 +21,10 @@ from service.use_cases.demo_data import (
     read_orders,
     week_shift,
 )
-from service.use_cases.ingest import ingest
-from service.use_cases.services import Services
+from service.use_cases.exposures import ExposureBook
+from service.use_cases.ingest import MAX_EVENTS, SERVER, Terms, take_in
 
 SOURCE = "demo"
-LOADER = Caller(KeyClass.SERVER, "demo-load", "")
-BATCH = 500
 MARKER = "demo-loaded.json"
 
 Progress = Callable[[int, int], None]
@@ -58,7 +54,7 @@ def demo_loaded(settings: Settings, store: Store) -> bool:
         return False
 
 
-def load_demo(services: Services, *, now: datetime, progress: Progress) -> LoadReport:
+def load_demo(settings: Settings, store: Store, *, now: datetime, progress: Progress) -> LoadReport:
     """Store items and history; safe to interrupt and to repeat, since event ids never change.
 
     Raises
@@ -66,24 +62,26 @@ def load_demo(services: Services, *, now: datetime, progress: Progress) -> LoadR
     DemoLoadError
         If the store refused an event.
     """
-    if demo_loaded(services.settings, services.store):
+    if demo_loaded(settings, store):
         return LoadReport(skipped=True)
-    items = services.store.put_items(read_items())
+    items = store.put_items(read_items())
     orders = list(history(read_orders()))
     shift = week_shift(now)
+    terms = Terms(trust=SERVER, source=SOURCE, now=now)
+    book = ExposureBook()
     counts: Counter[str] = Counter()
     for batch in _batches(as_event(order, shift) for order in orders):
-        results = ingest(services, batch, caller=LOADER, source=SOURCE)
+        results = take_in(store, book, batch, terms=terms)
         _refuse_quarantined(results)
         counts.update(result["status"] for result in results)
         progress(counts.total(), len(orders))
-    marker = {"files": _fingerprint(services.settings), "events": len(orders)}
-    _marker(services.settings).write_text(json.dumps(marker), "utf-8")
+    marker = {"files": _fingerprint(settings), "events": len(orders)}
+    _marker(settings).write_text(json.dumps(marker), "utf-8")
     return LoadReport(items=items, accepted=counts["accepted"], duplicate=counts["duplicate"])
 
 
 def _batches(events: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    while batch := list(islice(events, BATCH)):
+    while batch := list(islice(events, MAX_EVENTS)):
         yield batch
 
 

@@ -1,0 +1,313 @@
+"""Replay 30 days of the demo shop through the public HTTP API, with a planted lift in a sealed envelope.
+
+Start the server first (`make run`), then: python scripts/simulate.py --lift 0.25
+
+Each simulated person is a real customer of examples/shop drawn with replacement; they arrive at a random
+time, whether they buy or not, and live that customer's real orders. The hash of the planted lift is printed
+first and opened after the verdict, so nobody, the server least of all, can adapt to it. Needs nothing but the
+API and the keys of the server: OPPORTUNE_CLIENT_KEY, OPPORTUNE_SERVER_KEY and OPPORTUNE_ANALYST_KEY, or
+$OPPORTUNE_HOME/keys.env.
+"""
+
+import json
+import secrets
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import click
+
+from service.clock import utc_now
+from service.settings import load
+from service.use_cases.demo_client import Api, DemoClientError, Sender, ask_flags
+from service.use_cases.demo_data import DAYS, read_orders, week_shift
+from service.use_cases.demo_people import People, World
+from service.use_cases.demo_replay import Replay, Ticket
+
+ASKERS = 6
+SLOTS = 6
+FINAL_WAIT_S = 180
+DAILY_WAIT_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A planted lift and a nonce; its hash tells nothing, and can be checked by anybody afterwards."""
+
+    text: str
+
+    @classmethod
+    def seal(cls, lift: float) -> "Envelope":
+        """Put `lift` into a new envelope."""
+        return cls(json.dumps({"lift": lift, "nonce": secrets.token_hex(16)}, sort_keys=True))
+
+    @property
+    def commitment(self) -> str:
+        """The sha256 of the content."""
+        return sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class Run:
+    """One replay; `picks` is empty when the second comparison does not run."""
+
+    api: Api
+    replay: Replay
+    sender: Sender
+    experiment: str
+    picks: str
+    control: str
+    speed: float
+    first_ship: int = 0
+
+    def play(self, n_days: int) -> None:
+        """Replay day after day; a day begins when everything of the day before is stored."""
+        with ThreadPoolExecutor(ASKERS) as pool:
+            for day in range(n_days):
+                started = time.monotonic()
+                self._admit(pool, self.replay.arrivals(day))
+                self.sender.send(self.replay.events(day))
+                verdict = self._wait_until(self.sender.as_of)
+                if verdict and verdict["decision"] == "ship" and not self.first_ship:
+                    self.first_ship = day + 1
+                click.echo(self._line(day, verdict))
+                if self.speed > 0:
+                    time.sleep(max(0.0, 60 / self.speed - (time.monotonic() - started)))
+
+    def _admit(self, pool: ThreadPoolExecutor, persons: Sequence[int]) -> None:
+        for person, (main, picks, slate) in zip(persons, pool.map(self._ask, persons), strict=True):
+            self.replay.admit(person, main, picks, control=self.control, slate=slate)
+
+    def _ask(self, person: int) -> tuple[Ticket, Ticket | None, frozenset[str] | None]:
+        """Ask for every flag at once, as a page would, and for the slate that its value names."""
+        flags = ask_flags(self.api, self.replay.context(person))
+        picks = flags.get(self.picks)
+        if picks is None or not picks.enrolled:
+            return flags[self.experiment], None, None
+        body = {"anonymous_id": self.replay.people.ids[person], "recommender": picks.value, "k": SLOTS}
+        answer = self.api.post("/v1/recommendations", body, key="client")
+        return flags[self.experiment], picks, frozenset(item["item_id"] for item in answer["items"])
+
+    def _wait_until(self, moment: datetime) -> dict[str, Any] | None:
+        """Give the worker time to judge what was just stored; go on without it rather than wait for ever."""
+        deadline = time.monotonic() + DAILY_WAIT_S
+        while True:
+            verdict = self.api.verdict(self.experiment)
+            if verdict is not None and datetime.fromisoformat(verdict["as_of"]).date() >= moment.date():
+                return verdict
+            if time.monotonic() > deadline:
+                return verdict
+            time.sleep(0.2)
+
+    def _line(self, day: int, verdict: dict[str, Any] | None) -> str:
+        people = len(self.replay.visitors)
+        date = self.replay.at(day * 86_400_000_000).date()
+        return f"day {day + 1:2d}  {date}  people {people:6,}  {describe(verdict)}"
+
+    def final_verdict(self) -> dict[str, Any]:
+        """Wait for the verdict over everything that was sent."""
+        deadline = time.monotonic() + FINAL_WAIT_S
+        sent = self.sender.exposures[self.experiment]
+        while True:
+            verdict = self.api.verdict(self.experiment)
+            if verdict and accepted_exposures(verdict) >= sent:
+                return verdict
+            if time.monotonic() > deadline:
+                raise DemoClientError("the worker has not judged all events; is it running? See /readyz")
+            time.sleep(0.5)
+
+
+def accepted_exposures(verdict: dict[str, Any]) -> int:
+    """Return how many exposure events of the verdict were not quarantined."""
+    exposure = verdict["exposure"]
+    return int(exposure["first"] + exposure["repeats"])
+
+
+def primary_row(verdict: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the primary metric of the first variant that is compared with the control."""
+    rows = (m for m in verdict["metrics"] if m["role"] == "primary" and m.get("lift"))
+    return next(rows, None)
+
+
+def describe(verdict: dict[str, Any] | None) -> str:
+    """Return a verdict as one line."""
+    if verdict is None:
+        return "no verdict yet"
+    row = primary_row(verdict)
+    return f"{verdict['decision']:<13} {interval(row)}" if row else str(verdict["decision"])
+
+
+def interval(row: dict[str, Any]) -> str:
+    """Return lift and interval in percent; an open end is shown as one."""
+    shown = [
+        "?" if row["lift"].get(name) is None else f"{row['lift'][name]:+.1%}"
+        for name in ("estimate", "lower", "upper")
+    ]
+    return f"lift {shown[0]} [{shown[1]}, {shown[2]}]  n {row['n']}"
+
+
+@click.command()
+@click.option(
+    "--people", default=20_000, show_default=True, type=click.IntRange(min=1), help="Simulated people."
+)
+@click.option("--days", default=DAYS, show_default=True, type=click.IntRange(1, DAYS), help="Days to replay.")
+@click.option(
+    "--lift",
+    default=0.25,
+    show_default=True,
+    type=click.FloatRange(-1, 10, min_open=True),
+    help="Planted lift of conversion; 0 is an A/A test.",
+)
+@click.option(
+    "--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Who, when, whose life."
+)
+@click.option(
+    "--speed", default=0.0, show_default="as fast as it goes", help="At most so many days a minute."
+)
+@click.option("--url", default="", help="Server; default: the PORT of the settings on this machine.")
+@click.option("--experiment", default="free-shipping", show_default=True)
+@click.option("--control", default="control", show_default=True, help="Key of the control variant.")
+@click.option("--picks", default="picks-for-you", show_default=True, help="Second comparison; '' for none.")
+@click.option("--again", is_flag=True, help="Run although the experiment has exposures of another run.")
+def main(**options: Any) -> None:  # noqa: ANN401 - click passes options by name
+    """Replay the demo shop's last 30 days over HTTP and see whether the verdict finds the planted lift."""
+    started = time.monotonic()
+    try:
+        good = simulate(options)
+    except DemoClientError as error:
+        click.echo(f"simulate: {error}", err=True)
+        sys.exit(2)
+    click.echo(f"\n{time.monotonic() - started:.0f} s")
+    sys.exit(0 if good else 1)
+
+
+def simulate(options: dict[str, Any]) -> bool:
+    """Run everything; return whether the interval covers the truth and the accounts add up."""
+    lift = options["lift"]
+    envelope = Envelope.seal(lift)
+    click.echo(f"Sealed envelope: sha256 {envelope.commitment}")
+    run = prepare(options)
+    run.sender.send(run.replay.history())
+    click.echo(f"Sent the past of {len(run.replay.people):,} people: {tell(run.sender.counts)}")
+    run.play(options["days"])
+    click.echo(f"\nSent in all: {tell(run.sender.counts)}")
+    verdict = run.final_verdict()
+    good = report(verdict, run)
+    if run.picks:
+        report_picks(run.api.verdict(run.picks))
+    return open_envelope(envelope, lift, verdict) and good
+
+
+def prepare(options: dict[str, Any]) -> Run:
+    """Check that the server is there and fit for a run, then draw the people.
+
+    Raises
+    ------
+    DemoClientError
+        If keys, experiment or a clean slate are missing.
+    """
+    settings = load()
+    keys = {"client": settings.client_key, "server": settings.server_key, "analyst": settings.analyst_key}
+    missing = [name for name, key in keys.items() if not key]
+    if missing:
+        raise DemoClientError(
+            f"no {' and no '.join(missing)} key: start `make run` first, or set OPPORTUNE_HOME to its folder"
+        )
+    api = Api(options["url"] or f"http://127.0.0.1:{settings.port}", keys)
+    picks = check_server(api, options)
+    world = World.of(read_orders())
+    people = People.draw(world, n_people=options["people"], n_days=options["days"], seed=options["seed"])
+    shift = week_shift(utc_now())
+    replay = Replay(world=world, people=people, shift=shift, lift=options["lift"])
+    control, speed = options["control"], options["speed"]
+    sender = Sender(api)
+    return Run(api, replay, sender, options["experiment"], picks, control, speed)
+
+
+def check_server(api: Api, options: dict[str, Any]) -> str:
+    """Refuse a run that could not be read afterwards; return the key of the second comparison, if it runs."""
+    key = options["experiment"]
+    flags = ask_flags(
+        api, {"targetingKey": "00000000-0000-4000-8000-000000000000", "country": "United Kingdom"}
+    )
+    if key not in flags:
+        raise DemoClientError(
+            f"the server has no experiment {key!r}; it serves {', '.join(flags) or 'nothing'}"
+        )
+    verdict = api.verdict(key)
+    if (
+        verdict
+        and verdict["phase"] == flags[key].phase
+        and verdict["exposure"]["events"]
+        and not options["again"]
+    ):
+        raise DemoClientError(
+            f"{key} has {verdict['exposure']['events']:,} exposures already: mixed with another run's, a"
+            " verdict says nothing about this envelope.\n"
+            "Start from nothing (OPPORTUNE_HOME=/an/empty/folder make run), or"
+            f" set `phase: {flags[key].phase + 1}` in the experiment's file and `opportune apply`.\n"
+            "--again runs nevertheless; take another --seed then."
+        )
+    picks: str = options["picks"]
+    return picks if picks in flags else ""
+
+
+def tell(counts: Counter[str]) -> str:
+    """Return counts by name."""
+    return ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items()))
+
+
+def report(verdict: dict[str, Any], run: Run) -> bool:
+    """Print the verdict and its accounts; return whether they add up."""
+    click.echo(f"\n{run.experiment}: {describe(verdict)}")
+    day = f"on day {run.first_ship}" if run.first_ship else "on no day"
+    click.echo(f"  first said ship   {day}")
+    for check in verdict["checks"]:
+        click.echo(f"  check             {json.dumps(check)}")
+    exposure = verdict["exposure"]
+    quarantined = sum(exposure["quarantined"].values())
+    click.echo(
+        f"  exposures         {exposure['events']:,} = {exposure['first']:,} first"
+        f" + {exposure['repeats']:,} repeats + {quarantined:,} quarantined {exposure['quarantined'] or ''}"
+    )
+    units, analysed = sum(exposure["exposed_units"].values()), sum(exposure["analysed"].values())
+    click.echo(f"  exposed units     {units:,} = {analysed:,} analysed + {exposure['excluded']} excluded")
+    identities = {
+        "events": exposure["events"] == exposure["first"] + exposure["repeats"] + quarantined,
+        "units": units == analysed + sum(exposure["excluded"].values()),
+        "sent": accepted_exposures(verdict) == run.sender.exposures[run.experiment],
+    }
+    wrong = [name for name, holds in identities.items() if not holds]
+    click.echo(f"  the accounts      {'add up' if not wrong else 'DO NOT ADD UP: ' + ', '.join(wrong)}")
+    return not wrong
+
+
+def report_picks(verdict: dict[str, Any] | None) -> None:
+    """Print the second comparison, which nobody planted anything in."""
+    click.echo(f"\npicks-for-you (agreement with the next order, NOT sales uplift): {describe(verdict)}")
+
+
+def open_envelope(envelope: Envelope, lift: float, verdict: dict[str, Any]) -> bool:
+    """Open the envelope and say whether the interval holds the truth."""
+    click.echo(f"\nThe envelope held {envelope.text}")
+    click.echo(f"  check it: printf '%s' '{envelope.text}' | sha256sum")
+    row = primary_row(verdict)
+    if row is None:
+        click.echo("  there is no interval to compare it with")
+        return False
+    lower, upper = row["lift"].get("lower"), row["lift"].get("upper")
+    covered = (lower is None or lower <= lift) and (upper is None or lift <= upper)
+    click.echo(
+        f"  planted {lift:+.1%}: the interval {'covers it' if covered else 'MISSES IT'} ({interval(row)})"
+    )
+    return covered
+
+
+if __name__ == "__main__":
+    main()
