@@ -8,11 +8,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validates_schema
-from marshmallow.exceptions import SCHEMA
 
 from experiments.definitions import JsonValue
-from experiments.errors import InvalidDefinitionError
-from experiments.targeting import Condition, parse_condition
 from service.catalog.findings import did_you_mean
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
@@ -22,11 +19,9 @@ INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 YEARS = range(2015, 2101)
 MAX_TEXT = 10_000
-MAX_CONDITION_ERRORS = 50
 MAX_SHOWN = 60
 MAX_DIGITS = 20
 HUNDRED = 100
-AT_KEY = frozenset({"E202", "E203"})
 NOT_YET = "not supported yet"
 
 
@@ -278,114 +273,6 @@ class Day(fields.Field[date]):
         if day is None or day.year not in YEARS:
             raise refuse("E307", f"expected a date, not {show(value)}", "for example 2027-01-31")
         return day
-
-
-class ListOf(fields.Field[list[Any]]):
-    """A list of `inner`; every bad item is told."""
-
-    def __init__(self, inner: fields.Field[Any], *, longest: int = 1_000, **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init__(**kwargs)
-        self.inner = inner
-        self.longest = longest
-
-    def _deserialize(self, value: Any, *_: object, **__: object) -> list[Any]:  # noqa: ANN401 - anything may come
-        if not isinstance(value, list):
-            raise refuse("E301", f"expected a list, not {show(value)}", "for example [one, two]")
-        if len(value) > self.longest:
-            raise refuse("E308", f"at most {self.longest:,} entries, not {len(value):,}")
-        return [item for _i, item in _each(enumerate(value), self.inner)]
-
-
-class MappingOf(fields.Field[dict[str, Any]]):
-    """A mapping from names to `inner`; every bad entry is told."""
-
-    def __init__(self, inner: fields.Field[Any], *, names: bool = True, **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init__(**kwargs)
-        self.inner = inner
-        self.names = names
-
-    def _deserialize(self, value: Any, *_: object, **__: object) -> dict[str, Any]:  # noqa: ANN401 - anything may come
-        if not isinstance(value, dict):
-            raise refuse("E301", f"expected 'key: value' pairs, not {show(value)}")
-        return dict(_each(value.items(), self.inner, names=self.names))
-
-
-class Sub(fields.Field[Any]):
-    """A mapping with its own schema."""
-
-    def __init__(self, schema: type[Schema], **kwargs: Any) -> None:  # noqa: ANN401 - marshmallow's own
-        super().__init__(**kwargs)
-        self.schema = schema()
-
-    def _deserialize(self, value: Any, *_: object, **__: object) -> Any:  # noqa: ANN401 - what the schema makes
-        if not isinstance(value, dict):
-            known = ", ".join(self.schema.fields)
-            raise refuse("E301", f"expected a mapping with some of {known}, not {show(value)}")
-        return self.schema.load(value)
-
-
-class ConditionField(fields.Field[Condition]):
-    """A condition on attributes; errors in several parts of it are all told."""
-
-    def _deserialize(self, value: Any, *_: object, **__: object) -> Condition:  # noqa: ANN401 - anything may come
-        errors: dict[Any, Any] = {}
-        rest: JsonValue = value
-        for _attempt in range(MAX_CONDITION_ERRORS):
-            try:
-                condition = parse_condition(rest)
-            except InvalidDefinitionError as error:
-                _graft(
-                    errors, error.path, Said(error.code, str(error), error.hint, at_key=error.code in AT_KEY)
-                )
-                mended = _without(rest, error.path)
-                if mended is None:
-                    break
-                rest = mended
-            else:
-                if not errors:
-                    return condition
-                break
-        raise nested(errors)
-
-
-def _each(
-    pairs: Iterable[tuple[Any, Any]], inner: fields.Field[Any], *, names: bool = False
-) -> Iterable[tuple[Any, Any]]:
-    done: list[tuple[Any, Any]] = []
-    errors: dict[Any, Any] = {}
-    for key, item in pairs:
-        try:
-            done.append((checked_name(key) if names else key, inner.deserialize(item)))
-        except ValidationError as error:
-            errors[key] = error.messages
-    if errors:
-        raise nested(errors)
-    return done
-
-
-def _graft(errors: dict[Any, Any], path: tuple[str | int, ...], said: Said) -> None:
-    for step in path:
-        errors = errors.setdefault(step, {})
-    errors.setdefault(SCHEMA, []).append(said)
-
-
-def _without(value: JsonValue, path: tuple[str | int, ...]) -> JsonValue:
-    """Return the condition with the list item that holds the error made harmless; None when there is none."""
-    depth = max((i for i, step in enumerate(path) if isinstance(step, int)), default=None)
-    if depth is None:
-        return None
-    return _replaced(value, path[: depth + 1])
-
-
-def _replaced(value: JsonValue, path: tuple[str | int, ...]) -> JsonValue:
-    if not path:
-        return {"anonymous_id": {"exists": True}}
-    step = path[0]
-    if isinstance(value, list) and isinstance(step, int) and step < len(value):
-        return [_replaced(item, path[1:]) if i == step else item for i, item in enumerate(value)]
-    if isinstance(value, dict) and isinstance(step, str) and step in value:
-        return {key: _replaced(item, path[1:]) if key == step else item for key, item in value.items()}
-    return None
 
 
 def _percent(value: object) -> Decimal | None:

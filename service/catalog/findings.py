@@ -46,9 +46,7 @@ class CatalogError(Exception):
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self.findings = tuple(sorted(findings))
-        super().__init__(
-            "; ".join(f"{f.path}:{f.line}:{f.column} {f.code} {f.message}" for f in self.findings[:3])
-        )
+        super().__init__("\n".join(found.text() for found in self.findings))
 
 
 def excerpt(text: str, *, line: int, column: int, width: int) -> str:

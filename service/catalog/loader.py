@@ -304,3 +304,10 @@ def node_of(text: str) -> Node | None:
     """Return the tree of one file's text when it parses."""
     root, faults = parse(text)
     return None if faults else root
+
+
+def place_of(text: str, file: str, path: tuple[str | int, ...], *, code: str, message: str) -> Finding:
+    """Return a finding about `path` of a file that can be read."""
+    root, _faults = parse(text)
+    span = locate(root, path) if root else _fault_at_start(code, message).span
+    return finding(text, file, Fault(span=span, code=code, message=message))

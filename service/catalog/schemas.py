@@ -6,7 +6,7 @@ A rule about form lives here, a rule about meaning in `__post_init__` of the dom
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import ValidationError, fields, post_load
+from marshmallow import post_load
 
 from experiments.definitions import (
     TOTAL_BP,
@@ -22,26 +22,22 @@ from experiments.definitions import (
     MetricPlan,
     Schedule,
     Status,
-    Variant,
 )
 from recommender.definitions import Placement, RankBy, Recommender
+from service.catalog.compound import ConditionField, ListOf, MappingOf, Sub, Variants
 from service.catalog.fields import (
     BasisPoints,
-    ConditionField,
     Day,
     Duration,
     Fraction,
     Instant,
     Json,
-    ListOf,
-    MappingOf,
     Margin,
     Name,
     OneOf,
     Positive,
     Said,
     StrictSchema,
-    Sub,
     Whole,
     Word,
     checked_name,
@@ -50,62 +46,7 @@ from service.catalog.fields import (
     show,
 )
 
-CONTROL = "control"
 FLAG_STATUSES = tuple(s.value for s in Status if s is not Status.SCHEDULED)
-
-
-class VariantSchema(StrictSchema):
-    """Long form of one variant."""
-
-    later = ("payload", "name", "description")
-    weight = BasisPoints()
-    value = Json(allow_none=True, load_default=None)
-
-
-class Variants(fields.Field[tuple[Variant, ...]]):
-    """Short form ``{control: "", banner: "..."}`` or long form ``{control: {weight: 50, value: ""}}``."""
-
-    def _deserialize(self, value: Any, *_: object, **__: object) -> tuple[Variant, ...]:  # noqa: ANN401
-        if not isinstance(value, dict):
-            hint = 'for example {control: "", banner: "Free shipping"}'
-            raise refuse("E301", f"expected a value for each variant, not {show(value)}", hint)
-        parts, errors = self._parts(value)
-        if errors:
-            raise nested(errors)
-        if CONTROL in parts and next(iter(parts)) != CONTROL:
-            hint = "move it up: the first variant is what the others are compared with"
-            raise nested({CONTROL: [Said("E316", "'control' must be the first variant", hint, at_key=True)]})
-        return self._weighted(parts)
-
-    @staticmethod
-    def _parts(value: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-        parts: dict[str, dict[str, Any]] = {}
-        errors: dict[str, Any] = {}
-        for key, given in value.items():
-            try:
-                checked_name(key)
-                long_form = isinstance(given, dict) and ("weight" in given or "value" in given)
-                parts[key] = VariantSchema().load(given) if long_form else {"value": given}
-            except ValidationError as error:
-                messages: Any = error.messages
-                at_key = isinstance(messages, list)
-                errors[key] = (
-                    [Said(m.code, m.message, m.hint, at_key=True) for m in messages] if at_key else messages
-                )
-        return parts, errors
-
-    @staticmethod
-    def _weighted(parts: Mapping[str, Mapping[str, Any]]) -> tuple[Variant, ...]:
-        with_weight = [key for key, part in parts.items() if "weight" in part]
-        if with_weight and len(with_weight) < len(parts):
-            missing = ", ".join(key for key in parts if key not in with_weight)
-            hint = "give every variant a weight, or none for equal shares"
-            raise refuse("E315", f"{missing} has no weight", hint, at_key=True)
-        equal, left_over = divmod(TOTAL_BP, max(len(parts), 1))
-        return tuple(
-            Variant(key=key, value=part["value"], weight_bp=part.get("weight", equal + (i < left_over)))
-            for i, (key, part) in enumerate(parts.items())
-        )
 
 
 class HypothesisSchema(StrictSchema):

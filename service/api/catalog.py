@@ -1,0 +1,149 @@
+"""Control over HTTP: apply a catalog, kill and revive, see what is live."""
+
+from typing import Any
+
+from flask import Blueprint
+from flask.typing import ResponseReturnValue
+from marshmallow import Schema, fields, validate
+
+from service.api.context import caller, services
+from service.api.describe import describe
+from service.catalog import CatalogError
+from service.errors import Pointer, ProblemError
+from service.storage.records import KeyClass
+from service.use_cases import launch
+
+MAX_POINTERS = 100
+ADMIN = frozenset({KeyClass.ADMIN})
+READERS = frozenset({KeyClass.ADMIN, KeyClass.SERVER, KeyClass.ANALYST})
+
+bp = Blueprint("catalog", __name__, url_prefix="/v1")
+
+
+class CatalogBody(Schema):
+    """All files of a catalog: path inside the folder -> YAML text. They replace the live catalog."""
+
+    files = fields.Dict(
+        keys=fields.String(validate=validate.Length(1, 200)), values=fields.String(), required=True
+    )
+
+
+class AppliedSchema(Schema):
+    """The revision that is live now; `changed` is false when it was live already."""
+
+    revision = fields.Integer(required=True)
+    changed = fields.Boolean(required=True)
+
+
+class SwitchSchema(Schema):
+    """The state of one kill switch."""
+
+    key = fields.String(required=True)
+    killed = fields.Boolean(required=True)
+
+
+class DefinitionSchema(Schema):
+    """One live experiment or flag."""
+
+    key = fields.String(required=True)
+    kind = fields.String(required=True)
+    status = fields.String(required=True)
+    allocation = fields.Float(required=True)
+    killed = fields.Boolean(required=True)
+
+
+class StatusSchema(Schema):
+    """What this worker serves; `problem` is empty when all is well."""
+
+    revision = fields.Integer(required=True)
+    digest = fields.String(required=True)
+    problem = fields.String(required=True)
+    killed = fields.List(fields.String(), required=True)
+    definitions = fields.List(fields.Nested(DefinitionSchema), required=True)
+
+
+@bp.post("/catalog")
+@describe(
+    summary="Make a catalog live: all of it or, with every error told, nothing",
+    tag="Control",
+    scopes=ADMIN,
+    body=CatalogBody,
+    answer=AppliedSchema,
+)
+def apply_catalog(body: dict[str, Any]) -> ResponseReturnValue:
+    """Store a new revision and make it live."""
+    try:
+        applied = launch.apply(services().store, body["files"], by=caller().key_id, now=services().clock())
+    except launch.BlockedError as error:
+        raise ProblemError(
+            409, "conflict", "the change would harm a running experiment", _pointers(error)
+        ) from error
+    except CatalogError as error:
+        n = len(error.findings)
+        raise ProblemError(422, "invalid_catalog", f"{n} errors; see `errors`", _pointers(error)) from error
+    return {"revision": applied.revision, "changed": applied.changed}
+
+
+@bp.get("/catalog/status")
+@describe(summary="What is live, killed and wrong", tag="Control", scopes=READERS, answer=StatusSchema)
+def catalog_status() -> ResponseReturnValue:
+    """Answer from the snapshot that this worker serves."""
+    snapshot = services().snapshots.current
+    catalog, killed = snapshot.loaded.catalog, snapshot.state.killed
+    kinds = (("experiment", catalog.experiments), ("flag", catalog.flags))
+    return {
+        "revision": snapshot.state.revision,
+        "digest": snapshot.loaded.digest,
+        "problem": snapshot.problem,
+        "killed": sorted(killed),
+        "definitions": [
+            {
+                "key": key,
+                "kind": kind,
+                "status": definition.status.value,
+                "allocation": definition.allocation_bp / 10_000,
+                "killed": bool(killed & {key, launch.EVERYTHING}),
+            }
+            for kind, definitions in kinds
+            for key, definition in definitions.items()
+        ],
+    }
+
+
+@bp.post("/flags/<key>/kill")
+@describe(
+    summary="Serve the control's value at once; `*` is everything",
+    tag="Control",
+    scopes=ADMIN,
+    answer=SwitchSchema,
+)
+def kill(key: str) -> ResponseReturnValue:
+    """Kill one flag or experiment in every worker."""
+    try:
+        launch.kill(services().store, key, by=caller().key_id, now=services().clock())
+    except launch.UnknownKeyError as error:
+        raise ProblemError(404, "unknown_flag", str(error)) from error
+    return {"key": key, "killed": True}
+
+
+@bp.post("/flags/<key>/revive")
+@describe(summary="Undo a kill", tag="Control", scopes=ADMIN, answer=SwitchSchema)
+def revive(key: str) -> ResponseReturnValue:
+    """Revive one flag or experiment in every worker."""
+    try:
+        launch.revive(services().store, key, by=caller().key_id, now=services().clock())
+    except launch.UnknownKeyError as error:
+        raise ProblemError(404, "unknown_flag", str(error)) from error
+    return {"key": key, "killed": False}
+
+
+def _pointers(error: CatalogError) -> tuple[Pointer, ...]:
+    """Return the findings as RFC 6901 pointers into the body; the reason says line, column, code and what."""
+    return tuple(
+        Pointer(
+            f"/files/{found.path.replace('~', '~0').replace('/', '~1')}",
+            f"{found.line}:{found.column} {found.code} {found.message}"
+            + (f" ({found.hint})" if found.hint else ""),
+        )
+        for found in error.findings[:MAX_POINTERS]
+    )

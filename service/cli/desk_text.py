@@ -1,0 +1,210 @@
+"""How the desk speaks: aligned, in plain words, ending with the next step."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from experiments.definitions import Experiment
+from service.catalog.diff import Difference
+from service.use_cases.launch import Applied, Movement, Plan
+from service.use_cases.steer import Desk, Steered
+
+NOUNS = {
+    "experiments": "experiment",
+    "flags": "flag",
+    "metrics": "metric",
+    "audiences": "audience",
+    "recommenders": "recommender",
+    "placements": "placement",
+}
+BAR = 30
+
+
+class Progress:
+    """A bar on standard error while a terminal looks on; silent otherwise."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.shown = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how far it is."""
+        if self.shown and total:
+            filled = BAR * done // total
+            click.echo(
+                f"\r{self.label} [{'#' * filled}{' ' * (BAR - filled)}] {done:,}/{total:,}",
+                err=True,
+                nl=False,
+            )
+            if done >= total:
+                click.echo("", err=True)
+
+
+def count(n: int, noun: str) -> str:
+    """Return '1 file', '2 files'."""
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def shell(text: str) -> str:
+    """Return `text` so that a shell takes it as it is."""
+    return shlex.quote(text)
+
+
+def table(rows: Sequence[Sequence[str]], *, indent: str = "") -> str:
+    """Return rows with aligned columns."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
+    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(indent + line.rstrip() for line in lines)
+
+
+def plan_text(plan: Plan) -> str:
+    """Return a plan as a person reads it."""
+    if not plan.differences:
+        live = f"revision {plan.live} is live" if plan.live else "nothing is live yet"
+        return f"The folder and the live catalog say the same: {live}. Nothing to do."
+    head = f"revision {plan.live} -> {plan.live + 1}" if plan.live else "first revision"
+    moved = {movement.key: movement for movement in plan.movements}
+    blocks = [head, *("\n".join(_difference(d, plan, moved.get(d.key))) for d in plan.differences)]
+    signs = [d.sign for d in plan.differences]
+    numbers = f"{signs.count('+')} to add, {signs.count('~')} to change, {signs.count('-')} to remove"
+    if plan.blocked:
+        blocks += ["\n".join(finding.text() for finding in plan.blocked)]
+        end = f"Plan: {numbers}. UNSAFE: `opportune apply` refuses this. Nothing was changed."
+    else:
+        end = f"Plan: {numbers}. Nothing was changed yet. To make it live: opportune apply"
+    return "\n\n".join([*blocks, end])
+
+
+def _difference(difference: Difference, plan: Plan, movement: Movement | None) -> Iterator[str]:
+    noun = NOUNS[difference.kind]
+    yield f"{difference.sign} {noun} {difference.key}" + ("   new" if difference.sign == "+" else "")
+    if difference.sign == "~":
+        details = [(d.name, f"{d.before} -> {d.after}") for d in difference.details]
+    elif difference.sign == "+":
+        details = [(d.name, d.after) for d in difference.details]
+    else:
+        details = []
+    if details:
+        yield table(details, indent="    ")
+    for note in _notes(difference, plan, movement):
+        yield f"    {note}"
+
+
+def _notes(difference: Difference, plan: Plan, movement: Movement | None) -> Iterator[str]:
+    key = difference.key
+    warning = plan.warnings.get((difference.kind, key))
+    if warning:
+        yield f"CAREFUL: {warning}"
+    if difference.kind != "experiments":
+        return
+    unsafe = any(f"'{key}'" in finding.message for finding in plan.blocked)
+    if movement:
+        yield _movement(movement, unsafe=unsafe, new_phase=_new_phase(key, plan))
+    elif difference.sign == "+":
+        needed = plan.needed[key]
+        yield f"safe: nobody takes part yet, so nobody moves; it needs about {needed:,} people"
+    elif difference.sign == "-":
+        yield "everybody gets what the page shows without it; its key stays taken"
+    else:
+        yield "UNSAFE: see below" if unsafe else "safe: nobody moves"
+
+
+def _movement(movement: Movement, *, unsafe: bool, new_phase: bool) -> str:
+    m = movement.moved
+    share = f" ({100 * m.move / m.enrolled:.1f}%)" if m.enrolled else ""
+    counts = (
+        f"of {m.enrolled:,} enrolled, {m.stay:,} keep their variant, {m.move:,}{share} change it, "
+        f"{m.leave:,} leave, {m.join:,} join [{movement.source}]"
+    )
+    if new_phase:
+        return f"NEW PHASE: everybody is assigned anew and the analysis starts again; {counts}"
+    return f"{'UNSAFE' if unsafe or m.move or m.leave else 'safe'}: {counts}"
+
+
+def _new_phase(key: str, plan: Plan) -> bool:
+    before = plan.previous.catalog.experiments.get(key) if plan.previous else None
+    after = plan.loaded.catalog.experiments.get(key)
+    return before is not None and after is not None and after.phase > before.phase
+
+
+def plan_members(plan: Plan) -> dict[str, Any]:
+    """Return a plan as JSON members."""
+    return {
+        "live": plan.live,
+        "differences": [asdict(d) for d in plan.differences],
+        "units": {
+            m.key: {
+                "source": m.source,
+                **{name: getattr(m.moved, name) for name in ("enrolled", "stay", "move", "leave", "join")},
+            }
+            for m in plan.movements
+        },
+        "needed": dict(plan.needed),
+        "warnings": {key: text for (_kind, key), text in plan.warnings.items()},
+        "blocked": [finding.members() for finding in plan.blocked],
+    }
+
+
+def applied_text(applied: Applied) -> str:
+    """Return what `apply` did."""
+    if not applied.changed:
+        return f"Revision {applied.revision} is live already; nothing changed."
+    return f"Revision {applied.revision} is live. Workers serve it within 2 seconds. See it: opportune status"
+
+
+def steered_text(done: Steered) -> str:
+    """Return what start, stop or ramp did."""
+    values = ", ".join(f"{name}: {value}" for name, value in done.values.items())
+    lines = [f"{done.file}: {values}", applied_text(done.applied)]
+    if done.others:
+        lines.append(f"Also live now, as it stood in the folder: {', '.join(done.others)}.")
+    if done.values.get("status") == "running" and isinstance(done.before, Experiment):
+        lines.append(f"Next: let the page report who sees it; then `opportune verdict {done.key}`.")
+    if done.values.get("status") == "stopped":
+        lines.append("Everybody gets the control's value now. The verdict stays readable.")
+    return "\n".join(lines)
+
+
+def status_text(desk: Desk) -> str:
+    """Return what is live as a person reads it."""
+    if desk.stored is None:
+        return f"Nothing is live yet. Catalog folder: {desk.folder}\n{_folder(desk)}"
+    applied = f"{desk.stored.applied_at:%Y-%m-%d %H:%M} UTC by {desk.stored.applied_by}"
+    lines = [f"revision   {desk.stored.revision}, applied {applied}", f"catalog    {desk.folder}"]
+    lines.append(f"           {_folder(desk)}")
+    if "*" in desk.killed:
+        lines.append("KILLED     everything serves the control's value; undo: opportune revive '*'")
+    header = ("", "status", "share", "exposed", "verdict", "")
+    rows = [
+        (
+            f"{row.kind} {row.key}",
+            row.status,
+            f"{row.allocation_bp / 100:g}%",
+            "-" if row.exposed is None else f"{row.exposed:,}",
+            row.decision or "-",
+            "KILLED" if row.killed else "",
+        )
+        for row in desk.rows
+    ]
+    return "\n".join(
+        [*lines, "", table([header, *rows]) if rows else "No experiment and no flag is defined."]
+    )
+
+
+def _folder(desk: Desk) -> str:
+    if desk.problem:
+        return (
+            f"PROBLEM: {desk.problem}\n"
+            "           Nothing of the folder is applied until it is mended: opportune lint"
+        )
+    if desk.pending:
+        return f"{count(desk.pending, 'change')} not live yet: opportune plan"
+    return (
+        "in step with the live revision"
+        if desk.stored
+        else "it defines nothing yet: opportune new experiment NAME"
+    )

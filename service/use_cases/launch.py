@@ -1,0 +1,324 @@
+"""Bring a catalog live: show what would change, refuse what would harm, store it; kill and revive."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from experiments.definitions import Catalog, Experiment, Status
+from experiments.launch import MovedUnits, moved_units, review
+from experiments.power import planned_total
+from service.catalog import CatalogError, Finding, LoadedCatalog, load
+from service.catalog.diff import Difference, diff, parts
+from service.catalog.edit import find
+from service.catalog.findings import did_you_mean
+from service.catalog.loader import place_of
+from service.clock import EPOCH
+from service.storage.ports import Store
+from service.storage.records import StoredRevision
+
+SYNTHETIC_UNITS = 100_000
+READ_EVENTS = 10_000
+EXPOSURE = "Experiment Viewed"
+EVERYTHING = "*"
+TRY_BACK = 20
+JUDGED_BY = frozenset({"primary", "secondary", "guardrails", "analysis", "min_runtime"})
+
+Progress = Callable[[int, int], None]
+
+
+class BlockedError(CatalogError):
+    """The catalog is readable, and making it live would harm a running experiment."""
+
+
+class UnknownKeyError(Exception):
+    """Nothing live has that key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """What becomes of the enrolled units of one experiment; `source` says which units were assigned."""
+
+    key: str
+    moved: MovedUnits
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What applying would do. `live` is the revision serving now, 0 for none."""
+
+    live: int
+    differences: tuple[Difference, ...]
+    movements: tuple[Movement, ...]
+    blocked: tuple[Finding, ...]
+    loaded: LoadedCatalog
+    previous: LoadedCatalog | None
+    needed: Mapping[str, int]
+    warnings: Mapping[tuple[str, str], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """The revision that is live now, and whether it is a new one."""
+
+    revision: int
+    changed: bool
+
+
+def plan(store: Store, files: Mapping[str, str], now: datetime, *, progress: Progress | None = None) -> Plan:
+    """Return what making `files` live would change, and who would move.
+
+    Raises
+    ------
+    CatalogError
+        If the files have errors.
+    """
+    loaded = load(files)
+    number = store.live_state().revision
+    previous = _live(store, number)
+    differences = diff(previous, loaded)
+    return Plan(
+        live=number,
+        differences=differences,
+        movements=tuple(_movements(store, previous, loaded, progress)),
+        blocked=tuple(_blocked(store, files, (previous, loaded), now=now)),
+        loaded=loaded,
+        previous=previous,
+        needed={
+            d.key: _needed(loaded.catalog.experiments[d.key])
+            for d in differences
+            if d.kind == "experiments" and d.sign == "+"
+        },
+        warnings=_warnings(previous, loaded, differences),
+    )
+
+
+def apply(store: Store, files: Mapping[str, str], *, by: str, now: datetime) -> Applied:
+    """Make `files` the live revision, unless they are it already.
+
+    Raises
+    ------
+    CatalogError
+        If the files have errors; nothing was changed.
+    BlockedError
+        If a running experiment would be harmed; nothing was changed.
+    """
+    loaded = load(files)
+    live = store.live_state().revision
+    stored = store.revision(live) if live else None
+    if stored is not None and stored.digest == loaded.digest:
+        return Applied(revision=live, changed=False)
+    blocked = _blocked(store, files, (_live(store, live), loaded), now=now)
+    if blocked:
+        raise BlockedError(blocked)
+    revision = store.add_revision(files, loaded.digest, by=by, now=now)
+    return Applied(revision=revision, changed=revision != live)
+
+
+def refusals(store: Store, files: Mapping[str, str], *, now: datetime) -> list[Finding]:
+    """Return why readable `files` may not go live; empty when they may."""
+    return _blocked(store, files, (live_catalog(store), load(files)), now=now)
+
+
+def kill(store: Store, key: str, *, by: str, now: datetime) -> None:
+    """Serve the control's value of `key` (or of everything: ``*``) from now on, in every worker.
+
+    Raises
+    ------
+    UnknownKeyError
+        If nothing live has that key; the message suggests one.
+    """
+    check_key(store, key)
+    store.set_killed(key, killed=True, by=by, now=now)
+
+
+def revive(store: Store, key: str, *, by: str, now: datetime) -> None:
+    """Undo `kill`. Reviving ``*`` leaves alone what was killed by its own name.
+
+    Raises
+    ------
+    UnknownKeyError
+        If `key` is neither live nor killed.
+    """
+    if key not in store.live_state().killed:
+        check_key(store, key)
+    store.set_killed(key, killed=False, by=by, now=now)
+
+
+def check_key(store: Store, key: str) -> None:
+    """Raise UnknownKeyError unless the live catalog has an experiment or a flag of that name."""
+    loaded = _live(store, store.live_state().revision)
+    known = [*loaded.catalog.experiments, *loaded.catalog.flags] if loaded else []
+    if key != EVERYTHING and key not in known:
+        hint = did_you_mean(key, known) or "no catalog is live yet"
+        raise UnknownKeyError(f"nothing live is called '{key}': {hint}")
+
+
+def live_catalog(store: Store) -> LoadedCatalog | None:
+    """Return the catalog of the live revision, None when nothing was ever applied."""
+    return _live(store, store.live_state().revision)
+
+
+def _live(store: Store, number: int) -> LoadedCatalog | None:
+    """Return the catalog of a revision, or of the newest one before it that this code can read."""
+    for candidate in range(number, max(0, number - TRY_BACK), -1):
+        stored = store.revision(candidate)
+        loaded = _readable(stored) if stored else None
+        if loaded is not None:
+            return loaded
+    return None
+
+
+def _readable(stored: StoredRevision) -> LoadedCatalog | None:
+    try:
+        return load(stored.files)
+    except CatalogError:
+        return None
+
+
+# --- may it go live?
+
+
+def _blocked(
+    store: Store,
+    files: Mapping[str, str],
+    catalogs: tuple[LoadedCatalog | None, LoadedCatalog],
+    *,
+    now: datetime,
+) -> list[Finding]:
+    previous, loaded = catalogs
+    if previous is None:
+        return []
+    if not any(parts(loaded).values()) and any(parts(previous).values()):
+        return [
+            Finding(
+                path=".",
+                line=1,
+                column=1,
+                code="E501",
+                message="the folder defines nothing, and something is live",
+                hint="is this the right folder? To end experiments, use `opportune stop KEY`",
+            )
+        ]
+    old = replace(
+        previous.catalog,
+        experiments={**_ended(store, previous.catalog, loaded.catalog), **previous.catalog.experiments},
+    )
+    return [
+        _finding(message, loaded.catalog, files) for message in review(old, loaded.catalog, now=now).blocked
+    ]
+
+
+def _ended(store: Store, live: Catalog, new: Catalog) -> dict[str, Experiment]:
+    """Return experiments that were live once, are not now and come back: their keys are taken."""
+    wanted = set(new.experiments) - set(live.experiments)
+    found: dict[str, Experiment] = {}
+    for stored in store.revisions_since(EPOCH) if wanted else ():
+        if not any(key in text for key in wanted for text in stored.files.values()):
+            continue
+        past = _readable(stored)
+        for key in wanted & set(past.catalog.experiments if past else ()):
+            if past and key not in found:
+                found[key] = past.catalog.experiments[key]
+    return {key: e for key, e in found.items() if e.status is not Status.DRAFT}
+
+
+def _finding(message: str, catalog: Catalog, files: Mapping[str, str]) -> Finding:
+    """Return the refusal with the place of the experiment that it names."""
+    named = [key for key in catalog.experiments if f"'{key}'" in message]
+    key = max(named, key=len, default="")
+    found = find(files, key) if key else None
+    if found is None:
+        return Finding(path=".", line=1, column=1, code="E500", message=message)
+    return place_of(files[found.file], found.file, (found.kind,), code="E500", message=message)
+
+
+def _warnings(
+    previous: LoadedCatalog | None, loaded: LoadedCatalog, differences: Iterable[Difference]
+) -> dict[tuple[str, str], str]:
+    """Return what is allowed and deserves a second thought: a plan or metric that changes while it judges."""
+    begun = {
+        key: experiment
+        for key, experiment in (previous.catalog.experiments if previous else {}).items()
+        if experiment.status in (Status.RUNNING, Status.PAUSED) and key in loaded.catalog.experiments
+    }
+    found: dict[tuple[str, str], str] = {}
+    for difference in differences:
+        names = {detail.name for detail in difference.details}
+        judged = [key for key, e in begun.items() if difference.key in e.metrics.keys()]  # noqa: SIM118
+        if difference.kind == "experiments" and difference.key in begun and names & JUDGED_BY:
+            found["experiments", difference.key] = (
+                "the verdict will follow a plan that was changed after launch"
+            )
+        elif difference.kind == "metrics" and difference.sign == "~" and judged and names - {"label"}:
+            found["metrics", difference.key] = f"it judges what is running already: {', '.join(judged)}"
+    return found
+
+
+# --- who would move?
+
+
+def _movements(
+    store: Store, previous: LoadedCatalog | None, loaded: LoadedCatalog, progress: Progress | None
+) -> Iterator[Movement]:
+    before = previous.catalog.experiments if previous else {}
+    pairs = {
+        key: (before[key], new)
+        for key, new in loaded.catalog.experiments.items()
+        if key in before and _rebuckets(before[key], new)
+    }
+    if not pairs:
+        return
+    exposed = exposed_units(store, {key: old for key, (old, _new) in pairs.items()}, progress=progress)
+    for key, (old, new) in pairs.items():
+        units: Iterable[str] = exposed[key]
+        source = f"{len(exposed[key]):,} exposed units"
+        if not exposed[key]:
+            units = (f"synthetic-{i}" for i in range(SYNTHETIC_UNITS))
+            source = f"{SYNTHETIC_UNITS:,} synthetic units: none was exposed yet"
+        yield Movement(key=key, moved=moved_units(old, new, units), source=source)
+
+
+def _rebuckets(old: Experiment, new: Experiment) -> bool:
+    if Status.DRAFT in (old.status, new.status):
+        return False
+    shape = [[(v.key, v.weight_bp) for v in e.variants] for e in (old, new)]
+    return shape[0] != shape[1] or (old.allocation_bp, old.unit, old.phase) != (
+        new.allocation_bp,
+        new.unit,
+        new.phase,
+    )
+
+
+def exposed_units(
+    store: Store, experiments: Mapping[str, Experiment], *, progress: Progress | None = None
+) -> Mapping[str, set[str]]:
+    """Return the units exposed to the phase of each experiment, by one walk over the log."""
+    units: dict[str, set[str]] = {key: set() for key in experiments}
+    last, after = store.last_seq(), 0
+    while after < last:
+        events = store.read(after, READ_EVENTS)
+        if not events:
+            break
+        after = events[-1].seq
+        for logged in events:
+            event = logged.received.event
+            if event.type == EXPOSURE:
+                _note(units, experiments, event.properties)
+        if progress:
+            progress(min(after, last), last)
+    return units
+
+
+def _note(
+    units: Mapping[str, set[str]], experiments: Mapping[str, Experiment], seen: Mapping[str, Any]
+) -> None:
+    experiment = experiments.get(str(seen.get("experiment_key")))
+    if experiment is not None and seen.get("phase") == experiment.phase:
+        units[experiment.key].add(str(seen.get("unit_id")))
+
+
+def _needed(experiment: Experiment) -> int:
+    """Return how many units the primary needs in control and the smallest treatment."""
+    return max(planned_total(experiment, variant.key) for variant in experiment.variants[1:])

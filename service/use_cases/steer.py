@@ -1,0 +1,253 @@
+"""Start, stop and ramp: one small edit of a catalog file, checked as a whole before anything is written."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from experiments.definitions import Experiment, Flag, Status
+from service.catalog import CatalogError, LoadedCatalog, load, read_folder
+from service.catalog.diff import diff, percent
+from service.catalog.edit import EditError, find, set_values
+from service.catalog.findings import did_you_mean
+from service.storage.ports import Store
+from service.storage.records import StoredRevision
+from service.use_cases import launch
+
+Definition: TypeAlias = Experiment | Flag
+Change: TypeAlias = Callable[[Definition], dict[str, str]]
+
+
+class RefusedError(Exception):
+    """The command makes no sense now; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steered:
+    """What was written where, and what it made live; `others` are pending edits that went live with it."""
+
+    key: str
+    file: str
+    values: Mapping[str, str]
+    before: Definition
+    applied: launch.Applied
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One live definition."""
+
+    key: str
+    kind: str
+    status: str
+    allocation_bp: int
+    exposed: int | None
+    decision: str
+    killed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What is live and what is wrong."""
+
+    stored: StoredRevision | None
+    folder: Path
+    problem: str
+    pending: int
+    killed: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def members(self) -> dict[str, object]:
+        """Return the facts as JSON members."""
+        return {
+            "revision": self.stored.revision if self.stored else 0,
+            "applied_at": self.stored.applied_at.isoformat() if self.stored else None,
+            "applied_by": self.stored.applied_by if self.stored else None,
+            "catalog": str(self.folder),
+            "problem": self.problem,
+            "pending": self.pending,
+            "killed": list(self.killed),
+            "definitions": [
+                {
+                    "key": row.key,
+                    "kind": row.kind,
+                    "status": row.status,
+                    "allocation": row.allocation_bp / 10_000,
+                    "exposed_units": row.exposed,
+                    "decision": row.decision or None,
+                    "killed": row.killed,
+                }
+                for row in self.rows
+            ],
+        }
+
+
+def started(now: Definition, *, share_bp: int | None, new_phase: bool) -> dict[str, str]:
+    """Return the edit that starts a definition, or a new phase of one that is running."""
+    if now.status is Status.RUNNING and not new_phase:
+        hint = f"to raise its share: `opportune ramp {now.key} 100%`"
+        raise RefusedError(f"{now.key} is running already; {hint}")
+    values = {} if now.status is Status.RUNNING else {"status": Status.RUNNING.value}
+    if isinstance(now, Experiment):
+        _check_start(now, share_bp=share_bp, new_phase=new_phase)
+        if new_phase:
+            values["phase"] = str(now.phase + 1)
+    elif new_phase:
+        raise RefusedError(f"{now.key} is a flag: a flag has no phases")
+    if share_bp is not None:
+        values["allocation"] = percent(share_bp)
+    return values
+
+
+def _check_start(now: Experiment, *, share_bp: int | None, new_phase: bool) -> None:
+    if now.status is Status.STOPPED:
+        raise RefusedError(
+            f"{now.key} was stopped: its question is answered and its key is never used again. "
+            "Ask anew with `opportune new experiment NEW-NAME`"
+        )
+    if now.status is Status.DRAFT and new_phase:
+        raise RefusedError(f"{now.key} never ran: start it without --new-phase")
+    if (
+        share_bp is not None
+        and share_bp < now.allocation_bp
+        and now.status is not Status.DRAFT
+        and not new_phase
+    ):
+        raise RefusedError(_no_shrinking(now, share_bp))
+
+
+def stopped(now: Definition) -> dict[str, str]:
+    """Return the edit that stops a definition."""
+    if now.status is Status.STOPPED:
+        raise RefusedError(f"{now.key} is stopped already")
+    if now.status is Status.DRAFT:
+        raise RefusedError(f"{now.key} is a draft: it never ran; delete its file if it is not wanted")
+    return {"status": Status.STOPPED.value}
+
+
+def ramped(now: Definition, *, share_bp: int) -> dict[str, str]:
+    """Return the edit that changes the share of visitors; an experiment's share only grows."""
+    if now.status in (Status.DRAFT, Status.STOPPED):
+        raise RefusedError(
+            f"{now.key} is {now.status.value}: nobody takes part; `opportune start {now.key}` first"
+        )
+    if share_bp == now.allocation_bp:
+        raise RefusedError(f"{now.key} is at {percent(share_bp)} already")
+    if isinstance(now, Experiment) and share_bp < now.allocation_bp:
+        raise RefusedError(_no_shrinking(now, share_bp))
+    return {"allocation": percent(share_bp)}
+
+
+def _no_shrinking(now: Experiment, share_bp: int) -> str:
+    return (
+        f"{now.key} is at {percent(now.allocation_bp)}: {percent(share_bp)} would take out people "
+        "who are counted already. "
+        f"To end it, `opportune stop {now.key}`; in an emergency, `opportune kill {now.key}`"
+    )
+
+
+def steer(store: Store, folder: Path, key: str, change: Change, *, now: datetime) -> Steered:
+    """Edit the file that defines `key`, check the whole folder, write, apply.
+
+    Raises
+    ------
+    RefusedError
+        If the change makes no sense, or the file cannot be edited safely.
+    CatalogError
+        If the folder has errors or may not go live. In every case nothing was changed.
+    """
+    files = read_folder(folder)
+    definition = _definition(load(files), key)
+    values = change(definition)
+    place = find(files, key)
+    if place is None:
+        raise RefusedError(f"no file in {folder} defines {key}")
+    try:
+        edited = set_values(files[place.file], place.path, values)
+    except EditError as error:
+        raise RefusedError(f"{place.file}: {error}") from error
+    edited_files = {**files, place.file: edited}
+    refused = launch.refusals(store, edited_files, now=now)
+    if refused:
+        raise launch.BlockedError(refused)
+    others = tuple(d.key for d in diff(launch.live_catalog(store), load(edited_files)) if d.key != key)
+    _write(folder / place.file, edited)
+    applied = launch.apply(store, edited_files, by=f"cli {key}", now=now)
+    return Steered(key=key, file=place.file, values=values, before=definition, applied=applied, others=others)
+
+
+def _definition(loaded: LoadedCatalog, key: str) -> Definition:
+    known: dict[str, Definition] = {**loaded.catalog.experiments, **loaded.catalog.flags}
+    if key not in known:
+        hint = did_you_mean(key, known) or f"make it with `opportune new experiment {key}`"
+        raise RefusedError(f"the catalog folder defines no '{key}': {hint}")
+    return known[key]
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file as one step, keeping its mode: a reader sees the old text or the new one."""
+    mode = path.stat().st_mode & 0o777
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as target:
+            target.write(text)
+            target.flush()
+            os.fsync(target.fileno())
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def status(store: Store, folder: Path) -> Desk:
+    """Return what is live, what is killed, and how the folder stands to it."""
+    state = store.live_state()
+    loaded = launch.live_catalog(store)
+    problem, pending = "", 0
+    try:
+        pending = len(diff(loaded, load(read_folder(folder))))
+    except CatalogError as error:
+        n, first = len(error.findings), error.findings[0]
+        counted = f"{n} errors, the first" if n > 1 else "an error"
+        problem = f"{counted} at {first.path}:{first.line}:{first.column}: {first.message}"
+    return Desk(
+        stored=store.revision(state.revision),
+        folder=folder,
+        problem=problem,
+        pending=pending,
+        killed=tuple(sorted(state.killed)),
+        rows=tuple(_rows(store, loaded, state.killed)) if loaded else (),
+    )
+
+
+def _rows(store: Store, loaded: LoadedCatalog, killed: frozenset[str]) -> list[Row]:
+    found: list[Row] = []
+    definitions: list[Definition] = [*loaded.catalog.experiments.values(), *loaded.catalog.flags.values()]
+    for definition in definitions:
+        is_experiment = isinstance(definition, Experiment)
+        verdict = _verdict(store, definition.key) if is_experiment else {}
+        exposed = verdict.get("exposure", {}).get("exposed_units")
+        found.append(
+            Row(
+                key=definition.key,
+                kind="experiment" if is_experiment else "flag",
+                status=definition.status.value,
+                allocation_bp=definition.allocation_bp,
+                exposed=sum(exposed.values()) if isinstance(exposed, dict) else None,
+                decision=str(verdict.get("decision", "")),
+                killed=bool(killed & {definition.key, launch.EVERYTHING}),
+            )
+        )
+    return found
+
+
+def _verdict(store: Store, key: str) -> dict[str, Any]:
+    snapshot = store.latest_verdict(key)
+    body = json.loads(snapshot.body) if snapshot else {}
+    return body if isinstance(body, dict) else {}
