@@ -37,7 +37,7 @@ HOT_LIMIT = ofrep.BODY_LIMIT
 BODY_LIMIT = 1 << 20
 BODY_SECONDS = 10.0
 
-TOO_LARGE = ProblemError(413, "too_large", "the body is too large for this route; send it in smaller parts")
+TOO_LARGE = "the body is too large for this route; send it in smaller parts"
 TOO_SLOW = ProblemError(408, "request_timeout", f"the whole body must arrive within {BODY_SECONDS:g} s")
 BUSY = ProblemError(503, "busy", "too many requests are waiting", headers={"Retry-After": "1"})
 BROKEN = ProblemError(500, "internal", "the request id names the line in our log")
@@ -48,7 +48,7 @@ class ClientGoneError(Exception):
 
 
 class Application:
-    """The dispatcher. `build` is called once in each worker, after the fork."""
+    """The dispatcher. Wiring happens at lifespan start-up: once in each worker, after the fork."""
 
     def __init__(self, settings: Callable[[], Settings] = load) -> None:
         self._load_settings = settings
@@ -129,8 +129,9 @@ class Application:
         await send({"type": "http.response.body", "body": out})
 
     def _run_flask(self, scope: Scope, path: str, body: bytes) -> tuple[int, RawHeaders, bytes]:
-        whole: Any = BytesIO(body)
-        environ: dict[str, Any] = {**build_environ(scope | {"path": path}, whole)}
+        wide: Any = {**scope, "path": path}
+        stream: Any = BytesIO(body)
+        environ: dict[str, Any] = {**build_environ(wide, stream)}
         environ["wsgi.errors"] = sys.stderr
         environ["CONTENT_LENGTH"] = str(len(body))
         environ.pop("HTTP_TRANSFER_ENCODING", None)
@@ -182,7 +183,7 @@ async def read_all(receive: Receive, limit: int) -> bytes:
             part = message.get("body", b"")
             size += len(part)
             if size > limit:
-                raise TOO_LARGE
+                raise ProblemError(413, "too_large", TOO_LARGE)
             parts.append(part)
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -26,6 +26,8 @@ graceful_timeout = 15
 max_requests = 0
 # Requests are counted in /metrics; a line for each would halve the throughput.
 accesslog = None
+# One machine may run several of these; nobody talks to the socket.
+control_socket_disable = True
 errorlog = "-"
 loglevel = _settings.log_level.lower()
 # Numerical libraries would start a thread a core in each worker; set before anything imports numpy.

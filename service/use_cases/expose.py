@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from experiments.allocation import ANONYMOUS_ID, unit_id_of
 from experiments.assignment import Assignment
 from service.use_cases.access import Caller
 from service.use_cases.ingest import ingest
@@ -46,8 +47,8 @@ def exposure_event(
     assigned: Assignment, context: Mapping[str, Any], *, unit: str, revision: int, now: datetime
 ) -> dict[str, Any]:
     """Return the wire form of the exposure; its id depends on unit, experiment, phase and variant alone."""
-    anonymous_id = context.get("anonymous_id") or context.get("targetingKey")
-    unit_id = str(anonymous_id if unit == "anonymous_id" else context.get(unit))
+    anonymous_id = unit_id_of(ANONYMOUS_ID, context)
+    unit_id = unit_id_of(unit, context) or ""
     identity = "\0".join((assigned.key, str(assigned.phase), assigned.variant_key, unit, unit_id))
     event = {
         "event_id": "viewed-" + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:40],
