@@ -1,0 +1,157 @@
+"""Commands about data: migrate, import, backup, restore, delete-person."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from service import settings as process_settings
+from service.clock import utc_now
+from service.lake import LakeError
+from service.settings import Settings
+from service.storage.migrate import migrate as migrate_database
+from service.storage.ports import StoreUnavailableError
+from service.storage.sql import SqlStore, open_store
+from service.use_cases.archive import BackupError, Progress
+from service.use_cases.backup import BackupReport, back_up
+from service.use_cases.backup import restore as restore_backup
+from service.use_cases.import_events import ImportReport, import_events, import_items
+from service.use_cases.import_files import ImportFileError
+from service.use_cases.people import erase_person
+
+EXISTING = click.Path(exists=True, path_type=Path)
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+def migrate() -> None:
+    """Create the database, or bring it to this version's schema."""
+    settings = process_settings.load()
+    with _clear_errors():
+        migrate_database(settings.database_url)
+    click.echo("The database is up to date.")
+
+
+@click.command("import")
+@click.argument("files", nargs=-1, type=EXISTING_FILE)
+@click.option(
+    "--items", "item_files", multiple=True, type=EXISTING_FILE, help="A file of items; may be repeated."
+)
+def import_(files: tuple[Path, ...], item_files: tuple[Path, ...]) -> None:
+    """Import events from FILES: .ndjson, .csv (or either with .gz) or .parquet.
+
+    The rules are those of a server key (docs/events.md). Interrupted? Run it again: an id is stored once.
+    """
+    if not files and not item_files:
+        raise click.UsageError("name at least one file")
+    with _clear_errors(), _store(process_settings.load()) as store:
+        for path in item_files:
+            with _bar(f"items {path.name}") as progress:
+                written = import_items(store, path, progress=progress)
+            click.echo(f"{path}: {written} items")
+        for path in files:
+            with _bar(f"events {path.name}") as progress:
+                report = import_events(store, path, clock=utc_now, progress=progress)
+            _tell_import(path, report)
+
+
+@click.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--with-keys", is_flag=True, help="Put keys.env in as well. Keep such a backup secret.")
+def backup(target: Path, *, with_keys: bool) -> None:
+    """Write a consistent copy of all data to TARGET, a .tar.gz or a new folder; the service may run."""
+    with _clear_errors(), _bar("backup") as progress:
+        report = back_up(
+            process_settings.load(), target, now=utc_now(), with_keys=with_keys, progress=progress
+        )
+    _tell_backup("Wrote", report)
+    if not report.with_keys:
+        click.echo("The keys (keys.env) are not in it: keep them apart, or say --with-keys.")
+
+
+@click.command()
+@click.argument("archive", type=EXISTING)
+@click.option("--replace", is_flag=True, help="Move the data that is there aside first.")
+def restore(archive: Path, *, replace: bool) -> None:
+    """Put back a backup. The service must not run; existing data is only moved aside, never deleted."""
+    settings = process_settings.load()
+    with _clear_errors():
+        with _bar("restore") as progress:
+            report = restore_backup(settings, archive, now=utc_now(), replace=replace, progress=progress)
+        migrate_database(settings.database_url)
+    _tell_backup("Restored", report)
+    if not report.with_keys:
+        click.echo("The keys in keys.env are untouched; the backup held none.")
+
+
+@click.command("delete-person")
+@click.option("--user-id", "user_ids", multiple=True, help="A user_id of the person; may be repeated.")
+@click.option("--anonymous-id", "anonymous_ids", multiple=True, help="An anonymous_id; may be repeated.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete_person(user_ids: tuple[str, ...], anonymous_ids: tuple[str, ...], *, yes: bool) -> None:
+    """Erase one person from the store and the lake; this cannot be undone.
+
+    Anonymous ids that only this person's signed-in events used are erased too. Backups keep what they hold.
+    """
+    if not user_ids and not anonymous_ids:
+        raise click.UsageError("give --user-id or --anonymous-id")
+    if not yes:
+        click.confirm(f"Erase {', '.join((*user_ids, *anonymous_ids))} for ever?", abort=True)
+    settings = process_settings.load()
+    with _clear_errors(), _store(settings) as store:
+        erased = erase_person(store, settings.lake, user_ids=user_ids, anonymous_ids=anonymous_ids)
+    click.echo("Erased rows: " + ", ".join(f"{table} {n}" for table, n in erased.items()))
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Turn what can go wrong into one line and exit status 1."""
+    try:
+        yield
+    except (StoreUnavailableError, ImportFileError, BackupError, LakeError, OSError) as error:
+        click.echo(f"opportune: {error}", err=True)
+        sys.exit(1)
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[SqlStore]:
+    migrate_database(settings.database_url)
+    store = open_store(settings)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Progress]:
+    """Give a progress callback that draws a bar on a terminal; its unit may change from stage to stage."""
+    with click.progressbar(length=100, label=label, file=sys.stderr) as bar:
+
+        def progress(done: int, total: int) -> None:
+            share = min(100, 100 * done // max(total, 1))
+            if share != bar.pos:
+                bar.update(share - bar.pos)
+
+        yield progress
+
+
+def _tell_import(path: Path, report: ImportReport) -> None:
+    bad = report.quarantined.total()
+    click.echo(f"{path}: {report.accepted} accepted, {report.duplicate} duplicate, {bad} quarantined")
+    for reason, n in report.quarantined.most_common():
+        click.echo(f"  {reason}: {n}")
+    for example in report.examples:
+        click.echo(f"    e.g. {example}")
+
+
+def _tell_backup(verb: str, report: BackupReport) -> None:
+    click.echo(
+        f"{verb} {report.path}: {report.files} files, {report.size / 1e6:.1f} MB, "
+        f"log offset {report.log_offset}, catalog revision {report.revision}"
+    )
+
+
+commands: tuple[click.Command, ...] = (migrate, import_, backup, restore, delete_person)

@@ -1,0 +1,121 @@
+"""Bring in events and items from files, under the rules of ingest, in batches that may be repeated."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields
+
+from service.clock import Clock
+from service.storage.ports import Store
+from service.storage.records import Item
+from service.use_cases.exposures import ExposureBook, describe
+from service.use_cases.import_files import ImportFileError, Progress, Row, read_rows
+from service.use_cases.ingest import MAX_EVENTS, SERVER, Terms, take_in
+from service.wire import Identifier, Object, Truth
+
+SOURCE = "import"
+EXAMPLES = 5
+CATEGORY_SEPARATOR = "|"
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What an import did; `examples` says of the first few quarantined events what was wrong."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    quarantined: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """Return the number of events read."""
+        return self.accepted + self.duplicate + self.quarantined.total()
+
+
+def import_events(store: Store, path: Path, *, clock: Clock, progress: Progress) -> ImportReport:
+    """Store the events of one file with the trust of a server key; repeating it after a stop is harmless.
+
+    Raises
+    ------
+    ImportFileError
+        If the file cannot be read to its end; the whole batches before that are stored.
+    StoreUnavailableError
+        If the store gives up; repeating the import goes on.
+    """
+    book = ExposureBook()
+    report = ImportReport()
+    for batch in _batches(read_rows(path, progress=progress), MAX_EVENTS):
+        terms = Terms(trust=SERVER, source=SOURCE, now=clock())
+        for result in take_in(store, book, batch, terms=terms):
+            _count(report, result)
+    return report
+
+
+def import_items(store: Store, path: Path, *, progress: Progress) -> int:
+    """Insert or replace the items of one file; return how many.
+
+    Raises
+    ------
+    ImportFileError
+        If a row is no item; the whole batches before it are stored.
+    """
+    written = 0
+    for batch in _batches(read_rows(path, nested="fields", progress=progress), MAX_EVENTS):
+        written += store.put_items(
+            [_item(row, f"{path}: item {written + n}") for n, row in enumerate(batch, 1)]
+        )
+    return written
+
+
+class ItemSchema(Schema):
+    """One item as a row of a file."""
+
+    item_id = Identifier(required=True)
+    categories = fields.List(Identifier(), load_default=list)
+    active = Truth(load_default=True)
+    fields_ = Object(data_key="fields", attribute="fields", load_default=dict)
+
+
+_ITEM = ItemSchema()
+
+
+def _item(row: Row, where: str) -> Item:
+    cells = dict(row)
+    if isinstance(cells.get("categories"), str):
+        cells["categories"] = [c for c in cells["categories"].split(CATEGORY_SEPARATOR) if c]
+    if isinstance(cells.get("active"), str):
+        cells["active"] = {"true": True, "false": False}.get(cells["active"].lower(), cells["active"])
+    try:
+        loaded = _ITEM.load(cells)
+    except ValidationError as error:
+        raise ImportFileError(f"{where}: {describe(error)}") from error
+    return Item(
+        item_id=loaded["item_id"],
+        fields=loaded["fields"],
+        categories=tuple(loaded["categories"]),
+        active=loaded["active"],
+    )
+
+
+def _count(report: ImportReport, result: dict[str, Any]) -> None:
+    if result["status"] == "accepted":
+        report.accepted += 1
+    elif result["status"] == "duplicate":
+        report.duplicate += 1
+    else:
+        report.quarantined[result["reason"]] += 1
+        if len(report.examples) < EXAMPLES:
+            report.examples.append(
+                f"{result['event_id'] or '(no id)'}: {result['reason']}: {result['detail']}"
+            )
+
+
+def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    rest = iter(rows)
+    while batch := list(islice(rest, size)):
+        yield batch
