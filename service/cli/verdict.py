@@ -1,0 +1,84 @@
+"""`opportune verdict`: judge now and read it; `opportune sign-in-link`: let an analyst in."""
+
+import sys
+import textwrap
+from typing import NoReturn
+
+import click
+
+from service import settings as settings_module
+from service.cli.setup import new_sign_in_link
+from service.clock import utc_now
+from service.errors import ProblemError
+from service.storage.ports import Store
+from service.storage.sql import open_store
+from service.use_cases import verdicts
+from service.use_cases.launch import live_catalog
+
+WIDTH = 100
+
+
+@click.command()
+@click.argument("key")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict JSON, byte for byte as stored.")
+def verdict(key: str, *, as_json: bool) -> None:
+    """Bring the lake up to date, judge the experiment KEY, print the verdict."""
+    from service.lake import export_all  # noqa: PLC0415 - Ibis and DuckDB take a second to load
+    from service.use_cases.judge import refresh_verdict  # noqa: PLC0415
+
+    settings = settings_module.load()
+    store = open_store(settings)
+    try:
+        if not store.last_seq() and _is_live(store, key):
+            _fail("no event has arrived yet, so there is nothing to judge")
+        export_all(store, settings.lake)
+        if _is_live(store, key):
+            refresh_verdict(store, settings.lake, key, now=utc_now())
+        click.echo(_read(store, key, as_json=as_json))
+    finally:
+        store.close()
+
+
+@click.command(name="sign-in-link")
+@click.option("--base", default="", help="Where the pages are served. Default: http://127.0.0.1:$PORT.")
+def sign_in_link(base: str) -> None:
+    """Print a link that signs an analyst in once, within the next hour."""
+    settings = settings_module.load()
+    click.echo(new_sign_in_link(settings, base.rstrip("/") or f"http://127.0.0.1:{settings.port}"))
+
+
+def _is_live(store: Store, key: str) -> bool:
+    loaded = live_catalog(store)
+    return loaded is not None and key in loaded.catalog.experiments
+
+
+def _read(store: Store, key: str, *, as_json: bool) -> str:
+    loaded = live_catalog(store)
+    try:
+        if loaded is None:
+            _fail("no catalog is live yet; `opportune apply` makes one live")
+        snapshot = verdicts.find(loaded.catalog, store, key)
+    except ProblemError as error:
+        _fail(error.detail)
+    if as_json:
+        return snapshot.body
+    body = verdicts.body_of(snapshot)
+    place = f"phase {snapshot.phase}, revision {snapshot.revision}, log offset {snapshot.log_offset}"
+    lines = [
+        f"{key}: {body['decision'].replace('_', ' ').upper()}",
+        "",
+        textwrap.fill(body["text"], WIDTH),
+        "",
+        *(f"  {name:<32}{n:>12,}" for name, n in verdicts.accounting(body["exposure"])),
+        "",
+        f"As of {verdicts.when(snapshot.as_of)}, {place}, digest {snapshot.digest[:12]}.",
+    ]
+    return "\n".join(lines)
+
+
+def _fail(why: str) -> NoReturn:
+    click.echo(f"opportune: {why}", err=True)
+    sys.exit(1)
+
+
+commands: tuple[click.Command, ...] = (verdict, sign_in_link)

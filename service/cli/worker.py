@@ -1,0 +1,16 @@
+"""`opportune worker`: the second process."""
+
+import sys
+
+import click
+
+
+@click.command()
+def worker() -> None:
+    """Follow the catalog, fill the lake, judge, train daily; ends on SIGTERM."""
+    from service.worker import main  # noqa: PLC0415 - Ibis and DuckDB take a second to load
+
+    sys.exit(main())
+
+
+commands: tuple[click.Command, ...] = (worker,)

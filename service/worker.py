@@ -1,0 +1,188 @@
+"""The second process: follows the catalog folder, fills the lake, judges, has models trained.
+
+Each duty is a step that may be repeated after a crash at any point. A duty that fails is logged once
+for each new message and tried again; it never stops the others.
+"""
+
+import fcntl
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC
+from pathlib import Path
+from types import FrameType
+
+from service import log
+from service.catalog import CatalogError, read_folder
+from service.clock import Clock, utc_now
+from service.lake import export
+from service.log import logger
+from service.settings import Settings
+from service.settings import load as load_settings
+from service.storage.ports import Store
+from service.storage.sql import open_store
+from service.use_cases.heartbeat import Heartbeat, beat
+from service.use_cases.judge import refresh_verdicts
+from service.use_cases.launch import apply
+from service.use_cases.training_child import TrainingChild
+
+TICK_S = 1.0
+LOCK = "worker.lock"
+# Verdicts wait this long after the last refresh, and three times as long as it took: a quarter of a core.
+DEBOUNCE_S = 2.0
+SHARE_OF_TIME = 3
+# Exposures in quarantine do not make the log grow, so verdicts are looked at now and then in any case.
+LOOK_AGAIN_S = 60.0
+
+
+class Worker:
+    """The duties of one process over one home; `run` returns when `stop` was called."""
+
+    def __init__(self, settings: Settings, store: Store, *, clock: Clock = utc_now) -> None:
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._problems: dict[str, str] = {}
+        self._catalog_seen: dict[str, str] | None = None
+        self._catalog_tried: dict[str, str] | None = None
+        self._catalog_fault: CatalogError | None = None
+        self._offset = -1
+        self._judged: tuple[int, int] = (-1, -1)
+        self._judge_after = 0.0
+        self._look_after = 0.0
+        self._training = TrainingChild(settings, store)
+
+    def stop(self) -> None:
+        """Let the step under way finish, then end."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Do every duty about once a second until told to stop."""
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            self.step()
+            self._stopping.wait(max(0.0, TICK_S - (time.monotonic() - started)))
+        self._training.stop()
+        self._beat()
+
+    def step(self) -> None:
+        """Do every duty once."""
+        self._beat()
+        duties: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("catalog", self._watch_catalog),
+            ("lake", self._export),
+            ("verdicts", self._judge),
+            ("training", self._train),
+        )
+        for name, duty in duties:
+            if not self._stopping.is_set():
+                self._do(name, duty)
+
+    def _do(self, name: str, duty: Callable[[], None]) -> None:
+        try:
+            duty()
+        except Exception as error:  # noqa: BLE001 - one duty's trouble must not stop the others
+            problem = f"{type(error).__name__}: {error}"[:2_000]
+            if self._problems.get(name) != problem:
+                logger().error("duty_failed", duty=name, error=problem)
+            self._problems[name] = problem
+            return
+        if self._problems.pop(name, ""):
+            logger().info("duty_recovered", duty=name)
+
+    def _beat(self) -> None:
+        at = self._clock().astimezone(UTC).isoformat()
+        heartbeat = Heartbeat(
+            process_id=os.getpid(), at=at, lake_offset=max(0, self._offset), problems=dict(self._problems)
+        )
+        beat(self._settings.home, heartbeat)
+
+    def _watch_catalog(self) -> None:
+        if not self._settings.watch_catalog:
+            return
+        files = read_folder(self._settings.catalog)
+        settled, self._catalog_seen = files == self._catalog_seen, files
+        # An editor writes in pieces: only what two looks in a row agree on is tried, and tried once.
+        if settled and files != self._catalog_tried:
+            self._try_catalog(files)
+        if self._catalog_fault is not None:
+            raise self._catalog_fault
+
+    def _try_catalog(self, files: dict[str, str]) -> None:
+        self._catalog_fault = None
+        try:
+            applied = apply(self._store, files, by="watch", now=self._clock())
+        except CatalogError as error:
+            self._catalog_fault = error
+        else:
+            if applied.changed:
+                logger().info("catalog_applied", revision=applied.revision)
+        self._catalog_tried = files
+
+    def _export(self) -> None:
+        while not self._stopping.is_set():
+            before, self._offset = self._offset, export(self._store, self._settings.lake)
+            if self._offset == before:
+                return
+
+    def _judge(self) -> None:
+        now = time.monotonic()
+        place = (self._offset, self._store.live_state().revision)
+        is_due = place != self._judged and now >= self._judge_after
+        if not is_due and now < self._look_after:
+            return
+        kept = refresh_verdicts(self._store, self._settings.lake, now=self._clock())
+        done = time.monotonic()
+        self._judged = place
+        self._judge_after = done + max(DEBOUNCE_S, SHARE_OF_TIME * (done - now))
+        self._look_after = done + LOOK_AGAIN_S
+        if kept:
+            logger().info("verdicts_refreshed", kept=kept, log_offset=place[0], seconds=round(done - now, 3))
+
+    def _train(self) -> None:
+        self._training.look(now=self._clock())
+
+
+@contextmanager
+def only_worker(home: Path) -> Iterator[bool]:
+    """Hold the home's worker lock; False if another process has it. The kernel frees it when we die."""
+    home.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(home / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def main() -> int:
+    """Run the worker until SIGTERM or SIGINT; return the exit code."""
+    settings = load_settings()
+    log.configure(settings.log_level)
+    with only_worker(settings.home) as alone:
+        if not alone:
+            sys.stderr.write("opportune: another worker already serves this home; this one ends\n")
+            return 3
+        store = open_store(settings)
+        try:
+            worker = Worker(settings, store)
+
+            def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
+                worker.stop()
+
+            signal.signal(signal.SIGTERM, ask_to_stop)
+            signal.signal(signal.SIGINT, ask_to_stop)
+            logger().info("worker_started", process_id=os.getpid())
+            worker.run()
+        finally:
+            store.close()
+    return 0

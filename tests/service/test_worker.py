@@ -1,0 +1,218 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from service.lake import read_manifest
+from service.settings import Settings, child_environment
+from service.storage.ports import Store
+from service.use_cases.heartbeat import last_beat
+from service.use_cases.training_child import ATTEMPT, TrainingChild, TrainingError
+from service.worker import Worker
+from tests.service.use_cases.shops import FILES, KEY, START, a_store, a_week, launched, put, settings_in
+
+NOW = datetime(2026, 3, 20, tzinfo=UTC)
+RECOMMENDERS = "recommenders:\n  discovery: {rank_by: model}\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def store(home: Path) -> Iterator[Store]:
+    with a_store(home) as opened:
+        yield opened
+
+
+def write_catalog(settings: Settings, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = settings.catalog / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+
+
+def a_worker(home: Path, store: Store) -> Worker:
+    return Worker(replace(settings_in(home), watch_catalog=True), store, clock=lambda: NOW)
+
+
+def test_a_step_fills_the_lake_and_judges(home: Path, store: Store) -> None:
+    launched(store)
+    put(store, *a_week(per_day=30))
+    worker = Worker(settings_in(home), store, clock=lambda: NOW)
+
+    worker.step()
+
+    assert read_manifest(home / "lake").offset == store.last_seq()
+    assert store.latest_verdict(KEY) is not None
+
+
+def test_a_saved_catalog_is_live_after_two_looks(home: Path, store: Store) -> None:
+    worker = a_worker(home, store)
+    write_catalog(settings_in(home), FILES)
+
+    worker.step()
+    first = store.live_state().revision
+    worker.step()
+
+    assert (first, store.live_state().revision) == (0, 1)
+
+
+def test_a_broken_catalog_is_told_once_and_the_last_good_one_stays(
+    home: Path, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    worker = a_worker(home, store)
+    write_catalog(settings_in(home), FILES)
+    worker.step()
+    worker.step()
+    write_catalog(settings_in(home), {"metrics.yaml": "metrics: {purchase: {kind: nonsense}}"})
+
+    for _ in range(4):
+        worker.step()
+
+    out = capfd.readouterr()
+    assert (out.out + out.err).count("duty_failed") == 1
+    assert store.live_state().revision == 1
+    heartbeat = last_beat(home)
+    assert heartbeat is not None
+    assert "metrics.yaml" in heartbeat.problems["catalog"]
+
+
+def test_a_mended_catalog_clears_the_problem(home: Path, store: Store) -> None:
+    worker = a_worker(home, store)
+    write_catalog(settings_in(home), {"metrics.yaml": "metrics: ["})
+    worker.step()
+    worker.step()
+    write_catalog(settings_in(home), FILES)
+
+    for _ in range(3):
+        worker.step()
+
+    heartbeat = last_beat(home)
+    assert heartbeat is not None
+    assert heartbeat.problems == {}
+    assert store.live_state().revision == 1
+
+
+def test_trouble_with_one_duty_does_not_stop_the_others(home: Path, store: Store) -> None:
+    worker = a_worker(home, store)
+    put(store, *a_week(per_day=5))
+
+    worker.step()
+
+    heartbeat = last_beat(home)
+    assert read_manifest(home / "lake").offset == store.last_seq()
+    assert heartbeat is not None
+    worker.step()
+    heartbeat = last_beat(home)
+    assert heartbeat is not None
+    assert "catalog" in heartbeat.problems
+
+
+def test_a_running_worker_ends_cleanly_and_a_second_one_refuses(home: Path, store: Store) -> None:
+    launched(store)
+    put(store, *a_week(per_day=10))
+    command = [sys.executable, "-m", "service.cli.main", "worker"]
+    env = child_environment(OPPORTUNE_HOME=str(home), OPPORTUNE_CATALOG=str(home / "catalog"))
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE) as first:
+        wait_for(lambda: store.latest_verdict(KEY) is not None)
+        second = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        first.send_signal(signal.SIGTERM)
+        code = first.wait()
+
+    assert code == 0
+    assert second.returncode == 3
+    assert "another worker" in second.stderr
+
+
+def test_a_killed_worker_leaves_no_lock_and_no_doubles(home: Path, store: Store) -> None:
+    launched(store)
+    put(store, *a_week(per_day=50))
+    command = [sys.executable, "-m", "service.cli.main", "worker"]
+    env = child_environment(OPPORTUNE_HOME=str(home), OPPORTUNE_CATALOG=str(home / "catalog"))
+    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as first:
+        wait_for((home / "lake").exists)
+        first.kill()
+
+    Worker(settings_in(home), store, clock=lambda: NOW).step()
+
+    manifest = read_manifest(home / "lake")
+    assert manifest.offset == store.last_seq()
+    assert sum(f.rows for f in manifest.of("events")) == store.last_seq()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(0.05)
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def a_training(home: Path, store: Store, code: str) -> TrainingChild:
+    return TrainingChild(settings_in(home), store, command=(sys.executable, "-c", code))
+
+
+def finished(training: TrainingChild, *, now: datetime) -> None:
+    while training._child is not None:
+        training.look(now=now)
+        time.sleep(0.01)
+
+
+def test_training_is_due_a_day_after_the_last_attempt(home: Path, store: Store) -> None:
+    launched(store, {**FILES, "recommenders.yaml": RECOMMENDERS})
+    put(store, *a_week(per_day=1))
+    mark = home / "trained"
+    training = a_training(home, store, f"open({str(mark)!r}, 'a').write('x')")
+    now = datetime.now(UTC)
+
+    for later in (timedelta(0), timedelta(hours=23), timedelta(hours=25)):
+        training.look(now=now + later)
+        finished(training, now=now + later)
+
+    assert mark.read_text() == "xx"
+
+
+def test_a_failed_training_is_said_and_not_repeated_at_once(home: Path, store: Store) -> None:
+    launched(store, {**FILES, "recommenders.yaml": RECOMMENDERS})
+    put(store, *a_week(per_day=1))
+    training = a_training(home, store, "raise SystemExit(4)")
+    now = datetime.now(UTC)
+    training.look(now=now)
+
+    with pytest.raises(TrainingError, match="4"):
+        finished(training, now=now)
+
+    training.look(now=now)
+    assert training._child is None
+
+
+def test_without_a_model_to_serve_nothing_is_trained(home: Path, store: Store) -> None:
+    launched(store)
+    put(store, *a_week(per_day=1))
+
+    a_training(home, store, "raise SystemExit(4)").look(now=datetime.now(UTC))
+
+    assert not (home / ATTEMPT).exists()
+
+
+def test_a_training_under_way_is_ended_with_the_worker(home: Path, store: Store) -> None:
+    launched(store, {**FILES, "recommenders.yaml": RECOMMENDERS})
+    put(store, *a_week(per_day=1))
+    training = a_training(home, store, "import time; time.sleep(600)")
+    training.look(now=START + timedelta(days=9_000))
+    assert training._child is not None
+    child = training._child.pid
+
+    training.stop()
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
