@@ -1,0 +1,216 @@
+"""From a request to a slate: history and rules in, ranked items out, and the slate on record."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from recommender.candidates import Scalar, eligible
+from recommender.definitions import RankBy, Recommender
+from recommender.ranking import Recent, Taste, because, personal_scores, taste_of, top_k
+from service.clock import to_micros
+from service.errors import Pointer, ProblemError
+from service.log import logger
+from service.storage.ports import IngestBatch, StoreUnavailableError
+from service.storage.records import Interaction, Slate
+from service.use_cases.access import Caller, visible_person_ids
+from service.use_cases.models import LoadedModel, Serving
+from service.use_cases.services import Services
+
+HISTORY_LIMIT = 5_000
+"""Interactions read per person: enough that what was bought stays hidden; fold-in looks at the newest 200."""
+DEFAULT_K = 10
+DEFAULT = Recommender(key="default")
+CERTAIN = 1.0
+"""Propensity of a slate that no chance took part in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecommendAsk:
+    """One request for a slate."""
+
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    placement: str = ""
+    recommender: str = ""
+    k: int | None = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+    filters: Mapping[str, Sequence[Scalar]] = field(default_factory=dict)
+    exclude: Sequence[str] = ()
+    seed_items: Sequence[str] = ()
+    fields: Sequence[str] | None = None
+    person_token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """Scores (n_items,) over the shelf and what they rest on."""
+
+    scores: npt.NDArray[np.float32]
+    taste: Taste | None
+
+    @property
+    def reason(self) -> str:
+        """Why these items: `model`, or `popular` for an answer that is the same for everyone."""
+        return "popular" if self.taste is None else "model"
+
+
+def recommend(services: Services, ask: RecommendAsk, *, caller: Caller) -> dict[str, Any]:
+    """Return the slate for one person or, when nothing may be used of them, the non-personal one.
+
+    Raises
+    ------
+    ProblemError
+        404 for an unknown placement, 422 for an unknown recommender.
+    """
+    recommender, k = _chosen(services, ask)
+    people = visible_person_ids(
+        caller,
+        user_id=ask.user_id,
+        anonymous_id=ask.anonymous_id,
+        token=ask.person_token,
+        secret=services.settings.signing_secret,
+        now=services.clock(),
+    )
+    serving = services.models.serving(services.store)
+    history = read_history(services, people)
+    mask = _allowed(serving, recommender, ask, history)
+    ranked = rank(serving, recommender, history, people=people, seeds=ask.seed_items)
+    places = top_k(ranked.scores, mask, k)
+    items = [_line(serving, ranked, ask, place=int(p), rank=r) for r, p in enumerate(places, 1)]
+    version = serving.loaded.version if serving.loaded else ""
+    slate = Slate(
+        slate_id=f"sl_{secrets.token_urlsafe(16)}",
+        person_id=people[0] if people else "",
+        placement=ask.placement,
+        recommender=recommender.key,
+        model=version,
+        reason=ranked.reason,
+        items=_record(items),
+        created_at=services.clock(),
+    )
+    services.meters.count("slates", ranked.reason)
+    return {"slate_id": _keep(services, slate), "model": version, "reason": ranked.reason, "items": items}
+
+
+def read_history(services: Services, people: Sequence[str]) -> list[Interaction]:
+    """Return what the persons did, newest first; nothing while the store is away.
+
+    An event that names a user and an anonymous id is stored under both and counted once here.
+    """
+    try:
+        found = [i for person in people for i in services.store.recent_interactions(person, HISTORY_LIMIT)]
+    except StoreUnavailableError:
+        logger().warning("history_unreadable")
+        return []
+    distinct = {(i.item_id, i.event_type, i.occurred_at): i for i in found}
+    return sorted(distinct.values(), key=lambda i: i.occurred_at, reverse=True)
+
+
+def rank(
+    serving: Serving,
+    recommender: Recommender,
+    history: Sequence[Interaction],
+    *,
+    people: Sequence[str] = (),
+    seeds: Sequence[str] = (),
+) -> Ranked:
+    """Return a score for each item of the shelf: the person's own, or popularity."""
+    taste = None
+    if serving.loaded and recommender.rank_by is RankBy.MODEL and serving.loaded.model.personal:
+        taste = _taste(serving.loaded, recommender, history, people=people, seeds=seeds)
+    if serving.loaded is None:
+        scores = np.zeros(0, dtype=np.float32)
+    elif taste is None:
+        scores = serving.loaded.model.popularity
+    else:
+        scores = personal_scores(serving.loaded.model, taste)
+    return Ranked(scores=_on_shelf(serving, scores), taste=taste)
+
+
+def _chosen(services: Services, ask: RecommendAsk) -> tuple[Recommender, int]:
+    catalog = services.snapshots.current.loaded
+    placement = catalog.placements.get(ask.placement)
+    if ask.placement and placement is None:
+        raise ProblemError(404, "unknown_placement", f"the catalog has no placement {ask.placement!r}")
+    name = ask.recommender or (placement.recommender if placement else "")
+    recommender = catalog.recommenders.get(name) if name else DEFAULT
+    if recommender is None:
+        where = Pointer("/recommender", f"the catalog has no recommender {name!r}")
+        raise ProblemError(422, "invalid_body", "some members are missing or wrong", (where,))
+    return recommender, ask.k or (placement.slots if placement else DEFAULT_K)
+
+
+def _allowed(
+    serving: Serving, recommender: Recommender, ask: RecommendAsk, history: Sequence[Interaction]
+) -> npt.NDArray[np.bool_]:
+    hidden = {i.item_id for i in history if i.event_type in recommender.hide}
+    only = {i.item_id for i in history if i.event_type in recommender.only} if recommender.only else None
+    exclude = hidden.union(ask.exclude, ask.seed_items)
+    return eligible(serving.shelf, filters=ask.filters, exclude=exclude, only=only)
+
+
+def _taste(
+    loaded: LoadedModel,
+    recommender: Recommender,
+    history: Sequence[Interaction],
+    *,
+    people: Sequence[str],
+    seeds: Sequence[str],
+) -> Taste | None:
+    recents = [Recent(i.item_id, i.event_type, to_micros(i.occurred_at)) for i in history]
+    # The stored vector counts only beside live history: what was erased must not speak through the model.
+    known = next((v for p in people if (v := loaded.model.user_vector(p)) is not None), None)
+    vector = known if history else None
+    return taste_of(loaded.model, recents, weights=recommender.weights, seeds=seeds, user_vector=vector)
+
+
+def _on_shelf(serving: Serving, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the scores of the shelf's items; one that the model has never seen gets the lowest."""
+    place = serving.shelf.model_index
+    if scores.size == 0:
+        return np.zeros(place.size, dtype=np.float32)
+    return np.where(place >= 0, scores[place], scores.min()).astype(np.float32)
+
+
+def _line(serving: Serving, ranked: Ranked, ask: RecommendAsk, *, place: int, rank: int) -> dict[str, Any]:
+    item = serving.shelf.items[place]
+    names = item.fields if ask.fields is None else [n for n in ask.fields if n in item.fields]
+    return {
+        "item_id": item.item_id,
+        "rank": rank,
+        "score": round(float(ranked.scores[place]), 6),
+        "propensity": CERTAIN,
+        "reasons": _reasons(serving, ranked, ask, place),
+        "fields": {name: item.fields[name] for name in names},
+    }
+
+
+def _reasons(serving: Serving, ranked: Ranked, ask: RecommendAsk, place: int) -> list[dict[str, str]]:
+    model_index = int(serving.shelf.model_index[place])
+    if ranked.taste is None or serving.loaded is None:
+        return [{"reason": "popular"}]
+    if model_index < 0:
+        return []
+    model = serving.loaded.model
+    source = bytes(model.item_ids[because(model, ranked.taste, model_index)]).decode("utf-8")
+    return [{"reason": "seed" if source in ask.seed_items else "history", "item_id": source}]
+
+
+def _record(items: Sequence[Mapping[str, Any]]) -> str:
+    kept = ("item_id", "rank", "score", "propensity")
+    return orjson.dumps([{name: item[name] for name in kept} for item in items]).decode()
+
+
+def _keep(services: Services, slate: Slate) -> str | None:
+    """Store the slate and return its id; the page gets its answer even when the store cannot take it."""
+    try:
+        services.store.append(IngestBatch(slates=[slate]))
+    except StoreUnavailableError:
+        services.meters.count("slates_not_stored")
+        return None
+    return slate.slate_id
