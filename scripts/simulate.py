@@ -27,7 +27,7 @@ from service.clock import utc_now
 from service.settings import load
 from service.use_cases.demo_client import Api, DemoClientError, Sender, ask_flags
 from service.use_cases.demo_data import DAYS, read_orders, week_shift
-from service.use_cases.demo_people import People, World
+from service.use_cases.demo_people import DAY_US, People, World
 from service.use_cases.demo_replay import Replay, Ticket
 
 ASKERS = 6
@@ -67,18 +67,28 @@ class Run:
     first_ship: int = 0
 
     def play(self, n_days: int) -> None:
-        """Replay day after day; a day begins when everything of the day before is stored."""
+        """Replay day after day; nothing of a day is sent before all of the day before is stored.
+
+        While the worker judges one day, the next day's visitors already ask what they get.
+        """
         with ThreadPoolExecutor(ASKERS) as pool:
+            self._admit(pool, self.replay.arrivals(0))
             for day in range(n_days):
                 started = time.monotonic()
-                self._admit(pool, self.replay.arrivals(day))
                 self.sender.send(self.replay.events(day))
-                verdict = self._wait_until(self.sender.as_of)
-                if verdict and verdict["decision"] == "ship" and not self.first_ship:
-                    self.first_ship = day + 1
-                click.echo(self._line(day, verdict))
+                if day + 1 < n_days:
+                    self._admit(pool, self.replay.arrivals(day + 1))
+                self._tell_day(day)
                 if self.speed > 0:
                     time.sleep(max(0.0, 60 / self.speed - (time.monotonic() - started)))
+
+    def _tell_day(self, day: int) -> None:
+        verdict = self._wait_until(self.sender.as_of)
+        if verdict and verdict["decision"] == "ship" and not self.first_ship:
+            self.first_ship = day + 1
+        date = self.replay.at(day * DAY_US).date()
+        arrived = self.replay.arrivals(day).stop
+        click.echo(f"day {day + 1:2d}  {date}  people {arrived:6,}  {describe(verdict)}")
 
     def _admit(self, pool: ThreadPoolExecutor, persons: Sequence[int]) -> None:
         for person, (main, picks, slate) in zip(persons, pool.map(self._ask, persons), strict=True):
@@ -104,11 +114,6 @@ class Run:
             if time.monotonic() > deadline:
                 return verdict
             time.sleep(0.2)
-
-    def _line(self, day: int, verdict: dict[str, Any] | None) -> str:
-        people = len(self.replay.visitors)
-        date = self.replay.at(day * 86_400_000_000).date()
-        return f"day {day + 1:2d}  {date}  people {people:6,}  {describe(verdict)}"
 
     def final_verdict(self) -> dict[str, Any]:
         """Wait for the verdict over everything that was sent."""

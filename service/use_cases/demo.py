@@ -15,6 +15,7 @@ from service.storage.ports import Store
 from service.use_cases.demo_data import (
     ITEMS_FILE,
     ORDERS_FILE,
+    DemoOrder,
     as_event,
     history,
     read_items,
@@ -54,8 +55,17 @@ def demo_loaded(settings: Settings, store: Store) -> bool:
         return False
 
 
-def load_demo(settings: Settings, store: Store, *, now: datetime, progress: Progress) -> LoadReport:
+def load_demo(
+    settings: Settings,
+    store: Store,
+    *,
+    now: datetime,
+    progress: Progress,
+    orders: Sequence[DemoOrder] | None = None,
+) -> LoadReport:
     """Store items and history; safe to interrupt and to repeat, since event ids never change.
+
+    `orders` are the demo's own unless others are given.
 
     Raises
     ------
@@ -65,17 +75,17 @@ def load_demo(settings: Settings, store: Store, *, now: datetime, progress: Prog
     if demo_loaded(settings, store):
         return LoadReport(skipped=True)
     items = store.put_items(read_items())
-    orders = list(history(read_orders()))
+    past = list(history(read_orders() if orders is None else orders))
     shift = week_shift(now)
     terms = Terms(trust=SERVER, source=SOURCE, now=now)
     book = ExposureBook()
     counts: Counter[str] = Counter()
-    for batch in _batches(as_event(order, shift) for order in orders):
+    for batch in _batches(as_event(order, shift) for order in past):
         results = take_in(store, book, batch, terms=terms)
         _refuse_quarantined(results)
         counts.update(result["status"] for result in results)
-        progress(counts.total(), len(orders))
-    marker = {"files": _fingerprint(settings), "events": len(orders)}
+        progress(counts.total(), len(past))
+    marker = {"files": _fingerprint(settings), "events": len(past)}
     _marker(settings).write_text(json.dumps(marker), "utf-8")
     return LoadReport(items=items, accepted=counts["accepted"], duplicate=counts["duplicate"])
 
