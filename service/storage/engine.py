@@ -225,8 +225,8 @@ def _engine(path: Path, *, begin: str, size: int) -> Engine:
             connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
-        # Erasure means the bytes: freed pages are overwritten when that costs no extra write.
-        connection.execute("PRAGMA secure_delete=FAST")
+        # Erasure means the bytes: what is deleted is overwritten.
+        connection.execute("PRAGMA secure_delete=ON")
 
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:
