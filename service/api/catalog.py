@@ -12,6 +12,7 @@ from service.catalog import CatalogError
 from service.errors import Pointer, ProblemError
 from service.storage.records import KeyClass
 from service.use_cases import launch
+from service.use_cases.heartbeat import last_beat
 
 MAX_POINTERS = 100
 ADMIN = frozenset({KeyClass.ADMIN})
@@ -53,11 +54,12 @@ class DefinitionSchema(Schema):
 
 
 class StatusSchema(Schema):
-    """What this worker serves; `problem` is empty when all is well."""
+    """What this worker serves; `problem` and `folder_problem` (the watched folder) are empty when well."""
 
     revision = fields.Integer(required=True)
     digest = fields.String(required=True)
     problem = fields.String(required=True)
+    folder_problem = fields.String(required=True)
     killed = fields.List(fields.String(), required=True)
     definitions = fields.List(fields.Nested(DefinitionSchema), required=True)
 
@@ -65,7 +67,7 @@ class StatusSchema(Schema):
 @bp.post("/catalog")
 @describe(
     summary="Make a catalog live: all of it or, with every error told, nothing",
-    tag="Control",
+    tag="catalog",
     scopes=ADMIN,
     body=CatalogBody,
     answer=AppliedSchema,
@@ -85,16 +87,18 @@ def apply_catalog(body: dict[str, Any]) -> ResponseReturnValue:
 
 
 @bp.get("/catalog/status")
-@describe(summary="What is live, killed and wrong", tag="Control", scopes=READERS, answer=StatusSchema)
+@describe(summary="What is live, killed and wrong", tag="catalog", scopes=READERS, answer=StatusSchema)
 def catalog_status() -> ResponseReturnValue:
     """Answer from the snapshot that this worker serves."""
     snapshot = services().snapshots.current
+    beat = last_beat(services().settings.home)
     catalog, killed = snapshot.loaded.catalog, snapshot.state.killed
     kinds = (("experiment", catalog.experiments), ("flag", catalog.flags))
     return {
         "revision": snapshot.state.revision,
         "digest": snapshot.loaded.digest,
         "problem": snapshot.problem,
+        "folder_problem": beat.problems.get("catalog", "") if beat else "",
         "killed": sorted(killed),
         "definitions": [
             {
@@ -113,7 +117,7 @@ def catalog_status() -> ResponseReturnValue:
 @bp.post("/flags/<key>/kill")
 @describe(
     summary="Serve the control's value at once; `*` is everything",
-    tag="Control",
+    tag="catalog",
     scopes=ADMIN,
     answer=SwitchSchema,
 )
@@ -127,7 +131,7 @@ def kill(key: str) -> ResponseReturnValue:
 
 
 @bp.post("/flags/<key>/revive")
-@describe(summary="Undo a kill", tag="Control", scopes=ADMIN, answer=SwitchSchema)
+@describe(summary="Undo a kill", tag="catalog", scopes=ADMIN, answer=SwitchSchema)
 def revive(key: str) -> ResponseReturnValue:
     """Revive one flag or experiment in every worker."""
     try:

@@ -97,7 +97,7 @@ def test_an_edit_keeps_every_other_line(keys: list[str], comments: list[str]) ->
     lines = [f"{line}{comment}" for line, comment in zip(TEXT.splitlines(), comments, strict=True)]
     text = "\n".join(lines) + "\n"
 
-    edited = set_values(text, (), {key: "7" for key in keys})
+    edited = set_values(text, (), dict.fromkeys(keys, "7"))
 
     kept = [line for line in edited.splitlines() if line in lines]
     assert len(kept) >= len(lines) - 1
