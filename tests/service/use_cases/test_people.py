@@ -1,0 +1,77 @@
+"""Erasing a person: store and lake, under every id that is theirs alone."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.lake import export_all, read_interactions
+from service.settings import Settings, load
+from service.storage.sql import SqlStore, migrate, open_store
+from service.use_cases.exposures import ExposureBook
+from service.use_cases.ingest import SERVER, Terms, take_in
+from service.use_cases.people import erase_person
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load({"OPPORTUNE_HOME": str(tmp_path)})
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[SqlStore]:
+    migrate(settings.database_url)
+    opened = open_store(settings)
+    yield opened
+    opened.close()
+
+
+def view(event_id: str, **ids: str) -> dict[str, Any]:
+    return {
+        "event_id": event_id,
+        "type": "Product Viewed",
+        "occurred_at": NOW.isoformat(),
+        "properties": {"item_id": "tea"},
+        **ids,
+    }
+
+
+def test_a_person_is_erased_from_store_and_lake_with_the_visits_before_signing_in(
+    store: SqlStore, settings: Settings
+) -> None:
+    events = [
+        view("e1", anonymous_id="phone"),
+        view("e2", anonymous_id="phone", user_id="maria"),
+        view("e3", anonymous_id="family-tablet", user_id="maria"),
+        view("e4", anonymous_id="family-tablet", user_id="ana"),
+        view("e5", anonymous_id="family-tablet"),
+        view("e6", user_id="ana"),
+        {"event_id": "bad", "user_id": "maria"},
+    ]
+    take_in(store, ExposureBook(), events, terms=Terms(trust=SERVER, source="test", now=NOW))
+    export_all(store, settings.lake)
+
+    erased = erase_person(store, settings.lake, user_ids=["maria"], anonymous_ids=[])
+
+    assert erased["event"] == 3
+    assert erased["quarantine"] == 1
+    assert erased["lake"] > 0
+    assert [row.received.event.event_id for row in store.read(0, 99)] == ["e4", "e5", "e6"]
+    kept = set(read_interactions(settings.lake)["event_id"].to_pylist())
+    assert kept == {"e4", "e5", "e6"}
+    assert [i.item_id for i in store.recent_interactions("a:family-tablet", 9)] == ["tea", "tea"]
+
+
+def test_a_person_can_be_erased_before_there_is_a_lake(store: SqlStore, settings: Settings) -> None:
+    take_in(
+        store, ExposureBook(), [view("e1", anonymous_id="x")], terms=Terms(trust=SERVER, source="t", now=NOW)
+    )
+
+    erased = erase_person(store, settings.lake, user_ids=[], anonymous_ids=["x"])
+
+    assert erased == {"event": 1, "interaction": 1, "quarantine": 0, "slate": 0}
+    assert not settings.lake.exists()
