@@ -125,6 +125,7 @@ def review(old: Catalog | None, new: Catalog, *, now: datetime | None = None) ->
 
     Examples
     --------
+    >>> from experiments.definitions import Flag
     >>> review(None, Catalog(flags={"dark": Flag(key="dark")})).changes[0].what
     'added'
     """

@@ -242,7 +242,7 @@ def audience_refs(condition: Condition) -> frozenset[str]:
             return audience_refs(part)
         case AudienceRef(name):
             return frozenset((name,))
-        case Leaf():
+        case _:
             return frozenset()
 
 
@@ -286,7 +286,7 @@ def _compile(condition: Condition, audiences: Mapping[str, Condition], opened: t
             return lambda attributes: not inner(attributes)
         case AudienceRef(name):
             return _compile_audience(name, audiences, opened)
-        case Leaf():
+        case _:
             return _compile_leaf(condition)
 
 

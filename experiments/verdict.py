@@ -224,8 +224,8 @@ def _estimate_members(estimate: Estimate | None) -> dict[str, float | None] | No
 
 
 def _rounded(value: float | None) -> float | None:
-    """Keep 12 digits: mathematical libraries differ after them, and a digest must not."""
-    return None if value is None else float(f"{value:.12g}")
+    """Keep 9 digits: mathematical libraries may differ after them, and a digest must not."""
+    return None if value is None else float(f"{value:.9g}")
 
 
 def _forecast(case: Case, outcome: Outcome) -> dict[str, object]:

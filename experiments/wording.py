@@ -110,6 +110,30 @@ def amount(metric: Metric, value: float) -> str:
     return f"{value:,.2f} {metric.currency}".strip() if metric.currency else f"{value:,.4g}"
 
 
+def difference(metric: Metric, value: float) -> str:
+    """Return a difference of means with its sign; shares differ by percentage points, not by percent.
+
+    Parameters
+    ----------
+    metric : Metric
+        Gives kind and currency.
+    value : float
+        In the metric's unit.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> difference(Metric(key="m", kind=MetricKind.CONVERSION, event="e", window_s=1), -0.005)
+    '-0.50 percentage points'
+    """
+    if metric.kind is MetricKind.CONVERSION:
+        return f"{100 * value:+,.2f} percentage points"
+    return f"{'+' if value >= 0 else '-'}{amount(metric, abs(value))}"
+
+
 def _name(metric: Metric) -> str:
     return metric.label or metric.key
 
@@ -153,9 +177,7 @@ def _numbers(case: Case, variant: str) -> str:
 def _interval(metric: Metric, reading: Reading, level: str) -> str:
     if reading.lift is not None and reading.lift.estimate is not None:
         return _range(reading.lift, level, lambda value: percent(value, signed=True))
-    if reading.effect is None or reading.effect.estimate is None:
-        return "no difference can be computed"
-    text = _range(reading.effect, level, lambda value: amount(metric, value))
+    text = _range(reading.effect or Estimate(None), level, lambda value: difference(metric, value))
     return f"{text} in absolute terms (a lift over nothing is undefined)"
 
 
@@ -192,7 +214,7 @@ def _guardrails(case: Case, variant: str) -> str:
 def _limit(metric: Metric, margin: Guardrail) -> str:
     if margin.relative:
         return f"{short_percent(margin.margin)} relative"
-    return f"{amount(metric, margin.margin)} absolute"
+    return difference(metric, margin.margin).removeprefix("+")
 
 
 def _split(case: Case) -> str:

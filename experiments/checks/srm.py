@@ -50,7 +50,7 @@ def log_bayes_factor(
     """
     mixed = gammaln(prior + counts).sum(axis=1) - gammaln(prior.sum() + counts.sum(axis=1))
     start = gammaln(prior).sum() - gammaln(prior.sum())
-    result: npt.NDArray[np.float64] = mixed - start - counts @ np.log(shares)
+    result: npt.NDArray[np.float64] = mixed - start - (counts * np.log(shares)).sum(axis=1)
     return result
 
 
@@ -124,7 +124,7 @@ def check(experiment: Experiment, evidence: Evidence) -> Finding:
     n = sum(looks[-1])
     text = "/".join(f"{100 * count / n:.1f}" for count in seen.values()) if n else "none"
     plan = "/".join(f"{100 * share:.1f}" for share in planned.values())
-    facts = {"p_value": float(f"{p_value:.12g}"), "counts": seen, "planned": planned}
+    facts = {"p_value": float(f"{p_value:.6g}"), "counts": seen, "planned": planned}
     if p_value < ALARM_LEVEL:
         detail = f"The split is not as planned: {text} instead of {plan} (SRM p = {p_value:.2g})."
         return Finding(check=NAME, state=CheckState.ALARM, detail=detail, facts=facts)

@@ -1,0 +1,80 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from experiments.definitions import (
+    Experiment,
+    Flag,
+    Guardrail,
+    Metric,
+    MetricKind,
+    MetricPlan,
+    Schedule,
+    Variant,
+    type_name,
+)
+from experiments.errors import InvalidDefinitionError
+from tests.experiments.builders import START, experiment, metric, variants
+
+HALF = 5_000
+
+
+def mixed(**changes: Any) -> Experiment:
+    arms = (Variant(key="a", value=1, weight_bp=HALF), Variant(key="b", value="1", weight_bp=HALF))
+    return experiment(variants=arms, **changes)
+
+
+def reserved() -> Experiment:
+    arms = (Variant(key="a", value=1, weight_bp=HALF), Variant(key="on", value=1, weight_bp=HALF))
+    return experiment(variants=arms)
+
+
+@pytest.mark.parametrize(
+    ("build", "code", "path"),
+    [
+        (lambda: experiment(variants=variants(10_000)), "E311", ("variants",)),
+        (lambda: experiment(variants=variants(5_000, 6_000)), "E310", ("variants",)),
+        (reserved, "E312", ("variants", "on")),
+        (mixed, "E313", ("variants",)),
+        (lambda: experiment(overrides={"z": ("u",)}), "E314", ("overrides", "z")),
+        (lambda: Flag(key="f", value=True, otherwise="no"), "E313", ("otherwise",)),
+        (lambda: Schedule(start_at=START, end_at=START), "E321", ("schedule", "end")),
+        (lambda: metric(kind=MetricKind.MEAN), "E330", ("value",)),
+        (lambda: metric(window_s=0), "E331", ("window",)),
+        (lambda: metric(cap=0.0), "E332", ("cap",)),
+    ],
+)
+def test_a_definition_that_contradicts_itself_cannot_be_built(build: Any, code: str, path: Any) -> None:
+    with pytest.raises(InvalidDefinitionError) as caught:
+        build()
+
+    assert (caught.value.code, caught.value.path) == (code, path)
+
+
+def test_a_new_phase_is_a_new_salt() -> None:
+    assert experiment(phase=2).salt == "banner#2"
+    assert Flag(key="dark").salt == "dark#1"
+
+
+def test_the_first_variant_is_the_control() -> None:
+    assert experiment().control.key == "a"
+
+
+def test_a_plan_names_every_metric_once() -> None:
+    plan = MetricPlan(primary="buy", secondary=("spend",), guardrails=(Guardrail(metric="buy", margin=0.1),))
+
+    assert plan.keys() == ("buy", "spend")
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(True, "boolean"), (1, "number"), (1.5, "number"), ("x", "string"), (None, "null"), ([1], "object")],
+)
+def test_types_have_the_names_of_openfeature(value: Any, name: str) -> None:
+    assert type_name(value) == name
+
+
+def test_a_schedule_may_be_open() -> None:
+    assert Schedule(start_at=START, end_at=START + timedelta(days=1)).start_at == START
+    assert Metric(key="m", kind=MetricKind.COUNT, event="e", window_s=1, cap=3.0).cap == 3.0

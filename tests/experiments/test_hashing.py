@@ -1,0 +1,85 @@
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chi2, chi2_contingency
+
+from experiments.allocation import bucket_ranges
+from experiments.hashing import N_BUCKETS, bucket
+from tests.experiments.builders import experiment, variants
+
+GOLDEN = json.loads(Path("tests/golden/growthbook_cases.json").read_text())
+VERSION_2 = [case for case in GOLDEN["hash"] if case[2] == 2]
+NEVER_MOVE = json.loads(Path("tests/golden/buckets.json").read_text())
+
+
+def whole(shares: list[float]) -> list[int]:
+    return [round(share * N_BUCKETS) for share in shares]
+
+
+def fits_whole_buckets(case: Any) -> bool:
+    n, coverage, weights = case[1]
+    shares = weights or [1 / n] * n
+    return 0 <= coverage <= 1 and len(shares) == n and sum(whole(shares)) == N_BUCKETS
+
+
+@pytest.mark.parametrize(("salt", "unit_id", "_version", "expected"), VERSION_2)
+def test_buckets_are_those_of_growthbook(salt: str, unit_id: str, _version: int, expected: float) -> None:
+    assert bucket(salt, unit_id) == round(expected * N_BUCKETS)
+
+
+@pytest.mark.parametrize("case", NEVER_MOVE, ids=lambda case: case["why"])
+def test_buckets_never_move(case: dict[str, Any]) -> None:
+    assert bucket(case["salt"], case["unit_id"]) == case["bucket"]
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in GOLDEN["getBucketRange"] if fits_whole_buckets(c)], ids=lambda case: case[0]
+)
+def test_ranges_are_those_of_growthbook(case: Any) -> None:
+    n, coverage, weights = case[1]
+    e = experiment(
+        variants=variants(*whole(weights or [1 / n] * n)), allocation_bp=round(coverage * N_BUCKETS)
+    )
+
+    assert [[start, end] for start, end, _ in bucket_ranges(e)] == [whole(pair) for pair in case[2]]
+
+
+@given(salt=st.text(), unit_id=st.text(min_size=1))
+def test_any_text_has_a_bucket(salt: str, unit_id: str) -> None:
+    assert 0 <= bucket(salt, unit_id) < N_BUCKETS
+    assert bucket(salt, unit_id) == bucket(salt, unit_id)
+
+
+@given(unit_id=st.text(st.characters(max_codepoint=127), min_size=1))
+def test_the_fast_way_and_the_exact_way_agree_on_ascii(unit_id: str) -> None:
+    exact = bucket("é", unit_id)
+    value = 0x811C9DC5
+    for char in "é" + unit_id:
+        value = ((value ^ ord(char)) * 0x01000193) & 0xFFFFFFFF
+    second = 0x811C9DC5
+    for char in str(value):
+        second = ((second ^ ord(char)) * 0x01000193) & 0xFFFFFFFF
+
+    assert exact == second % N_BUCKETS
+
+
+def test_units_spread_evenly_over_all_buckets() -> None:
+    counts = Counter(bucket("free-shipping#1", f"user-{i}") // 100 for i in range(100_000))
+
+    statistic = sum((counts[i] - 1000) ** 2 / 1000 for i in range(100))
+    assert chi2.sf(statistic, 99) > 0.001
+
+
+@pytest.mark.parametrize("other", ["exp-1#1", "exp-0#2", "checkout#1"])
+def test_experiments_with_like_names_split_independently(other: str) -> None:
+    table = np.zeros((10, 10))
+    for i in range(20_000):
+        table[bucket("exp-0#1", str(i)) // 1000, bucket(other, str(i)) // 1000] += 1
+
+    assert chi2_contingency(table).pvalue > 0.001

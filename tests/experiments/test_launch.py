@@ -1,0 +1,149 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.definitions import AnalysisPlan, Catalog, Experiment, Flag, Schedule, Status
+from experiments.launch import MovedUnits, moved_units, review
+from experiments.targeting import parse_condition
+from tests.experiments.builders import BUY, experiment, metric, variants
+
+LATER = datetime(2027, 6, 1, tzinfo=UTC)
+
+
+def blocked(old: Experiment, new: Experiment | None, **kw: Any) -> tuple[str, ...]:
+    return review(
+        Catalog(experiments={"banner": old}), Catalog(experiments={"banner": new} if new else {}), **kw
+    ).blocked
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"variants": variants(7_000, 3_000)}, "variants changed; that needs a new phase: set 'phase: 3'"),
+        ({"unit": "user_id"}, "unit changed"),
+        ({"phase": 1}, "phase 2 cannot go back to 1"),
+        ({"allocation_bp": 1_000}, "may only grow (from 50% to 10%)"),
+        ({"status": Status.DRAFT}, "cannot become a draft again"),
+    ],
+)
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.PAUSED])
+def test_what_would_move_units_of_a_begun_experiment_is_refused(
+    status: Status, changes: dict[str, Any], words: str
+) -> None:
+    old = experiment(status=status, phase=2, allocation_bp=5_000)
+
+    assert [words in message for message in blocked(old, replace(old, **changes))] == [True]
+
+
+def test_a_new_phase_allows_everything() -> None:
+    old = experiment(allocation_bp=5_000)
+    new = replace(old, phase=2, unit="user_id", variants=variants(7_000, 3_000), allocation_bp=100)
+
+    assert blocked(old, new) == ()
+
+
+def test_a_ramp_up_and_a_change_of_audience_are_allowed() -> None:
+    old = experiment(allocation_bp=5_000)
+    new = replace(old, allocation_bp=10_000, audience=parse_condition({"country": "ES"}))
+
+    assert blocked(old, new) == ()
+
+
+def test_a_draft_may_change_in_any_way() -> None:
+    old = experiment(status=Status.DRAFT)
+
+    assert blocked(old, experiment(unit="user_id")) == ()
+    assert blocked(old, None) == ()
+
+
+def test_a_stopped_key_is_never_used_again_but_its_file_may_go() -> None:
+    old = experiment(status=Status.STOPPED)
+
+    assert "never used again" in blocked(old, replace(old, status=Status.RUNNING, phase=2))[0]
+    assert blocked(old, None) == ()
+
+
+def test_a_running_experiment_is_stopped_before_it_is_removed() -> None:
+    assert "stop it before" in blocked(experiment(), None)[0]
+
+
+def test_a_scheduled_experiment_is_free_until_it_begins() -> None:
+    old = experiment(status=Status.SCHEDULED, schedule=Schedule(start_at=LATER))
+    new = replace(old, unit="user_id")
+
+    assert blocked(old, new, now=datetime(2027, 5, 1, tzinfo=UTC)) == ()
+    assert blocked(old, new, now=LATER)
+    assert blocked(old, new)
+
+
+def test_every_difference_is_listed_with_what_it_means() -> None:
+    spain = parse_condition({"country": "ES"})
+    old = Catalog(
+        experiments={
+            "banner": experiment(allocation_bp=500),
+            "gone": experiment(key="gone", status=Status.DRAFT),
+        },
+        flags={"dark": Flag(key="dark")},
+        metrics={"buy": BUY},
+        audiences={"es": spain, "same": spain},
+    )
+    changed = experiment(
+        allocation_bp=10_000,
+        analysis=AnalysisPlan(mde=0.2),
+        owner="li",
+        phase=2,
+        variants=variants(6_000, 4_000),
+        audience=spain,
+    )
+    new = Catalog(
+        experiments={"banner": changed},
+        flags={"dark": Flag(key="dark", allocation_bp=9_000), "new": Flag(key="new")},
+        metrics={"buy": metric(label="Purchase")},
+        audiences={"es": parse_condition({"country": "PT"}), "same": spain},
+    )
+
+    found = {(c.kind, c.key, c.what): (c.safe, c.before, c.after, c.detail) for c in review(old, new).changes}
+
+    join = "enrolled units keep their variant, new units join"
+    assert found["experiment", "banner", "allocation_bp"] == (True, "5%", "100%", join)
+    assert found["flag", "dark", "allocation_bp"] == (False, "100%", "90%", "some units leave")
+    assert found["experiment", "banner", "variants"][1] == "a 50% 'A', b 50% 'B'"
+    assert found["experiment", "banner", "audience"][1] == ""
+    assert "changed after launch" in found["experiment", "banner", "analysis"][3]
+    assert "restarts" in found["experiment", "banner", "phase"][3]
+    assert found["experiment", "banner", "owner"][0]
+    assert found["metric", "buy", "label"] == (True, "", "Purchase", "")
+    assert not found["audience", "es", "changed"][0]
+    assert ("experiment", "gone", "removed") in found
+    assert ("flag", "new", "added") in found
+    assert len(found) == 11
+
+
+def test_the_first_catalog_is_all_new() -> None:
+    first = review(None, Catalog(experiments={"banner": experiment()}, metrics={"buy": BUY}))
+
+    assert [c.what for c in first.changes] == ["added", "added"]
+    assert first.blocked == ()
+
+
+@given(share=st.integers(0, 10_000), unit_ids=st.sets(st.text(min_size=1), max_size=50))
+def test_moved_units_add_up(share: int, unit_ids: set[str]) -> None:
+    old = experiment(allocation_bp=share)
+    new = experiment(variants=variants(8_000, 2_000), allocation_bp=10_000 - share)
+
+    moved = moved_units(old, new, unit_ids)
+    assert moved.enrolled == moved.stay + moved.move + moved.leave
+    assert moved.enrolled + moved.join <= len(unit_ids)
+    assert moved_units(old, old, unit_ids) == MovedUnits(enrolled=moved.enrolled, stay=moved.enrolled)
+
+
+def test_a_change_of_weights_moves_the_share_that_changed_hands() -> None:
+    units = [f"u{i}" for i in range(20_000)]
+
+    moved = moved_units(experiment(), experiment(variants=variants(7_000, 3_000)), units)
+    assert abs(moved.move / 20_000 - 0.2) < 0.01
+    assert moved.leave == moved.join == 0
