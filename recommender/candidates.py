@@ -114,7 +114,9 @@ def eligible(
     for name, allowed in filters.items():
         passing = np.zeros(len(shelf), dtype=np.bool_)
         for value in allowed:
-            passing[shelf.tags.get(name, {}).get(_tagged(value), ())] = True
+            at = shelf.tags.get(name, {}).get(_tagged(value))
+            if at is not None:
+                passing[at] = True
         mask &= passing
     if exclude:
         mask &= ~shelf.mask_of(exclude)

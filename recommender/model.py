@@ -121,7 +121,7 @@ def encode_ids(ids: npt.NDArray[np.str_] | list[str]) -> npt.NDArray[np.bytes_]:
     Examples
     --------
     >>> encode_ids(["tea", "té"]).tolist()
-    [b'tea', b't\xc3\\xa9']
+    [b'tea', b't\xc3\xa9']
     """
     encoded = [str(i).encode("utf-8") for i in ids]
     if not all(fits(str(i)) for i in ids):

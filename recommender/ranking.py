@@ -69,7 +69,7 @@ def taste_of(
     weights : mapping of event type to weight
         Other events are passed over.
     seeds : sequence of item ids
-        Items of the moment (the page, the cart); they count as the newest basket.
+        Items of the moment (the page, the cart): the newest basket, one before all others.
     user_vector : array of float32, shape (n_dims,), or None
         The stored vector of the person.
 
@@ -81,7 +81,7 @@ def taste_of(
     counted = [r for r in recents if r.event_type in weights][:MAX_RECENT]
     ages = basket_ages(np.array([r.occurred_us for r in counted], dtype=np.int64))
     place = index_of(model.item_ids, [*seeds, *(r.item_id for r in counted)])
-    age = np.concatenate([np.zeros(len(seeds), dtype=np.int64), ages])
+    age = np.concatenate([np.zeros(len(seeds), dtype=np.int64), ages + bool(seeds)])
     top = max(weights.values(), default=1.0)
     weight = np.array([top] * len(seeds) + [weights[r.event_type] for r in counted], dtype=np.float32)
     known = place >= 0

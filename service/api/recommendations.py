@@ -19,17 +19,27 @@ MAX_LISTED = 1_000
 MAX_FILTERS = 20
 MAX_ITEMS = 1_000
 MAX_CATEGORIES = 50
+WRONG_VALUES = f"expected a list of 1 to {MAX_LISTED} strings, whole numbers or booleans"
 
 
-class FilterValues(fields.Field[list[Any]]):
-    """The allowed values of one field: a list of strings, whole numbers or booleans."""
+class Filters(fields.Dict):
+    """Field name -> the values of it that may be shown: strings, whole numbers or booleans."""
 
-    def _deserialize(self, value: object, *_: object, **__: object) -> list[Any]:
-        if not isinstance(value, list) or not 1 <= len(value) <= MAX_LISTED:
-            raise ValidationError(f"expected a list of 1 to {MAX_LISTED} values")
-        if not all(isinstance(entry, str | int) for entry in value):
-            raise ValidationError("the values must be strings, whole numbers or booleans")
+    def _deserialize(self, value: object, *_: object, **__: object) -> dict[str, list[Any]]:
+        if not isinstance(value, dict) or len(value) > MAX_FILTERS:
+            raise ValidationError(f"expected an object of at most {MAX_FILTERS} members")
+        wrong = {str(name): [WRONG_VALUES] for name, allowed in value.items() if not _is_values(allowed)}
+        if wrong:
+            raise ValidationError(wrong)
         return value
+
+
+def _is_values(allowed: object) -> bool:
+    return (
+        isinstance(allowed, list)
+        and 1 <= len(allowed) <= MAX_LISTED
+        and all(isinstance(entry, str | int) for entry in allowed)
+    )
 
 
 class Ask(Schema):
@@ -41,9 +51,7 @@ class Ask(Schema):
     recommender = Identifier(load_default="")
     k = Whole(least=1, most=MAX_K, load_default=None)
     context = Object(load_default=dict)
-    filters = fields.Dict(
-        keys=Identifier(), values=FilterValues(), load_default=dict, validate=validate.Length(max=MAX_FILTERS)
-    )
+    filters = Filters(load_default=dict)
     # `exclude` and `fields` are names of marshmallow's own.
     exclude_ids = fields.List(
         Identifier(), data_key="exclude", load_default=list, validate=validate.Length(max=MAX_LISTED)

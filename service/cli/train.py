@@ -68,8 +68,8 @@ def report_lines(report: TrainReport) -> list[str]:
 def _evaluation_lines(found: Evaluated, n_items: int) -> list[str]:
     served, static = found.scores["served"].ndcg, found.scores["lightfm static"].ndcg
     lines = [
-        f"The next basket of {found.n_cases:,} people, among all {n_items:,} items. Training saw neither it",
-        "nor the basket before it, which is live at serving. NDCG@10:",
+        f"The next basket of {found.n_cases:,} people ({found.min_new} or more items new to them), among all",
+        f"{n_items:,} items. Training saw neither it nor the basket before it, which serving sees. NDCG@10:",
         RULE,
         f"{'':<16}{'new items only (what they had is hidden)':<52}{'repeats too':>12}",
     ]
@@ -80,8 +80,14 @@ def _evaluation_lines(found: Evaluated, n_items: int) -> list[str]:
     ]
     ratio = f"{served / static:.2f}" if static else "-"
     blend = found.blend
-    fitted = f"item-item {blend.item_share:.2f}, stored vector {blend.static_share:.2f}, half-life {blend.half_life:g}"
-    lines += [RULE, f"Served is {ratio} x LightFM's static vectors. Fitted blend: {fitted} baskets."]
+    lines += [
+        RULE,
+        f"Served is {ratio} x LightFM's static vectors.",
+        (
+            f"Fitted blend: item-item {blend.item_share:.2f}, stored vector {blend.static_share:.2f}, "
+            f"half-life {blend.half_life:g} baskets."
+        ),
+    ]
     margins = ", ".join(
         f"{difference:+.4f} (se {error:.4f}) against {name}"
         for name, (difference, error) in found.gate.margins.items()

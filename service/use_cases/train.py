@@ -24,7 +24,6 @@ from service import artifacts
 from service.catalog.loader import load
 from service.clock import from_micros
 from service.lake import export_all, read_interactions
-from service.log import logger
 from service.settings import Settings
 from service.storage.ports import Store
 from service.storage.records import Item
@@ -94,7 +93,7 @@ class Material:
 def train(settings: Settings, store: Store, *, now: datetime, progress: Progress) -> TrainReport:
     """Train on what the store holds, and make the model live if it passes the gate.
 
-    It loads all cores' worth of memory and LightFM: run it in a process of its own, never in a web worker.
+    It takes a minute of one core and loads LightFM: run it in a process of its own, never in a web worker.
     """
     with threadpool_limits(limits=1):
         material = read_material(settings, store, progress=progress)
@@ -112,7 +111,6 @@ def train(settings: Settings, store: Store, *, now: datetime, progress: Progress
     store.set_live_model(version, now=now)
     artifacts.prune(settings.models, keep=KEEP, live=version)
     progress("publish", 1, 1)
-    logger().info("model_published", model=version, engine=engine, reason=reason)
     return _report(material, version=version, engine=engine, reason=reason, evaluated=evaluated)
 
 
