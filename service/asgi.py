@@ -18,7 +18,7 @@ import orjson
 from a2wsgi.wsgi import build_environ
 
 from service.app import build_services, create_app, shut_down
-from service.errors import ProblemError
+from service.errors import ProblemError, too_large
 from service.hotpath import HotPath, Scope, text_headers
 from service.log import logger, request_id
 from service.settings import Settings, load
@@ -37,7 +37,6 @@ HOT_LIMIT = ofrep.BODY_LIMIT
 BODY_LIMIT = 1 << 20
 BODY_SECONDS = 10.0
 
-TOO_LARGE = "the body is too large for this route; send it in smaller parts"
 TOO_SLOW = ProblemError(408, "request_timeout", f"the whole body must arrive within {BODY_SECONDS:g} s")
 BUSY = ProblemError(503, "busy", "too many requests are waiting", headers={"Retry-After": "1"})
 BROKEN = ProblemError(500, "internal", "the request id names the line in our log")
@@ -183,7 +182,7 @@ async def read_all(receive: Receive, limit: int) -> bytes:
             part = message.get("body", b"")
             size += len(part)
             if size > limit:
-                raise ProblemError(413, "too_large", TOO_LARGE)
+                raise too_large(limit)
             parts.append(part)
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)

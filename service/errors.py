@@ -45,6 +45,11 @@ class ProblemError(Exception):
         return members
 
 
+def too_large(limit: int) -> ProblemError:
+    """Return the refusal of a body above `limit` bytes."""
+    return ProblemError(413, "too_large", f"the body may hold {limit} bytes; send it in smaller parts")
+
+
 TITLES: dict[str, str] = {
     "bad_request": "The request could not be understood",
     "malformed_json": "The body is not acceptable JSON",

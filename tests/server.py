@@ -135,13 +135,23 @@ def prepare(settings: settings_module.Settings) -> None:
         store.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How to start: other arguments after ``gunicorn -c gunicorn_conf.py``; a home as it is; waiting for 503."""
+
+    command: tuple[str, ...] = ("service.asgi:application",)
+    fresh: bool = True
+    expect: int = 200
+
+
+AS_USUAL = Start()
+
+
 @contextmanager
-def running_server(
-    home: Path, catalog_dir: Path, *, command: tuple[str, ...] = (), **env: str
-) -> Iterator[Server]:
+def running_server(home: Path, catalog_dir: Path, how: Start = AS_USUAL, /, **env: str) -> Iterator[Server]:
     """Start gunicorn on a free port, yield it ready, stop it by SIGTERM.
 
-    `env` adds to the environment; `command` replaces the arguments after ``gunicorn -c gunicorn_conf.py``.
+    `env` adds to the environment of the process, over what a test needs.
     """
     port = free_port()
     chosen = {
@@ -155,20 +165,20 @@ def running_server(
     }
     settings = settings_module.load(chosen)
     home.mkdir(parents=True, exist_ok=True)
-    prepare(settings)
+    if how.fresh:
+        prepare(settings)
     log = home / "server.log"
-    arguments = command or ("service.asgi:application",)
     configuration = str(REPOSITORY / "service" / "gunicorn_conf.py")
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", configuration, *arguments],
+            [sys.executable, "-m", "gunicorn", "-c", configuration, *how.command],
             env=settings_module.child_environment(**chosen),
             cwd=REPOSITORY,
             stdout=out,
             stderr=out,
         )
     try:
-        _wait_until_ready(f"http://127.0.0.1:{port}", process, log)
+        _wait_until_ready(f"http://127.0.0.1:{port}", process, log, how.expect)
         yield Server(
             base_url=f"http://127.0.0.1:{port}",
             port=port,
@@ -196,13 +206,13 @@ def stop(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
 
 
-def _wait_until_ready(base_url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(base_url: str, process: subprocess.Popen[bytes], log: Path, expect: int) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
         try:
-            if requests.get(base_url + "/readyz", timeout=5).status_code == 200:
+            if requests.get(base_url + "/readyz", timeout=5).status_code == expect:
                 return
         except requests.ConnectionError:
             pass

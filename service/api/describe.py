@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import Schema, ValidationError
 
 from service.api.auth import authenticate, may_ride_in_body
-from service.errors import Pointer, ProblemError
+from service.errors import Pointer, ProblemError, too_large
 from service.storage.records import KeyClass
 from service.wire import read_json
 
@@ -110,11 +110,6 @@ def read_payload(limit: int = BODY_LIMIT) -> Any:  # noqa: ANN401 - any JSON
     if kind and kind not in ("application/json", "text/plain") and not kind.endswith("+json"):
         raise ProblemError(415, "unsupported_media_type", "send Content-Type: application/json")
     return read_json(read_body(limit), limit=limit)
-
-
-def too_large(limit: int) -> ProblemError:
-    """Return the refusal of a body above `limit` bytes."""
-    return ProblemError(413, "too_large", f"the body may hold {limit} bytes; send it in smaller parts")
 
 
 def _load(schema: Schema, payload: Any) -> Any:  # noqa: ANN401 - whatever the schema makes

@@ -35,7 +35,7 @@ td{vertical-align:top}code{white-space:nowrap}</style>
 {% for tag, rows in groups.items() %}<h2>{{ tag }}</h2>
 <table><thead><tr><th>Route</th><th>What</th><th>Key</th></tr></thead><tbody>
 {% for row in rows %}<tr><td><code>{{ row.method }} {{ row.path }}</code></td><td>{{ row.summary }}</td>
-<td>{{ row.keys }}</td></tr>{% endfor %}</tbody></table>{% endfor %}
+<td>{{ row.key_classes }}</td></tr>{% endfor %}</tbody></table>{% endfor %}
 </html>"""
 
 
@@ -123,7 +123,7 @@ def _operation(rule: Rule, method: str, view: object) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{rule.endpoint}.{method.lower()}",
         "summary": about.summary,
-        "tags": [about.tag],
+        "tags": [about.tag.lower()],
         "parameters": list(_parameters(rule)),
         "responses": _responses(about, is_ofrep=rule.rule.startswith("/ofrep/")),
     }
@@ -163,7 +163,12 @@ def _groups(spec: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
             keys = ", ".join(f"{scope}_" for scope in operation.get("x-scopes", ())) or "none"
-            row = {"method": method.upper(), "path": path, "summary": operation["summary"], "keys": keys}
+            row = {
+                "method": method.upper(),
+                "path": path,
+                "summary": operation["summary"],
+                "key_classes": keys,
+            }
             groups.setdefault(operation["tags"][0], []).append(row)
     return dict(sorted(groups.items()))
 

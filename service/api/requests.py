@@ -39,6 +39,9 @@ def _begin() -> None:
 def _finish(response: Response) -> Response:
     for name, value in PRIVATE:
         response.headers.setdefault(name, value)
+    if "Allow" in response.headers:
+        # Werkzeug keeps the methods in a set: without this the order differs from worker to worker.
+        response.headers["Allow"] = ", ".join(sorted(response.headers["Allow"].split(", ")))
     response.headers["X-Request-Id"] = request_id()
     services().meters.count("http_requests", str(response.status_code))
     return response

@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import orjson
@@ -123,14 +122,13 @@ def understand(services: Services, snapshot: ServingSnapshot, call: Call) -> Ask
     Raises
     ------
     OfrepError
-        401, 403, 400 or 413, in this order.
+        401, 403 or 400, in this order. The body's size is the door's business.
     """
     caller = _allowed_caller(services, snapshot, call)
     try:
         payload = read_json(call.body, limit=BODY_LIMIT)
     except ProblemError as error:
-        status = 413 if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else 400
-        raise OfrepError(status, "PARSE_ERROR", error.detail) from error
+        raise OfrepError(400, "PARSE_ERROR", error.detail) from error
     if not isinstance(payload, dict):
         raise OfrepError(400, "PARSE_ERROR", "the body must be a JSON object with a member 'context'")
     context = payload.get("context")

@@ -1,0 +1,349 @@
+"""The whole server from outside: entry points, ugly clients, ends and faults."""
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from service.catalog.loader import read_folder
+from service.clock import utc_now
+from service.storage.migrate import migrate
+from service.storage.sql import open_store
+from service.use_cases.launch import apply
+from tests.raw import exchange, post_head, read_answer
+from tests.server import AS_USUAL, Server, Start, new_keys, running_server, stop, write_catalog
+
+pytestmark = pytest.mark.e2e
+
+BULK = "/ofrep/v1/evaluate/flags"
+GTHREAD = Start(command=("-k", "gthread", "--threads", "8", "service.wsgi:application"))
+OWN_TO_EACH = {"date", "server", "connection", "keep-alive"}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    catalog = write_catalog(tmp_path / "catalog")
+    with running_server(tmp_path / "home", catalog) as running:
+        yield running
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that must happen; the limit is there only to end a broken test."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def an_event(event_id: str = "") -> dict[str, Any]:
+    return {
+        "event_id": event_id or str(uuid.uuid4()),
+        "type": "Product Viewed",
+        "anonymous_id": "visitor-1",
+        "occurred_at": utc_now().isoformat(),
+        "properties": {"item_id": "tea-1"},
+    }
+
+
+# --- one application, three doors
+
+
+REQUESTS: list[tuple[str, str, bytes, dict[str, str]]] = [
+    ("POST", BULK, b'{"context": {"targetingKey": "u-1", "country": "ES", "user_id": "m"}}', {}),
+    ("POST", BULK, b'{"context": {}}', {"Origin": "http://localhost:1"}),
+    ("POST", BULK, b'{"context": {}}', {"Origin": "http://evil.example"}),
+    ("POST", BULK, b"{", {}),
+    ("POST", BULK, b"{}", {"Authorization": "Bearer ck_wrong"}),
+    ("POST", f"/{BULK}/", b"{}", {}),
+    ("POST", f"{BULK}/button", b'{"context": {"targetingKey": "u-1"}}', {}),
+    ("POST", f"{BULK}/button", b"{}", {}),
+    ("POST", f"{BULK}/a/b", b"{}", {}),
+    ("POST", f"{BULK}/caf%C3%A9", b"{}", {}),
+    ("POST", f"{BULK}/%ff", b"{}", {}),
+    ("POST", BULK, b'{"context": {"a": "' + b"x" * 70_000 + b'"}}', {}),
+    ("GET", BULK, b"", {}),
+    ("OPTIONS", BULK, b"", {"Origin": "http://localhost:1", "Access-Control-Request-Method": "POST"}),
+    ("OPTIONS", "/v1/events", b"", {"Origin": "http://localhost:1", "Access-Control-Request-Method": "POST"}),
+    ("OPTIONS", BULK, b"", {}),
+    ("POST", "/v1/events", b"[", {}),
+    ("POST", "/v1/events", b'{"events": [' + b" " * (1 << 20) + b"]}", {}),
+    ("GET", "/healthz", b"", {}),
+    ("HEAD", "/healthz", b"", {}),
+    ("GET", "/openapi.json", b"", {}),
+    ("GET", "/docs", b"", {}),
+    ("GET", "/nothing", b"", {}),
+]
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
+    """Give the same service behind the hot lane, behind the dispatcher alone, and behind gthread."""
+    root = tmp_path_factory.mktemp("doors")
+    catalog = write_catalog(root / "catalog")
+    keys = new_keys()
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(running_server(root / name, catalog, how, **keys, **env))
+            for name, how, env in (
+                ("hot", AS_USUAL, {}),
+                ("flask", AS_USUAL, {"OPPORTUNE_HOT_LANE": "0"}),
+                ("wsgi", GTHREAD, {}),
+            )
+        }
+
+
+@pytest.mark.parametrize(("method", "path", "body", "headers"), REQUESTS)
+def test_every_door_gives_the_same_bytes(
+    doors: dict[str, Server], method: str, path: str, body: bytes, headers: dict[str, str]
+) -> None:
+    seen = {}
+    for name, server in doors.items():
+        sent = {
+            "Authorization": f"Bearer {server.client_key}",
+            "Content-Type": "application/json",
+            "X-Request-Id": "the-same-id",
+            **headers,
+        }
+        answer = requests.request(method, server.base_url + path, data=body, headers=sent, timeout=30)
+        told = {k.lower(): v for k, v in answer.headers.items() if k.lower() not in OWN_TO_EACH}
+        seen[name] = (answer.status_code, answer.content, told)
+
+    assert seen["hot"] == seen["flask"]
+    assert seen["flask"] == seen["wsgi"]
+
+
+def test_every_door_stores_an_exposure_and_an_event(doors: dict[str, Server]) -> None:
+    for server in doors.values():
+        exposed = server.post(f"{BULK}/button", {"context": {"targetingKey": "u-9"}, "expose": True})
+        stored = server.post("/v1/events", {"events": [an_event()]})
+
+        assert exposed.json()["metadata"]["exposure"] == "accepted"
+        assert stored.status_code == 202
+
+
+# --- ugly clients
+
+
+def test_half_open_requests_stop_nobody_and_are_ended_by_the_deadline(doors: dict[str, Server]) -> None:
+    server = doors["hot"]
+    heads = [post_head(server, path, "Content-Length: 1000") + b"{" for path in (BULK, "/v1/events")]
+    with ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
+            for _ in range(60)
+        ]
+        for i, connection in enumerate(silent):
+            connection.sendall(heads[i % 2])
+
+        for _ in range(20):
+            assert server.post(BULK, {"context": {}}).status_code == 200
+            assert server.post("/v1/events", {"events": [an_event()]}).status_code == 202
+
+        assert {read_answer(connection)[0] for connection in silent} == {408}
+
+
+def test_pipelined_requests_are_all_answered(doors: dict[str, Server]) -> None:
+    server = doors["hot"]
+    body = b'{"context": {}}'
+    one = post_head(server, f"{BULK}/dark-mode", f"Content-Length: {len(body)}") + body
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(one * 4)
+        data = b""
+        while data.count(b'"key":"dark-mode"') < 4:
+            received = connection.recv(65_536)
+            assert received
+            data += received
+
+    assert data.count(b"HTTP/1.1 200") == 4
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 50 + b"\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: x\n\n",
+        b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 150 + b"\r\n",
+        b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+def test_malformed_requests_are_refused_and_never_a_500(
+    doors: dict[str, Server], request_bytes: bytes
+) -> None:
+    server = doors["hot"]
+    status, _ = exchange(server, request_bytes)
+
+    assert status == 0 or 400 <= status < 500
+    assert server.get("/healthz").status_code == 200
+
+
+# --- ends
+
+
+class Load:
+    """Clients that evaluate and store without pause, until nobody listens any more."""
+
+    def __init__(self, server: Server, n_clients: int) -> None:
+        self.server = server
+        self.acknowledged: list[str] = []
+        self.errors: list[str] = []
+        self.threads = [threading.Thread(target=self._client) for _ in range(n_clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def join(self) -> None:
+        for thread in self.threads:
+            thread.join()
+
+    def _client(self) -> None:
+        with requests.Session() as session:
+            session.headers["Authorization"] = f"Bearer {self.server.client_key}"
+            while self._round(session):
+                pass
+
+    def _round(self, session: requests.Session) -> bool:
+        event = an_event()
+        for path, body in ((BULK, {"context": {"targetingKey": "u"}}), ("/v1/events", {"events": [event]})):
+            answer = self._with_one_retry(session, path, body)
+            if answer is None:
+                return False
+            if answer.status_code not in (200, 202):
+                self.errors.append(f"{answer.status_code} {answer.text}")
+        self.acknowledged.append(event["event_id"])
+        return True
+
+    def _with_one_retry(self, session: requests.Session, path: str, body: object) -> requests.Response | None:
+        """Send, and once more if an idle connection had been reset; None when nobody listens any more."""
+        for _ in range(2):
+            try:
+                return session.post(self.server.base_url + path, json=body, timeout=30)
+            except requests.ConnectionError as error:
+                if "refused" in str(error):
+                    return None
+        # Reset on a fresh connection: only right while the listener itself is being closed.
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", self.server.port)) == 0:
+                self.errors.append("reset twice while somebody listens")
+        return None
+
+
+def test_sigterm_under_load_loses_no_accepted_request(server: Server) -> None:
+    load = Load(server, n_clients=8)
+    until(lambda: len(load.acknowledged) > 400)
+
+    exit_code = stop(server.process)
+    load.join()
+
+    store = open_store(server.settings)
+    stored = {logged.received.event.event_id for logged in store.read(0, 1_000_000)}
+    store.close()
+    assert load.errors == []
+    assert exit_code == 0
+    assert set(load.acknowledged) <= stored
+    assert "Traceback" not in server.log.read_text("utf-8")
+
+
+def test_a_killed_worker_is_replaced_and_its_counts_are_kept(server: Server) -> None:
+    for _ in range(50):
+        server.post(f"{BULK}/dark-mode", {"context": {}})
+    time.sleep(1.5)
+    workers = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+
+    os.kill(int(workers[0]), signal.SIGKILL)
+    until(lambda: (server.settings.meters / "past.json").exists() or _counted(server) >= 50)
+
+    assert server.post(BULK, {"context": {}}).status_code == 200
+    until(lambda: _counted(server) >= 50)
+
+
+def _counted(server: Server) -> float:
+    try:
+        text = server.get("/metrics").text
+    except requests.ConnectionError:
+        return 0
+    return sum(float(x.split()[-1]) for x in text.splitlines() if x.startswith("opportune_evaluations_total"))
+
+
+# --- faults
+
+
+def test_an_unreadable_revision_is_told_and_survived_also_over_a_restart(tmp_path: Path) -> None:
+    catalog = write_catalog(tmp_path / "catalog")
+    with running_server(tmp_path / "home", catalog) as server:
+        store = open_store(server.settings)
+        store.add_revision({"flags/x.yaml": "flag: ["}, "bad", by="test", now=utc_now())
+        store.close()
+
+        until(lambda: server.get("/readyz").json()["catalog"]["problem"] != "")
+
+        assert server.get("/readyz").status_code == 200
+        assert server.post(f"{BULK}/dark-mode", {"context": {}}).json()["value"] is True
+
+    with running_server(tmp_path / "home", catalog, Start(fresh=False)) as restarted:
+        state = restarted.get("/readyz").json()
+
+        assert "revision 2" in state["catalog"]["problem"]
+        assert state["catalog"]["revision"] == 1
+        assert restarted.post(f"{BULK}/dark-mode", {"context": {}}).json()["value"] is True
+
+
+def test_a_dead_store_stops_events_but_no_assignment(server: Server) -> None:
+    database = server.home / "opportune.db"
+    with database.open("r+b") as file:
+        file.write(b"no database any more" * 1_000)
+    for path in server.home.glob("opportune.db-wal"):
+        path.write_bytes(b"")
+
+    until(lambda: "store" in server.get("/readyz").json()["degraded"])
+    refused = server.post("/v1/events", {"events": [an_event()]})
+
+    assert server.get("/readyz").status_code == 200
+    assert server.post(BULK, {"context": {"targetingKey": "u"}}).status_code == 200
+    assert refused.status_code == 503
+    assert refused.json()["code"] == "store_unavailable"
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert server.get("/metrics").status_code == 200
+
+
+def test_without_a_catalog_it_waits_and_says_so(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    migrate(f"sqlite:///{home / 'opportune.db'}")
+    catalog = write_catalog(tmp_path / "catalog")
+
+    with running_server(home, catalog, Start(fresh=False, expect=503)) as server:
+        waiting = server.get("/readyz")
+        assert waiting.json()["status"] == "starting"
+        assert waiting.json()["catalog"]["problem"] == "no catalog has been applied"
+        assert server.get("/healthz").status_code == 200
+
+        store = open_store(server.settings)
+        apply(store, read_folder(catalog), by="test", now=utc_now())
+        store.close()
+
+        until(lambda: server.get("/readyz").status_code == 200)
+
+
+def test_logs_are_json_lines_without_keys(server: Server) -> None:
+    server.post("/v1/events", {"events": [an_event()]})
+    with pytest.raises(requests.ConnectionError):
+        requests.post(server.base_url.replace("http", "https"), timeout=5)
+
+    text = server.log.read_text("utf-8")
+    ours = [line for line in text.splitlines() if line.startswith("{")]
+    assert all(isinstance(json.loads(line), dict) for line in ours)
+    for key in (server.client_key, server.server_key, server.admin_key, server.settings.signing_secret):
+        assert key not in text
