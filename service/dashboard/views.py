@@ -1,0 +1,132 @@
+"""Sign in by a one-time link, list experiments, read a verdict."""
+
+from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from service.dashboard import page as pages
+from service.errors import ProblemError
+from service.storage.ports import StoreUnavailableError
+from service.use_cases import verdicts
+from service.use_cases.heartbeat import last_beat
+from service.use_cases.services import Services
+from service.use_cases.sessions import COOKIE, SESSION_VALID, sign_in, signed_in
+
+bp = Blueprint(
+    "dashboard", __name__, template_folder="templates", static_folder="static", static_url_path="/assets"
+)
+
+# Nothing but our own style sheet: an experiment's name or hypothesis can never become code.
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+EXTENSION = "opportune"
+
+
+@bp.after_request
+def protect(response: Response) -> Response:
+    """Let a page load our style sheet and post to us, nothing else."""
+    response.headers["Content-Security-Policy"] = POLICY
+    if request.endpoint == "dashboard.static":
+        response.headers["Cache-Control"] = "public, max-age=300"
+    return response
+
+
+@bp.app_template_filter("thousands")
+def thousands(n: int) -> str:
+    """Group digits for people."""
+    return f"{n:,}"
+
+
+@bp.errorhandler(ProblemError)
+def refuse(problem: ProblemError) -> ResponseReturnValue:
+    """Say on a page what the API says as a problem."""
+    return _message(_TITLES.get(problem.code, "Not found"), problem.detail), problem.status
+
+
+@bp.errorhandler(StoreUnavailableError)
+def wait(_error: StoreUnavailableError) -> ResponseReturnValue:
+    """Say that the store is away."""
+    text = "The database does not answer. Flags are still being served; reload this page in a moment."
+    return _message("The store cannot be reached", text), 503
+
+
+@bp.get("/")
+def home() -> ResponseReturnValue:
+    """List every experiment of the live catalog with its newest decision."""
+    if not _is_signed_in():
+        return _ask_to_sign_in()
+    wiring = _services()
+    live = wiring.snapshots.current
+    found = verdicts.listing(live.loaded.catalog, live.state.killed, wiring.store)
+    trouble = pages.worker_words(last_beat(wiring.settings.home), wiring.clock())
+    return render_template(
+        "list.html",
+        experiments=found,
+        words=pages.WORDS,
+        pieces=pages.pieces,
+        revision=live.state.revision,
+        problems=[problem for problem in (live.problem, trouble) if problem],
+    )
+
+
+@bp.get("/experiments/<key>")
+def experiment(key: str) -> ResponseReturnValue:
+    """Show the newest verdict of one experiment."""
+    if not _is_signed_in():
+        return _ask_to_sign_in()
+    wiring = _services()
+    snapshot = verdicts.find(wiring.snapshots.current.loaded.catalog, wiring.store, key)
+    heartbeat = last_beat(wiring.settings.home)
+    return render_template("verdict.html", page=pages.page(snapshot, heartbeat=heartbeat, now=wiring.clock()))
+
+
+@bp.get("/sign-in/<token>")
+def offer_sign_in(token: str) -> ResponseReturnValue:
+    """Show a button: mail scanners and link previews follow links, and must not spend this one."""
+    return render_template("sign_in.html", token=token)
+
+
+@bp.post("/sign-in/<token>")
+def do_sign_in(token: str) -> ResponseReturnValue:
+    """Spend the link, set the session cookie, go to the list."""
+    cookie = sign_in(_services().store, token, now=_services().clock())
+    if cookie is None:
+        text = "It was used, or it is older than an hour. Print another with `opportune sign-in-link`."
+        return _message("This link no longer works", text), 403
+    response = make_response(redirect(url_for("dashboard.home"), 303))
+    # The proxy in front may be the one that speaks https; saying so can only make the cookie stricter.
+    secure = request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
+    response.set_cookie(
+        COOKIE,
+        cookie,
+        max_age=int(SESSION_VALID.total_seconds()),
+        httponly=True,
+        samesite="Lax",
+        secure=secure,
+    )
+    return response
+
+
+_TITLES = {"no_verdict_yet": "There is no verdict yet", "unknown_experiment": "No experiment has that key"}
+
+
+def _message(title: str, text: str) -> str:
+    return render_template("message.html", title=title, text=pages.pieces(text))
+
+
+def _services() -> Services:
+    wiring: Services = current_app.extensions[EXTENSION]
+    return wiring
+
+
+def _is_signed_in() -> bool:
+    wiring = _services()
+    return signed_in(wiring.store, request.cookies.get(COOKIE, ""), now=wiring.clock())
+
+
+def _ask_to_sign_in() -> ResponseReturnValue:
+    text = (
+        "On the machine that runs Opportune, print a one-time link with `opportune sign-in-link` and open it."
+    )
+    return _message("Please sign in", text), 401
