@@ -126,7 +126,10 @@ def unit_id_of(unit: str, context: Attributes) -> str | None:
     >>> unit_id_of("anonymous_id", {"targetingKey": "t-1"})
     't-1'
     """
-    found = unit_text(context.get(unit))
+    value = context.get(unit)
+    if value.__class__ is str and value:
+        return value  # nearly every id is a text; this is the hot path
+    found = unit_text(value)
     if found is None and unit == ANONYMOUS_ID:
         return unit_text(context.get(TARGETING_KEY))
     return found

@@ -1,10 +1,11 @@
 """What each operator of a condition means: operand in once, out comes a test of an attribute's value."""
 
 import math
+import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 Scalar: TypeAlias = "bool | int | float | str | None"
 Operand: TypeAlias = "Scalar | tuple[Operand, ...] | Mapping[str, Operand]"
@@ -68,7 +69,7 @@ def _number(value: object) -> float:
     return math.nan
 
 
-def _comparison(compare: Callable[[object, object], bool]) -> Callable[[Operand], ValueTest]:
+def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[[Operand], ValueTest]:
     def build(operand: Operand) -> ValueTest:
         limit = _number(operand)
         if isinstance(operand, str):
@@ -186,17 +187,17 @@ VALUE_OPERATORS: Mapping[str, Operator] = {
     "ne": Operator(_differs, lambda _: True, "a value"),
     "in": Operator(_among, _is_list, _LIST),
     "not_in": Operator(_not_among, _is_list, _LIST),
-    "gt": Operator(_comparison(lambda a, b: a > b), _is_ordered, _ORDERED),  # type: ignore[operator]  # same kinds
-    "gte": Operator(_comparison(lambda a, b: a >= b), _is_ordered, _ORDERED),  # type: ignore[operator]  # same kinds
-    "lt": Operator(_comparison(lambda a, b: a < b), _is_ordered, _ORDERED),  # type: ignore[operator]  # same kinds
-    "lte": Operator(_comparison(lambda a, b: a <= b), _is_ordered, _ORDERED),  # type: ignore[operator]  # same kinds
+    "gt": Operator(_comparison(operator.gt), _is_ordered, _ORDERED),
+    "gte": Operator(_comparison(operator.ge), _is_ordered, _ORDERED),
+    "lt": Operator(_comparison(operator.lt), _is_ordered, _ORDERED),
+    "lte": Operator(_comparison(operator.le), _is_ordered, _ORDERED),
     "contains": Operator(_contains, _is_scalar, "a plain value"),
     "starts_with": Operator(_starts_with, is_text, TEXT),
     "ends_with": Operator(_ends_with, is_text, TEXT),
     "exists": Operator(_exists, lambda o: isinstance(o, bool), "true or false"),
-    "semver_eq": Operator(_version(lambda a, b: a == b), is_text, _VERSION),
-    "semver_gt": Operator(_version(lambda a, b: a > b), is_text, _VERSION),
-    "semver_gte": Operator(_version(lambda a, b: a >= b), is_text, _VERSION),
-    "semver_lt": Operator(_version(lambda a, b: a < b), is_text, _VERSION),
-    "semver_lte": Operator(_version(lambda a, b: a <= b), is_text, _VERSION),
+    "semver_eq": Operator(_version(operator.eq), is_text, _VERSION),
+    "semver_gt": Operator(_version(operator.gt), is_text, _VERSION),
+    "semver_gte": Operator(_version(operator.ge), is_text, _VERSION),
+    "semver_lt": Operator(_version(operator.lt), is_text, _VERSION),
+    "semver_lte": Operator(_version(operator.le), is_text, _VERSION),
 }
