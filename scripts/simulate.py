@@ -145,7 +145,9 @@ def describe(verdict: dict[str, Any] | None) -> str:
     if verdict is None:
         return "no verdict yet"
     row = primary_row(verdict)
-    return f"{verdict['decision']:<13} {interval(row)}" if row else str(verdict["decision"])
+    if row is None or row["lift"].get("lower") is None:
+        return f"{verdict['decision']:<13} too early for an interval"
+    return f"{verdict['decision']:<13} {interval(row)}"
 
 
 def interval(row: dict[str, Any]) -> str:
@@ -170,7 +172,7 @@ def interval(row: dict[str, Any]) -> str:
     help="Planted lift of conversion; 0 is an A/A test.",
 )
 @click.option(
-    "--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Who, when, whose life."
+    "--seed", default=2015, show_default=True, type=click.IntRange(min=0), help="Who, when, whose life."
 )
 @click.option(
     "--speed", default=0.0, show_default="as fast as it goes", help="At most so many days a minute."

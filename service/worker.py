@@ -37,6 +37,8 @@ DEBOUNCE_S = 2.0
 SHARE_OF_TIME = 3
 # Exposures in quarantine do not make the log grow, so verdicts are looked at now and then in any case.
 LOOK_AGAIN_S = 60.0
+# A log that has not grown for this long has settled: its last exposures, too few to be news, get their row.
+SETTLED_S = 10.0
 
 
 class Worker:
@@ -133,14 +135,15 @@ class Worker:
     def _judge(self) -> None:
         now = time.monotonic()
         place = (self._offset, self._store.live_state().revision)
-        is_due = place != self._judged and now >= self._judge_after
+        is_new = place != self._judged
+        is_due = is_new and now >= self._judge_after
         if not is_due and now < self._look_after:
             return
-        kept = refresh_verdicts(self._store, self._settings.lake, now=self._clock())
+        kept = refresh_verdicts(self._store, self._settings.lake, now=self._clock(), settled=not is_new)
         done = time.monotonic()
         self._judged = place
         self._judge_after = done + max(DEBOUNCE_S, SHARE_OF_TIME * (done - now))
-        self._look_after = done + LOOK_AGAIN_S
+        self._look_after = done + (SETTLED_S if is_new else LOOK_AGAIN_S)
         if kept:
             logger().info("verdicts_refreshed", kept=kept, log_offset=place[0], seconds=round(done - now, 3))
 

@@ -39,15 +39,18 @@ class Bench:
     now: datetime
 
 
-def refresh_verdicts(store: Store, lake: Path, *, now: datetime) -> int:
-    """Judge every experiment of the live revision from the lake; return how many snapshots were kept."""
+def refresh_verdicts(store: Store, lake: Path, *, now: datetime, settled: bool = False) -> int:
+    """Judge every experiment of the live revision from the lake; return how many snapshots were kept.
+
+    `settled` tells that the log has stopped growing: the last few exposures are then kept as well.
+    """
     revision, loaded = live_catalog(store)
     kept = 0
     with open_lake(lake) as reader:
         bench = _bench(store, reader, (revision, loaded), now)
         for experiment in loaded.catalog.experiments.values():
             try:
-                kept += _refresh(bench, experiment, forced=False)
+                kept += _refresh(bench, experiment, forced=settled)
             except Exception:  # noqa: BLE001 - one experiment's trouble must not silence the others
                 logger().exception("verdict_failed", experiment=experiment.key)
     return kept

@@ -116,6 +116,17 @@ def test_a_trickle_of_exposures_is_kept_at_intervals_only(store: Store, lake: Pa
     assert (at_once, later) == (0, 1)
 
 
+def test_when_the_log_has_settled_its_last_exposures_are_kept_once(store: Store, lake: Path) -> None:
+    shown(store, lake, a_week(per_day=100))
+    refresh_verdicts(store, lake, now=NOW)
+    shown(store, lake, [exposure("late", "control", START + timedelta(days=6))])
+
+    settled = refresh_verdicts(store, lake, now=NOW + timedelta(seconds=12), settled=True)
+    again = refresh_verdicts(store, lake, now=NOW + timedelta(seconds=72), settled=True)
+
+    assert (settled, again) == (1, 0)
+
+
 def test_the_verdict_has_the_same_bytes_whatever_the_order_and_the_batches(tmp_path: Path) -> None:
     bodies = []
     for name, step in (("forward", 1), ("backward", -1)):
