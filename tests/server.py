@@ -137,7 +137,7 @@ def prepare(settings: settings_module.Settings) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """How to start: other arguments after ``gunicorn -c gunicorn_conf.py``; a home as it is; waiting for 503."""
+    """How to start: arguments for gunicorn, a prepared home or one as it is, what /readyz shall say."""
 
     command: tuple[str, ...] = ("service.asgi:application",)
     fresh: bool = True

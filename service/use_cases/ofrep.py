@@ -179,11 +179,11 @@ def members(snapshot: ServingSnapshot, assigned: Assignment) -> dict[str, Any]:
 
 def fragment(snapshot: ServingSnapshot, assigned: Assignment) -> bytes:
     """Return `members` as JSON, rendered once for each different answer of a snapshot."""
-    memo = (assigned.key, assigned.variant_key, assigned.reason.value, assigned.decision)
-    known = snapshot.fragments.get(memo)
+    known = snapshot.fragments.get(id(assigned))
     if known is None:
-        known = snapshot.fragments[memo] = orjson.dumps(members(snapshot, assigned))
-    return known
+        # The memo keeps the assignment too: an identity is only good while its object lives.
+        known = snapshot.fragments[id(assigned)] = (assigned, orjson.dumps(members(snapshot, assigned)))
+    return known[1]
 
 
 def success(services: Services, call: Call, body: bytes) -> Reply:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 
-from experiments.assignment import CompiledCatalog, compile_catalog
+from experiments.assignment import Assignment, CompiledCatalog, compile_catalog
 from experiments.definitions import Catalog
 from service.catalog.loader import LoadedCatalog, load
 from service.log import logger
@@ -31,8 +31,8 @@ class ServingSnapshot:
     compiled: CompiledCatalog
     keys: Mapping[str, KeyClass]
     problem: str = ""
-    fragments: dict[tuple[str, ...], bytes] = field(default_factory=dict, compare=False, repr=False)
-    """Answers already rendered; a memo, bounded by keys x variants x decisions."""
+    fragments: dict[int, tuple[Assignment, bytes]] = field(default_factory=dict, compare=False, repr=False)
+    """Assignments already rendered, by identity: the catalog shares them, so the memo is bounded."""
 
 
 def empty_snapshot(keys: Mapping[str, KeyClass]) -> ServingSnapshot:
