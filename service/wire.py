@@ -139,12 +139,10 @@ def _constant(name: str) -> NoReturn:
 
 
 def _check_text(value: JsonValue) -> None:
-    """Refuse NUL and lone surrogates in any string of `value`, keys included."""
+    """Refuse NUL in any string of `value`, keys included; lone surrogates the first parser has refused."""
     if isinstance(value, str):
         if "\x00" in value:
             _refuse("a string contains NUL")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            _refuse("a string contains a lone surrogate")
     elif isinstance(value, dict):
         for key, inner in value.items():
             _check_text(key)

@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -173,7 +174,9 @@ class GroupCommitter:
         try:
             with self._database.lock.held():
                 self._commit(self._drain())
-                self._database.checkpoint()
+                # Everybody has been answered: what goes wrong from here on is nobody's failure.
+                with suppress(StoreUnavailableError):
+                    self._database.checkpoint()
         except OSError as error:
             for pending in self._drain():
                 pending.settle(error=StoreUnavailableError(f"the lock file refused: {error.strerror}"))

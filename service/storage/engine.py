@@ -7,10 +7,11 @@ one at once and dies with its holder; docs/decisions/0002-storage.md has the mea
 
 import fcntl
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,8 @@ class Database:
         with store_errors(), self.lock.held():
             with self.transaction() as connection:
                 yield connection
-            self.checkpoint()
+            with suppress(StoreUnavailableError):
+                self.checkpoint()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -175,12 +177,8 @@ class Database:
         now = time.monotonic()
         if now < self._truncate_at or self.wal_bytes() <= over_bytes:
             return
-        try:
-            with store_errors():
-                busy = self._truncate()
-        except StoreUnavailableError:
-            # The rows are committed already; a log that cannot shrink now is tried again later.
-            busy = True
+        with store_errors():
+            busy = self._truncate()
         self._back_off_s = (
             min(self._back_off_s * 2, TRUNCATE_BACK_OFF_S[1]) if busy else TRUNCATE_BACK_OFF_S[0]
         )
@@ -198,7 +196,11 @@ class Database:
         try:
             driver: Any = fairy.driver_connection
             driver.execute(f"PRAGMA busy_timeout={TRUNCATE_BUSY_MS}")
-            busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            try:
+                busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            except sqlite3.OperationalError:
+                # The rows are committed already; a log that cannot shrink now is tried again later.
+                busy = True
             driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         finally:
             fairy.close()
