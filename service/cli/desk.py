@@ -91,15 +91,17 @@ def new(kind: str, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     loaded = load(read_folder(folder))
     if name in {**loaded.catalog.experiments, **loaded.catalog.flags}:
-        raise steer.RefusedError(f"'{name}' is already defined in {folder}; nothing was written")
+        raise steer.RefusedError(
+            f"'{name}' is already defined in {desk_text.shown(folder)}; nothing was written"
+        )
     files = scaffold(kind, name, loaded)
     taken = [path for path in files if (folder / path).exists()]
     if taken:
-        raise steer.RefusedError(f"{folder / taken[0]} exists already; nothing was written")
+        raise steer.RefusedError(f"{desk_text.shown(folder / taken[0])} exists already; nothing was written")
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, "utf-8")
-        click.echo(f"wrote {folder / path}")
+        click.echo(f"wrote {desk_text.shown(folder / path)}")
     click.echo(f"\nNext: edit it, check it with `opportune lint`, then `opportune start {name}`.")
 
 

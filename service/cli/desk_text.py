@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -52,6 +53,11 @@ def count(n: int, noun: str) -> str:
 def shell(text: str) -> str:
     """Return `text` so that a shell takes it as it is."""
     return shlex.quote(text)
+
+
+def shown(path: Path) -> str:
+    """Return `path` relative to the current folder when it lies inside it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def table(rows: Sequence[Sequence[str]], *, indent: str = "") -> str:
@@ -172,9 +178,9 @@ def steered_text(done: Steered) -> str:
 def status_text(desk: Desk) -> str:
     """Return what is live as a person reads it."""
     if desk.stored is None:
-        return f"Nothing is live yet. Catalog folder: {desk.folder}\n{_folder(desk)}"
+        return f"Nothing is live yet. Catalog folder: {shown(desk.folder)}\n{_folder(desk)}"
     applied = f"{desk.stored.applied_at:%Y-%m-%d %H:%M} UTC by {desk.stored.applied_by}"
-    lines = [f"revision   {desk.stored.revision}, applied {applied}", f"catalog    {desk.folder}"]
+    lines = [f"revision   {desk.stored.revision}, applied {applied}", f"catalog    {shown(desk.folder)}"]
     lines.append(f"           {_folder(desk)}")
     if "*" in desk.killed:
         lines.append("KILLED     everything serves the control's value; undo: opportune revive '*'")
