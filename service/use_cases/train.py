@@ -21,12 +21,12 @@ from recommender.model import Blend, Model, fits
 from recommender.popularity import popularity_model
 from recommender.training import Config, fit
 from service import artifacts
-from service.catalog.loader import load
 from service.clock import from_micros
 from service.lake import export_all, read_interactions
 from service.settings import Settings
 from service.storage.ports import Store
 from service.storage.records import Item
+from service.use_cases.launch import live_catalog
 
 SEED = 42
 KEEP = 3
@@ -233,11 +233,8 @@ def _fit(step: str, interactions: Interactions, material: Material, progress: Pr
 
 
 def _recommenders(store: Store) -> list[Recommender]:
-    revision = store.revision(store.live_state().revision)
-    if revision is None:
-        return []
-    recommenders = load(revision.files).recommenders.values()
-    return [r for r in recommenders if r.rank_by is RankBy.MODEL]
+    catalog = live_catalog(store)
+    return [r for r in catalog.recommenders.values() if r.rank_by is RankBy.MODEL] if catalog else []
 
 
 def _representable(table: pd.DataFrame) -> pd.DataFrame:
