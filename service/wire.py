@@ -22,8 +22,9 @@ MAX_IDENTIFIER = 128
 MAX_DIGITS = 17
 
 # 2**53 has sixteen digits: shorter runs need no exact look at whole numbers.
-_LONG_DIGITS = re.compile(rb"[0-9]{16}")
-_ESCAPED_COLON = re.compile(rb"\\u003[aA]")
+_LONG_DIGITS = b"0" * 16
+_DIGITS_AS_ZERO = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
+_ESCAPED_COLON = b"\\u003"
 
 # C0 and C1 controls, lone surrogates, and the characters that reorder or hide text.
 _NOT_IN_IDENTIFIER = re.compile(
@@ -34,6 +35,7 @@ _INSTANT = re.compile(
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})",
     re.ASCII,
 )
+_CONTAINERS = frozenset({dict, list})
 FIRST_YEAR, LAST_YEAR = 2015, 2100
 
 
@@ -68,14 +70,12 @@ def _refuse(reason: str) -> NoReturn:
 
 def _check_depth(value: JsonValue) -> None:
     """Refuse deep nesting, a level at a time, so that no input can exhaust the stack."""
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH + 1):
+    level: list[Any] = [value] if type(value) in _CONTAINERS else []
+    for _ in range(MAX_DEPTH):
         inner: list[Any] = []
         for container in level:
-            if type(container) is dict:
-                inner.extend([v for v in container.values() if type(v) is dict or type(v) is list])
-            elif type(container) is list:
-                inner.extend([v for v in container if type(v) is dict or type(v) is list])
+            members = container.values() if type(container) is dict else container
+            inner += [v for v in members if type(v) in _CONTAINERS]
         if not inner:
             return
         level = inner
@@ -89,7 +89,7 @@ def _is_plain(body: bytes, value: JsonValue) -> bool:
     all but the last value of a repeated key: then the colons of the text and of the value written out again
     differ, unless an escaped colon hides the difference.
     """
-    if b"\\u0000" in body or _LONG_DIGITS.search(body) or _ESCAPED_COLON.search(body):
+    if b"\\u0000" in body or _ESCAPED_COLON in body or _LONG_DIGITS in body.translate(_DIGITS_AS_ZERO):
         return False
     return orjson.dumps(value).count(b":") == body.count(b":")
 
