@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.lake import LakeError, erase, export, export_all, read_interactions, read_manifest
 from service.lake.manifest import EVENTS, EXPOSURES, INTERACTIONS, read_files
-from service.lake.rows import MAX_AMOUNT, canonical_json, to_amount
+from service.lake.rows import MAX_AMOUNT, canonical_json, to_amount, whole_json
 from tests.service.lake.logs import START, ListLog, an_event, an_exposure, days, received
 
 
@@ -280,8 +280,16 @@ def test_equal_json_numbers_have_one_text() -> None:
     assert texts == ['{"a":[true,null,"é"],"b":5}'] * 2
 
 
+@given(text=st.text(), number=st.integers(), real=st.floats(allow_nan=False, allow_infinity=False))
+def test_the_short_ways_give_the_text_of_the_long_way(text: str, number: int, real: float) -> None:
+    for value in (text, number, real, True, None):
+        assert canonical_json([value]) == f"[{canonical_json(value)}]"
+
+
 def test_numbers_that_no_json_holds_do_not_stop_the_export() -> None:
     assert to_amount(10**5_000) == MAX_AMOUNT
+    assert to_amount(float("inf")) is None
+    assert whole_json({"a": float("nan"), "b": 2**70}) == '{"a":null,"b":1180591620717411303424}'
     assert canonical_json([float("inf"), float("nan"), 10**5_000]) == "[null,null,null]"
 
 

@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from service.cli.main import cli
+from tests.service.use_cases.shops import FILES, KEY, a_store, a_week, launched, put
+
+
+def invoke(home: Path, *arguments: str) -> tuple[int, str, str]:
+    done = CliRunner().invoke(cli, arguments, env={"OPPORTUNE_HOME": str(home), "PORT": "8123"})
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def test_a_verdict_is_judged_and_told(home: Path) -> None:
+    with a_store(home) as store:
+        launched(store)
+        put(store, *a_week())
+
+    code, out, _ = invoke(home, "verdict", KEY)
+    code_json, as_json, _ = invoke(home, "verdict", KEY, "--json")
+
+    assert (code, code_json) == (0, 0)
+    assert out.startswith(f"{KEY}: SHIP\n\nShip `banner`.")
+    assert "units analysed" in out
+    with a_store(home) as store:
+        stored = store.latest_verdict(KEY)
+    assert stored is not None
+    assert as_json == stored.body + "\n"
+    assert json.loads(as_json)["decision"] == "ship"
+
+
+@pytest.mark.parametrize(
+    ("launch", "key", "said"),
+    [
+        (False, KEY, "no catalog is live yet"),
+        (True, "nothing", "no experiment 'nothing' is in the live catalog"),
+        (True, KEY, "no event has arrived yet"),
+    ],
+)
+def test_what_cannot_be_judged_is_one_clear_line(home: Path, launch: bool, key: str, said: str) -> None:
+    with a_store(home) as store:
+        if launch:
+            launched(store, FILES)
+
+    code, out, err = invoke(home, "verdict", key)
+
+    assert (code, out) == (1, "")
+    assert err.startswith("opportune: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_sign_in_link_is_printed(home: Path) -> None:
+    with a_store(home):
+        pass
+
+    default, chosen = (
+        invoke(home, "sign-in-link")[1],
+        invoke(home, "sign-in-link", "--base", "https://shop.example/")[1],
+    )
+
+    assert default.startswith("http://127.0.0.1:8123/sign-in/")
+    assert chosen.startswith("https://shop.example/sign-in/")
