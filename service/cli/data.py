@@ -14,6 +14,7 @@ from service.settings import Settings
 from service.storage.migrate import migrate as migrate_database
 from service.storage.ports import StoreUnavailableError
 from service.storage.sql import SqlStore, open_store
+from service.use_cases.access import keep_environment_keys
 from service.use_cases.archive import BackupError, Progress
 from service.use_cases.backup import BackupReport, back_up
 from service.use_cases.backup import restore as restore_backup
@@ -27,10 +28,13 @@ EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command()
 def migrate() -> None:
-    """Create the database, or bring it to this version's schema."""
+    """Create the database or bring it to this version's schema; store the hashes of the environment's keys."""
     settings = process_settings.load()
+    settings.home.mkdir(parents=True, exist_ok=True)
     with _clear_errors():
         migrate_database(settings.database_url)
+        with _store(settings) as store:
+            keep_environment_keys(store, settings, now=utc_now())
     click.echo("The database is up to date.")
 
 

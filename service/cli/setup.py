@@ -13,7 +13,7 @@ from service.settings import REPOSITORY, Settings, child_environment
 from service.storage.ports import Store
 from service.storage.records import KeyClass
 from service.storage.sql import migrate, open_store
-from service.use_cases.access import hash_key
+from service.use_cases.access import hash_key, keep_environment_keys
 from service.use_cases.launch import apply
 
 SIGN_IN_VALID = timedelta(hours=1)
@@ -25,7 +25,7 @@ def prepare_home(settings: Settings) -> None:
     migrate(settings.database_url)
     store = open_store(settings)
     try:
-        put_keys(store, settings)
+        keep_environment_keys(store, settings, now=utc_now())
         apply_catalog(store, settings)
         fresh = settings.demo and store.last_seq() == 0
         untrained = settings.demo and not store.live_state().model
@@ -35,19 +35,6 @@ def prepare_home(settings: Settings) -> None:
         run_step(settings, "demo-load")
     if fresh or untrained:
         run_step(settings, "train")
-
-
-def put_keys(store: Store, settings: Settings) -> None:
-    """Store the hash of every key that the settings hold."""
-    classes = {
-        KeyClass.CLIENT: settings.client_key,
-        KeyClass.SERVER: settings.server_key,
-        KeyClass.ANALYST: settings.analyst_key,
-        KeyClass.ADMIN: settings.admin_key,
-    }
-    for key_class, key in classes.items():
-        if key:
-            store.put_key(hash_key(key), key_class, label="environment", now=utc_now())
 
 
 def apply_catalog(store: Store, settings: Settings) -> None:

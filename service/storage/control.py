@@ -135,6 +135,31 @@ class SqlControl:
             if connection.execute(statement.on_conflict_do_nothing()).rowcount:
                 _bump(connection, self.tenant)
 
+    def set_keys(self: Connections, label: str, valid: Mapping[str, KeyClass], *, now: datetime) -> None:
+        """Make `valid` (hash -> class) the only keys that carry `label`; the others are revoked."""
+        table = schema.api_key
+        mine = (table.c.tenant == self.tenant, table.c.label == label)
+        with self.writing() as connection:
+            live = set(
+                connection.execute(
+                    select(table.c.sha256).where(*mine, table.c.revoked_us.is_(None))
+                ).scalars()
+            )
+            if live == set(valid):
+                return
+            gone = sorted(live - set(valid))
+            connection.execute(
+                update(table).where(*mine, table.c.sha256.in_(gone)).values(revoked_us=to_micros(now))
+            )
+            for sha256, key_class in valid.items():
+                row = {"key_class": key_class.value, "label": label, "revoked_us": None}
+                connection.execute(
+                    upsert(table)
+                    .values(tenant=self.tenant, sha256=sha256, created_us=to_micros(now), **row)
+                    .on_conflict_do_update(index_elements=["tenant", "sha256"], set_=row)
+                )
+            _bump(connection, self.tenant)
+
     def keys(self: Connections) -> Sequence[StoredKey]:
         """Return all keys that are valid."""
         table = schema.api_key

@@ -135,6 +135,10 @@ class Control(Protocol):
         """Store the hash of a key; repeating it changes nothing."""
         ...
 
+    def set_keys(self, label: str, valid: Mapping[str, KeyClass], *, now: datetime) -> None:
+        """Make `valid` (hash -> class) the only keys that carry `label`; the others are revoked."""
+        ...
+
     def keys(self) -> Sequence[StoredKey]:
         """Return all keys that are valid."""
         ...

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from service.settings import Settings
+from service.storage.ports import Control
 from service.storage.records import KeyClass
 
 MAX_KEY_LENGTH = 512
@@ -174,3 +176,15 @@ def _encode(raw: bytes) -> str:
 
 def _decode(text: str) -> bytes:
     return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
+
+def keep_environment_keys(store: Control, settings: Settings, *, now: datetime) -> None:
+    """Store the hashes of the keys that the settings hold; a key taken out of the settings stops working."""
+    classes = {
+        KeyClass.CLIENT: settings.client_key,
+        KeyClass.SERVER: settings.server_key,
+        KeyClass.ANALYST: settings.analyst_key,
+        KeyClass.ADMIN: settings.admin_key,
+    }
+    valid = {hash_key(key): key_class for key_class, key in classes.items() if key}
+    store.set_keys("environment", valid, now=now)

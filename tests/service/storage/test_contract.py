@@ -331,3 +331,15 @@ def test_erased_bytes_are_gone_from_the_files(store: Store) -> None:
     assert not [p.name for p in path.parent.iterdir() if b"very-secret-person" in p.read_bytes()]
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_keys_taken_out_of_the_environment_stop_working(store: Store) -> None:
+    store.put_key("theirs", KeyClass.SERVER, label="shop", now=NOW)
+    store.set_keys("environment", {"old": KeyClass.CLIENT, "kept": KeyClass.ADMIN}, now=NOW)
+
+    store.set_keys("environment", {"new": KeyClass.CLIENT, "kept": KeyClass.ADMIN}, now=NOW)
+    version = store.live_state().version
+    store.set_keys("environment", {"new": KeyClass.CLIENT, "kept": KeyClass.ADMIN}, now=NOW)
+
+    assert {key.sha256 for key in store.keys()} == {"theirs", "new", "kept"}  # noqa: SIM118 - no mapping
+    assert store.live_state().version == version
