@@ -28,7 +28,7 @@ EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command()
 def migrate() -> None:
-    """Create the database or bring it to this version's schema; store the hashes of the environment's keys."""
+    """Bring the database to this version's schema and store the hashes of the environment's keys."""
     settings = process_settings.load()
     settings.home.mkdir(parents=True, exist_ok=True)
     with _clear_errors():
