@@ -121,6 +121,7 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path, catalog: Path, port: int
     with running(environment(home, catalog, port), log) as process:
         wait_for(log, "Ctrl-C drains", process)
         worker = child_running(process.pid, "worker")
+        assert worker is not None
         os.kill(worker, signal.SIGKILL)
         wait_for(log, "starting another", process)
         while (replacement := child_running(process.pid, "worker", wait=False)) in {None, worker}:
