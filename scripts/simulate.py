@@ -305,11 +305,11 @@ def open_envelope(envelope: Envelope, lift: float, verdict: dict[str, Any]) -> b
     click.echo(f"\nThe envelope held {envelope.text}")
     click.echo(f"  check it: printf '%s' '{envelope.text}' | sha256sum")
     row = primary_row(verdict)
-    if row is None:
-        click.echo("  there is no interval to compare it with")
-        return False
-    lower, upper = row["lift"].get("lower"), row["lift"].get("upper")
-    covered = (lower is None or lower <= lift) and (upper is None or lift <= upper)
+    if row is None or row["lift"].get("lower") is None:
+        click.echo("  it is too early for an interval: more people or more days")
+        return True
+    upper = row["lift"]["upper"]
+    covered = bool(row["lift"]["lower"] <= lift and (upper is None or lift <= upper))
     click.echo(
         f"  planted {lift:+.1%}: the interval {'covers it' if covered else 'MISSES IT'} ({interval(row)})"
     )

@@ -1,0 +1,99 @@
+"""scripts/simulate.py against a real server and a real worker, on the demo catalog: few people, few days."""
+
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from service.settings import DEMO_CATALOG, REPOSITORY, child_environment
+from tests.server import Server, free_port, running_server
+
+SCRIPT = REPOSITORY / "scripts" / "simulate.py"
+CROWD = ("--people", "2000", "--days", "12", "--lift", "1.5")
+
+pytestmark = pytest.mark.e2e
+
+
+@contextmanager
+def worker_of(server: Server) -> Iterator[None]:
+    environment = child_environment(OPPORTUNE_HOME=str(server.home), OPPORTUNE_WATCH="0")
+    arguments = [sys.executable, "-m", "service.cli.main", "worker"]
+    with (server.home / "worker.log").open("ab") as log:
+        process = subprocess.Popen(arguments, env=environment, cwd=REPOSITORY, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def simulate(server: Server, *options: str) -> subprocess.CompletedProcess[str]:
+    environment = child_environment(
+        OPPORTUNE_HOME=str(server.home),
+        PORT=str(server.port),
+        OPPORTUNE_CLIENT_KEY=server.client_key,
+        OPPORTUNE_SERVER_KEY=server.server_key,
+        OPPORTUNE_ANALYST_KEY=server.analyst_key,
+    )
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *CROWD, *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_replay_seals_the_lift_shows_every_day_and_opens_the_envelope(tmp_path: Path) -> None:
+    with running_server(tmp_path / "home", DEMO_CATALOG) as server, worker_of(server):
+        done = simulate(server)
+        again = simulate(server)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    out = done.stdout
+    sealed = re.search(r"Sealed envelope: sha256 ([0-9a-f]{64})", out)
+    opened = re.search(r"The envelope held (\{.*\})", out)
+    assert sealed
+    assert opened
+    assert hashlib.sha256(opened[1].encode()).hexdigest() == sealed[1]
+    assert out.index(sealed[0]) < out.index("day  1") < out.index(opened[0])
+    assert re.findall(r"^day +(\d+) ", out, re.MULTILINE) == [str(day) for day in range(1, 13)]
+    assert "the accounts      add up" in out
+    assert "quarantined" not in out.split("Sent in all:")[1].splitlines()[0]
+    assert "NOT sales uplift" in out
+    assert again.returncode == 2
+    assert "has" in again.stderr
+    assert "--again" in again.stderr
+
+
+def test_without_a_server_it_says_so_in_one_line(tmp_path: Path) -> None:
+    environment = child_environment(
+        OPPORTUNE_HOME=str(tmp_path),
+        PORT=str(free_port()),
+        OPPORTUNE_CLIENT_KEY="ck_" + "0" * 32,
+        OPPORTUNE_SERVER_KEY="sk_" + "0" * 32,
+        OPPORTUNE_ANALYST_KEY="rk_" + "0" * 32,
+    )
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "Is `make run` running?" in done.stderr
+
+
+def test_without_keys_it_says_where_they_come_from(tmp_path: Path) -> None:
+    names = ("OPPORTUNE_CLIENT_KEY", "OPPORTUNE_SERVER_KEY", "OPPORTUNE_ANALYST_KEY")
+    environment = child_environment(OPPORTUNE_HOME=str(tmp_path), **dict.fromkeys(names, ""))
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert "no client and no server and no analyst key" in done.stderr
