@@ -121,7 +121,7 @@ class Page:
     units: Sequence[Step]
     checks: Sequence[Check]
     freshness: Sequence[tuple[str, str]]
-    worker: str
+    worker: Sequence[tuple[bool, str]]
     charts: Sequence[tuple[str, Chart | None, Sequence[Mapping[str, str]]]]
     primary: str
     variants: Sequence[Row]
@@ -153,7 +153,7 @@ def page(snapshot: VerdictSnapshot, *, heartbeat: Heartbeat | None, now: datetim
             ("judged", when(snapshot.computed_at)),
             ("log offset", f"{snapshot.log_offset:,}"),
         ],
-        worker=worker_words(heartbeat, now),
+        worker=pieces(worker_words(heartbeat, now)),
         charts=[_chart(line, record) for line in body["series"]],
         primary=_label(record, primary),
         variants=[row for row in rows if row.role == "primary"],
