@@ -63,7 +63,7 @@ def build_services(settings: Settings) -> Services:
     """Wire one process: open the store, read what is live. Starts no thread."""
     log.configure(settings.log_level)
     store = open_store(settings)
-    snapshots = SnapshotHolder(store, own_keys=own_keys(settings))
+    snapshots = SnapshotHolder(store, own_keys=own_keys(settings), spare=settings.spare)
     models = ModelHolder(settings.models)
     meters = Meters()
 

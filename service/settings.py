@@ -139,6 +139,11 @@ class Settings:
         return self.home / "run" / "meters"
 
     @property
+    def spare(self) -> Path:
+        """File of what was last served: web workers begin with it while the store is away."""
+        return self.home / "run" / "last-served.json"
+
+    @property
     def keys_file(self) -> Path:
         """File of the keys made on the first run; mode 0600."""
         return self.home / "keys.env"

@@ -119,7 +119,7 @@ def build(app: Flask) -> dict[str, Any]:
 
 
 def _operation(rule: Rule, method: str, view: object) -> dict[str, Any]:
-    about = description_of(view) or _page(view)
+    about = description_of(view) or _page(rule.endpoint, view)
     operation: dict[str, Any] = {
         "operationId": f"{rule.endpoint}.{method.lower()}",
         "summary": about.summary,
@@ -136,9 +136,11 @@ def _operation(rule: Rule, method: str, view: object) -> dict[str, Any]:
     return operation
 
 
-def _page(view: object) -> Description:
+def _page(endpoint: str, view: object) -> Description:
     """Return a description of a route that has none of its own: a page of the dashboard."""
-    first = (getattr(view, "__doc__", "") or "A page").strip().splitlines()[0]
+    if endpoint.endswith(".static"):
+        return Description(summary="A file that the pages need", tag="pages", scopes=None, media_type="*/*")
+    first = (getattr(view, "__doc__", "") or "A page").strip().partition("\n")[0]
     return Description(summary=first, tag="pages", scopes=None, media_type="text/html")
 
 

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 
 from experiments.assignment import Assignment, CompiledCatalog, compile_catalog
@@ -12,6 +13,7 @@ from service.catalog.loader import LoadedCatalog, load
 from service.log import logger
 from service.storage.ports import Store, StoreUnavailableError
 from service.storage.records import KeyClass, LiveState
+from service.use_cases.spare import Spare, read_spare, save_spare
 
 POLL_S = 0.5
 KEYS_EVERY = 10
@@ -49,16 +51,22 @@ class SnapshotHolder:
     """Holds the current snapshot and, once started, follows the store in a thread.
 
     Neither an unreadable revision nor a dead store ever takes a snapshot away: the last good one stays.
-    `own_keys` (by digest) are valid without asking the store. `on_change` is called with each new snapshot,
+    `own_keys` (by digest) are valid without asking the store, and `spare` is a file with which a process
+    begins that starts while the store is away. `on_change` is called with each new snapshot,
     `on_poll` after each look at the store; both in the polling thread.
     """
 
-    def __init__(self, store: Store, *, own_keys: Mapping[str, KeyClass] = NO_KEYS) -> None:
+    def __init__(
+        self, store: Store, *, own_keys: Mapping[str, KeyClass] = NO_KEYS, spare: Path | None = None
+    ) -> None:
         self.on_change: list[Callable[[ServingSnapshot], None]] = []
         self.on_poll: list[Callable[[], None]] = []
         self.store_problem = ""
         self._store = store
         self._own_keys = own_keys
+        self._spare = spare
+        self._on_spare = False
+        self._files: Mapping[str, str] = {}
         self._current = empty_snapshot(own_keys)
         self._seen_version = -1
         self._polls = 0
@@ -81,14 +89,12 @@ class SnapshotHolder:
         with self._lock:
             try:
                 changed = self._look()
+                self.store_problem = ""
             except StoreUnavailableError as error:
-                self._lost(str(error))
-                return
+                changed = self._lost(str(error))
             except Exception as error:  # noqa: BLE001 - whatever a store or a file does, serving goes on
                 logger().exception("snapshot_refresh_failed")
-                self._lost(f"{type(error).__name__}")
-                return
-            self.store_problem = ""
+                changed = self._lost(type(error).__name__)
         if changed:
             self._tell(self._current)
 
@@ -124,6 +130,10 @@ class SnapshotHolder:
             return False
         self._current = self._build(state, keys)
         self._seen_version = state.version
+        self._on_spare = False
+        if self._spare and self.ready:
+            spare = Spare(state=self._current.state, files=self._files, keys=keys)
+            save_spare(self._spare, spare)
         return True
 
     def _read_keys(self) -> Mapping[str, KeyClass]:
@@ -144,8 +154,8 @@ class SnapshotHolder:
     def _load(self, wanted: int) -> tuple[int, LoadedCatalog, str]:
         """Return what to serve: the revision wanted, else the one served, else the newest readable one."""
         serving = self._current
-        if wanted == serving.state.revision:
-            return wanted, serving.loaded, serving.problem
+        if wanted == serving.state.revision and not self._on_spare:
+            return wanted, serving.loaded, "" if wanted else serving.problem
         problem = ""
         for number in range(wanted, max(0, wanted - TRY_BACK), -1):
             loaded, why = self._read(number)
@@ -163,15 +173,34 @@ class SnapshotHolder:
         try:
             loaded = load(stored.files)
             compile_catalog(loaded.catalog)
+            self._files = stored.files
         except Exception as error:  # noqa: BLE001 - any fault of a stored file means: keep the last good one
             logger().error("revision_unreadable", revision=number, error=type(error).__name__)
             return None, f"{type(error).__name__}: {error}"[:300]
         return loaded, ""
 
-    def _lost(self, why: str) -> None:
+    def _lost(self, why: str) -> bool:
+        """Note that the store is away; return whether the spare copy now stands in for it."""
         if not self.store_problem:
             logger().error("store_lost", error=why)
         self.store_problem = why or "the store does not answer"
+        spare = read_spare(self._spare) if self._spare and not self.ready else None
+        if spare is None:
+            return False
+        try:
+            loaded = load(spare.files)
+            compiled = compile_catalog(loaded.catalog, killed=spare.state.killed)
+        except Exception:  # noqa: BLE001 - a copy that cannot be used is no copy
+            return False
+        self._current = ServingSnapshot(
+            state=spare.state,
+            loaded=loaded,
+            compiled=compiled,
+            keys=MappingProxyType({**spare.keys, **self._own_keys}),
+            problem="the store is away; this is the copy of what was served last",
+        )
+        self._on_spare = True
+        return True
 
     def _tell(self, snapshot: ServingSnapshot) -> None:
         for listener in self.on_change:

@@ -260,9 +260,7 @@ def test_a_killed_worker_is_replaced_and_its_counts_are_kept(server: Server) -> 
     for _ in range(50):
         server.post(f"{BULK}/dark-mode", {"context": {}})
     time.sleep(1.5)
-    workers = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-
-    os.kill(int(workers[0]), signal.SIGKILL)
+    os.kill(int(workers_of(server)[0]), signal.SIGKILL)
     until(lambda: (server.settings.meters / "past.json").exists() or _counted(server) >= 50)
 
     assert server.post(BULK, {"context": {}}).status_code == 200
@@ -308,6 +306,7 @@ def test_a_dead_store_stops_events_but_no_assignment(server: Server) -> None:
         path.write_bytes(b"")
 
     until(lambda: "store" in server.get("/readyz").json()["degraded"])
+    until(lambda: len(workers_of(server)) == 2)
     refused = server.post("/v1/events", {"events": [an_event()]})
 
     assert server.get("/readyz").status_code == 200
@@ -316,6 +315,22 @@ def test_a_dead_store_stops_events_but_no_assignment(server: Server) -> None:
     assert refused.json()["code"] == "store_unavailable"
     assert int(refused.headers["Retry-After"]) >= 1
     assert server.get("/metrics").status_code == 200
+
+    for worker in workers_of(server):
+        os.kill(int(worker), signal.SIGKILL)
+    until(lambda: _serves(server))
+    assert server.get("/readyz").json()["catalog"]["revision"] == 1
+
+
+def _serves(server: Server) -> bool:
+    try:
+        return server.post(f"{BULK}/dark-mode", {"context": {}}).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def workers_of(server: Server) -> list[str]:
+    return Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
 
 
 def test_without_a_catalog_it_waits_and_says_so(tmp_path: Path) -> None:

@@ -155,6 +155,56 @@ def test_own_keys_are_valid_before_the_store_was_ever_seen(tmp_path: Path) -> No
     assert holder.current.keys == {"digest": KeyClass.ADMIN}
 
 
+def test_a_process_that_starts_while_the_store_is_away_begins_with_the_copy(
+    store: SqlStore, tmp_path: Path
+) -> None:
+    spare = tmp_path / "run" / "spare.json"
+    launch(store, GOOD)
+    store.put_key(hash_key("ck_1"), KeyClass.CLIENT, label="t", now=utc_now())
+    SnapshotHolder(store, spare=spare).refresh()
+
+    holder = SnapshotHolder(SqlStore(tmp_path / "missing" / "x.db"), spare=spare)
+    holder.refresh()
+
+    assert holder.ready
+    assert keys_served(holder) == ("dark",)
+    assert holder.current.keys[hash_key("ck_1")] is KeyClass.CLIENT
+    assert "copy" in holder.current.problem
+    assert holder.store_problem
+    assert spare.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_store_takes_over_from_the_copy_when_it_is_back(store: SqlStore, tmp_path: Path) -> None:
+    spare = tmp_path / "spare.json"
+    launch(store, GOOD)
+    SnapshotHolder(store, spare=spare).refresh()
+    late = tmp_path / "late"
+    holder = SnapshotHolder(SqlStore(late / "x.db"), spare=spare)
+    holder.refresh()
+
+    migrate(f"sqlite:///{late / 'x.db'}")
+    launch(SqlStore(late / "x.db"), BETTER)
+    holder.refresh()
+
+    assert keys_served(holder) == ("dark", "new")
+    assert holder.current.problem == ""
+    assert holder.store_problem == ""
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"revision": 1}', '{"revision": 1, "killed": [], "model": "", "files": {"a": "["}}'],
+)
+def test_a_damaged_copy_is_no_copy(tmp_path: Path, content: str) -> None:
+    spare = tmp_path / "spare.json"
+    spare.write_text(content)
+
+    holder = SnapshotHolder(SqlStore(tmp_path / "missing" / "x.db"), spare=spare)
+    holder.refresh()
+
+    assert not holder.ready
+
+
 def test_a_key_stored_later_is_learned(store: SqlStore) -> None:
     launch(store, GOOD)
     holder = SnapshotHolder(store)
