@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +89,14 @@ class Server:
         """Fetch with a key, if one is given."""
         headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **more.pop("headers", {})}
         return requests.get(self.base_url + path, headers=headers, timeout=30, **more)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that must happen; the limit is there only to end a broken test."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def write_catalog(folder: Path, files: Mapping[str, str] = CATALOG) -> Path:

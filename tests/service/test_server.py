@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from service.storage.migrate import migrate
 from service.storage.sql import open_store
 from service.use_cases.launch import apply
 from tests.raw import exchange, post_head, read_answer
-from tests.server import AS_USUAL, Server, Start, new_keys, running_server, stop, write_catalog
+from tests.server import AS_USUAL, Server, Start, new_keys, running_server, stop, until, write_catalog
 
 pytestmark = pytest.mark.e2e
 
@@ -35,14 +35,6 @@ def server(tmp_path: Path) -> Iterator[Server]:
     catalog = write_catalog(tmp_path / "catalog")
     with running_server(tmp_path / "home", catalog) as running:
         yield running
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that must happen; the limit is there only to end a broken test."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def an_event(event_id: str = "") -> dict[str, Any]:
