@@ -33,7 +33,7 @@ from service.use_cases.demo_replay import Replay, Ticket
 ASKERS = 6
 SLOTS = 6
 FINAL_WAIT_S = 180
-DAILY_WAIT_S = 10
+DAILY_WAIT_S = 4
 
 
 @dataclass(frozen=True, slots=True)

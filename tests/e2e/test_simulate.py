@@ -14,7 +14,7 @@ from service.settings import DEMO_CATALOG, REPOSITORY, child_environment
 from tests.server import Server, free_port, running_server
 
 SCRIPT = REPOSITORY / "scripts" / "simulate.py"
-CROWD = ("--people", "2000", "--days", "12", "--lift", "1.5")
+CROWD = ("--people", "2000", "--days", "9", "--lift", "1.5")
 
 pytestmark = pytest.mark.e2e
 
@@ -62,7 +62,7 @@ def test_a_replay_seals_the_lift_shows_every_day_and_opens_the_envelope(tmp_path
     assert opened
     assert hashlib.sha256(opened[1].encode()).hexdigest() == sealed[1]
     assert out.index(sealed[0]) < out.index("day  1") < out.index(opened[0])
-    assert re.findall(r"^day +(\d+) ", out, re.MULTILINE) == [str(day) for day in range(1, 13)]
+    assert re.findall(r"^day +(\d+) ", out, re.MULTILINE) == [str(day) for day in range(1, 10)]
     assert "the accounts      add up" in out
     assert "quarantined" not in out.split("Sent in all:")[1].splitlines()[0]
     assert "NOT sales uplift" in out
