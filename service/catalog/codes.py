@@ -14,6 +14,7 @@ CODES: dict[str, str] = {
     "E109": "not the name of a catalog file",
     "E110": "a file holds neither one definition nor a collection",
     "E190": "not supported yet",
+    "E199": "more errors than are shown",
     # Codes from E200: conditions (audiences).
     "E201": "a condition that is no mapping",
     "E202": "an attribute name that is no text",

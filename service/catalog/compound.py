@@ -141,6 +141,9 @@ class VariantSchema(StrictSchema):
     value = Json(allow_none=True, load_default=None)
 
 
+VARIANT = VariantSchema()
+
+
 class Variants(fields.Field[tuple[Variant, ...]]):
     """Short form ``{control: "", banner: "..."}`` or long form ``{control: {weight: 50, value: ""}}``."""
 
@@ -164,7 +167,7 @@ class Variants(fields.Field[tuple[Variant, ...]]):
             try:
                 checked_name(key)
                 long_form = isinstance(given, dict) and ("weight" in given or "value" in given)
-                parts[key] = VariantSchema().load(given) if long_form else {"value": given}
+                parts[key] = VARIANT.load(given) if long_form else {"value": given}
             except ValidationError as error:
                 messages: Any = error.messages
                 at_key = isinstance(messages, list)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 MAX_EXCERPT = 140
 LEAD = 40
 MAX_LISTED = 12
+MAX_COMPARED = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -49,23 +50,27 @@ class CatalogError(Exception):
         super().__init__("\n".join(found.text() for found in self.findings))
 
 
-def excerpt(text: str, *, line: int, column: int, width: int) -> str:
-    """Return line number `line` of `text` with carets under `width` characters from `column`."""
-    lines = text.split("\n")
-    if not 1 <= line <= len(lines):
-        return ""
-    source = _printable(lines[line - 1].rstrip("\r"))
-    first = max(0, column - 1 - LEAD) if len(source) > MAX_EXCERPT else 0
-    shown = source[first : first + MAX_EXCERPT]
-    lead = "".join("  " if _wide(c) else " " for c in shown[: column - 1 - first])
-    marked = shown[column - 1 - first : column - 1 - first + max(width, 1)] or "^"
+def excerpt(text: str, *, start: int, end: int, line: int) -> str:
+    """Return the part of line number `line` around the offsets `start` to `end`, with carets under them."""
+    first = text.rfind("\n", 0, start) + 1
+    last = text.find("\n", start)
+    last = len(text) if last < 0 else last
+    if last - first > MAX_EXCERPT:
+        first = max(first, start - LEAD)
+        last = min(last, first + MAX_EXCERPT)
+    shown = _printable(text[first:last].rstrip("\r"))
+    lead = "".join("  " if _wide(c) else " " for c in shown[: start - first])
+    marked = shown[start - first : end - first] or "^"
     carets = "".join("^^" if _wide(c) else "^" for c in marked)
     return f"{line:>5} | {shown}\n      | {lead}{carets}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a suggestion when one of `known` is close to `word`, else a short list, else nothing."""
-    names = sorted(set(known))
+    names = list(known)
+    if len(names) > MAX_COMPARED or len(word) > MAX_COMPARED:
+        return ""
+    names = sorted(set(names))
     close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"

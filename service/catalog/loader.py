@@ -26,6 +26,7 @@ from service.catalog.schemas import COLLECTIONS, LATER_KINDS, SINGLES, build
 
 SUFFIXES = (".yaml", ".yml")
 MAX_FILES = 2_000
+MAX_FINDINGS = 1_000
 FILE_NAME = re.compile(r"(?!.*(^|/)\.)[^\x00-\x1f\x7f\\:]{1,200}\.ya?ml")
 KINDS = {"experiment": "experiments", "flag": "flags"}
 
@@ -68,12 +69,25 @@ class Reading:
     unreadable: list[str] = field(default_factory=list)
 
     def findings(self) -> list[Finding]:
-        """Return every fault as a finding."""
-        return [
-            finding(self.files[file], file, fault)
-            for file, faults in self.faults.items()
-            for fault in _without_echoes(faults)
-        ]
+        """Return every fault as a finding; of a flood the first ones and how many there are."""
+        told = [(file, fault) for file, faults in self.faults.items() for fault in _without_echoes(faults)]
+        told.sort(key=lambda one: (one[0], one[1].span.line, one[1].span.column))
+        found = [finding(self.files[file], file, fault) for file, fault in told[:MAX_FINDINGS]]
+        if len(told) > MAX_FINDINGS:
+            file, fault = told[MAX_FINDINGS]
+            message = f"and {len(told) - MAX_FINDINGS:,} more errors from here on"
+            hint = "mend the first ones and run again"
+            found.append(
+                Finding(
+                    path=file,
+                    line=fault.span.line,
+                    column=fault.span.column,
+                    code="E199",
+                    message=message,
+                    hint=hint,
+                )
+            )
+        return found
 
 
 def read_folder(path: Path) -> dict[str, str]:
@@ -133,10 +147,10 @@ def load(files: Mapping[str, str]) -> LoadedCatalog:
     for name in sorted(files):
         _read_one(reading, name)
     parts: dict[str, dict[str, Any]] = {kind: {} for kind in ("experiments", *COLLECTIONS)}
-    first = _unique(reading)
+    first = {id(definition) for definition in _unique(reading)}
     for definition in reading.definitions:
         value = _built(reading, definition)
-        if value is not None and definition in first:
+        if value is not None and id(definition) in first:
             parts[KINDS.get(definition.kind, definition.kind)][definition.key] = value
     for definition, path, said in references.check(
         reading.definitions, parts, reading.mentioned, reading.unreadable
@@ -164,8 +178,6 @@ def digest_of(files: Mapping[str, str]) -> str:
 def finding(text: str, file: str, fault: Fault) -> Finding:
     """Return a fault as a person needs it."""
     span = fault.span
-    end = text.find("\n", span.start)
-    width = min(span.end, end if end >= 0 else len(text)) - span.start
     return Finding(
         path=file,
         line=span.line,
@@ -173,7 +185,7 @@ def finding(text: str, file: str, fault: Fault) -> Finding:
         code=fault.code,
         message=fault.message,
         hint=fault.hint,
-        excerpt=excerpt(text, line=span.line, column=span.column, width=width),
+        excerpt=excerpt(text, start=span.start, end=span.end, line=span.line),
     )
 
 

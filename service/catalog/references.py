@@ -1,5 +1,6 @@
 """Do definitions fit together? Every name that one mentions must be defined by another."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
@@ -7,6 +8,8 @@ from experiments.definitions import Experiment, Metric, MetricKind
 from experiments.targeting import audience_refs
 from service.catalog.fields import Said
 from service.catalog.findings import did_you_mean
+
+MAX_AUDIENCES = 32
 
 Path = tuple[str | int, ...]
 Mention = tuple[Path, str]
@@ -41,11 +44,13 @@ def check(
 
     A name counts as known when any file defines it, even badly: that error has been told already.
     """
+    known: dict[str, list[str]] = defaultdict(list)
+    for kind, key in mentioned:
+        known[kind].append(key)
     for definition in definitions:
         for kind, code, (path, name) in _mentions(definition):
             if (kind, name) not in mentioned and not any(name in text for text in unreadable):
-                known = [key for other, key in mentioned if other == kind]
-                hint = did_you_mean(name, known) or f"there are no {kind} yet"
+                hint = did_you_mean(name, known[kind]) or f"define it under {kind}:"
                 yield definition, path, Said(code, f"unknown {kind[:-1]} '{name}'", hint)
     yield from _circles(definitions, parts["audiences"])
     yield from _margins(definitions, parts)
@@ -94,35 +99,54 @@ def audience_mentions(condition: object, path: Path) -> Iterator[Mention]:
 
 
 def _circles(definitions: Iterable[Any], audiences: Mapping[str, Any]) -> Iterator[tuple[Any, Path, Said]]:
-    needs = {name: audience_refs(condition) & audiences.keys() for name, condition in audiences.items()}
-    told: set[frozenset[str]] = set()
+    """Yield circles of audiences once each, and chains too long for a reader (and a compiler) to follow."""
+    needs = {name: sorted(audience_refs(part) & audiences.keys()) for name, part in audiences.items()}
+    depths = _depths(needs)
+    told: set[str] = set()
     for definition in definitions:
-        if definition.kind != "audiences" or definition.key not in needs:
+        name = definition.key
+        if definition.kind != "audiences" or name not in needs:
             continue
-        circle = _circle(definition.key, needs)
-        if circle and frozenset(circle) not in told:
-            told.add(frozenset(circle))
-            chain = " -> ".join(circle)
-            yield (
-                definition,
-                (),
-                Said("E208", f"audiences need each other: {chain}", "break the circle", at_key=True),
-            )
+        if name not in depths:
+            circle = _circle(name, needs, depths)
+            if not told & set(circle):
+                chain = " -> ".join(circle[:MAX_AUDIENCES])
+                said = Said("E208", f"audiences need each other: {chain}", "break the circle", at_key=True)
+                yield definition, (), said
+            told.update(circle)
+        elif depths[name] == MAX_AUDIENCES + 1:
+            message = f"more than {MAX_AUDIENCES} audiences, each needing the next, begin here"
+            yield definition, (), Said("E209", message, "write some of them out", at_key=True)
 
 
-def _circle(start: str, needs: Mapping[str, Set[str]]) -> list[str]:
-    """Return a way from `start` back to it, or nothing."""
-    ways: list[list[str]] = [[start]]
-    seen: set[str] = set()
-    while ways:
-        way = ways.pop()
-        for name in sorted(needs[way[-1]]):
-            if name == start:
-                return [*way, start]
-            if name not in seen:
-                seen.add(name)
-                ways.append([*way, name])
-    return []
+def _depths(needs: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Return the length of the longest chain from each name on; names that lead into a circle are absent."""
+    wanted_by: dict[str, list[str]] = {name: [] for name in needs}
+    for name, others in needs.items():
+        for other in others:
+            wanted_by[other].append(name)
+    open_needs = {name: len(others) for name, others in needs.items()}
+    ready = [name for name, n in open_needs.items() if not n]
+    depths: dict[str, int] = {}
+    while ready:
+        name = ready.pop()
+        depths[name] = 1 + max((depths[other] for other in needs[name]), default=0)
+        for other in wanted_by[name]:
+            open_needs[other] -= 1
+            if not open_needs[other]:
+                ready.append(other)
+    return depths
+
+
+def _circle(start: str, needs: Mapping[str, Sequence[str]], depths: Mapping[str, int]) -> list[str]:
+    """Return the circle that `start` leads into, its first name again at the end."""
+    way: dict[str, None] = {}
+    name = start
+    while name not in way:
+        way[name] = None
+        name = next(other for other in needs[name] if other not in depths)
+    names = list(way)
+    return [*names[names.index(name) :], name]
 
 
 def _margins(

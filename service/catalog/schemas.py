@@ -4,6 +4,7 @@ A rule about form lives here, a rule about meaning in `__post_init__` of the dom
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from marshmallow import post_load
@@ -332,7 +333,7 @@ def build(kind: str, key: str, value: JsonValue) -> Any:  # noqa: ANN401 - one o
         When the form is right and the meaning is not.
     """
     if kind in SINGLES:
-        return SINGLES[kind]().load(value)  # type: ignore[arg-type]  # a mapping: its file has one
+        return _schema(SINGLES[kind]).load(value)  # type: ignore[arg-type]  # a mapping: its file has one
     checked_name(key)
     schema = COLLECTIONS[kind]
     if schema is None:
@@ -344,4 +345,10 @@ def build(kind: str, key: str, value: JsonValue) -> Any:  # noqa: ANN401 - one o
         raise nested(
             {name: [Said("E102", f"unknown key '{name}'", "the name of the entry is its key", at_key=True)]}
         )
-    return schema().load({name: key, **value})
+    return _schema(schema).load({name: key, **value})
+
+
+@cache
+def _schema(schema: type[StrictSchema]) -> StrictSchema:
+    """Return one instance for all definitions: making one costs more than using it."""
+    return schema()

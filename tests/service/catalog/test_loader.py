@@ -361,3 +361,27 @@ def test_a_damaged_file_is_refused_or_read_and_never_crashes(
         event("refused")
 
     assert all(f.code in CODES and f.line >= 1 and f.column >= 1 for f in found)
+
+
+def test_a_flood_of_errors_ends_with_how_many_there_are() -> None:
+    flood = "analysis: {" + ", ".join(f"k{i}: 1" for i in range(3_000)) + "}\n"
+
+    found = findings(SHORT + flood, m=METRICS)
+
+    assert len(found) == 1_001
+    assert found[-1].code == "E199"
+    assert "2,000 more" in found[-1].message
+
+
+def test_a_chain_of_audiences_is_bounded_so_that_every_worker_can_compile_it() -> None:
+    def chain(n: int) -> str:
+        links = (f"  a{i}: {{audience: a{i + 1}}}\n" for i in range(n - 1))
+        return (
+            "audiences:\n"
+            + "".join(links)
+            + f"  a{n - 1}: {{x: 1}}\nflags: {{f: {{audience: {{audience: a0}}}}}}\n"
+        )
+
+    assert "f" in compile_catalog(load({"a.yaml": chain(32)}).catalog).keys
+    assert places(chain(33)) == [("E209", 2, 3)]
+    assert places(chain(5_000)) == [("E209", 5_000 - 33 + 2, 3)]
