@@ -21,9 +21,10 @@ from typing import Any, TypeVar
 import pytest
 import requests
 
-from service.settings import REPOSITORY, child_environment
+from service.settings import REPOSITORY
 from service.storage.sql import open_store
 from tests.server import Server, running_server, write_catalog
+from tests.worker import environment_of, worker_of
 
 FIRST = {"metrics.yaml": "metrics:\n  purchase: {kind: conversion, event: Order Completed, window: 1d}\n"}
 CATALOG = {
@@ -370,28 +371,6 @@ def open_files(pid: int) -> set[str]:
 def web_workers(server: Server) -> list[int]:
     pid = server.process.pid
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def environment_of(server: Server) -> dict[str, str]:
-    return child_environment(
-        OPPORTUNE_HOME=str(server.home), OPPORTUNE_CATALOG=str(server.settings.catalog), OPPORTUNE_WATCH="0"
-    )
-
-
-@contextmanager
-def worker_of(server: Server) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the second process over the server's home; a killed one is simply started again."""
-    arguments = [sys.executable, "-m", "service.cli.main", "worker"]
-    with (server.home / "worker.log").open("ab") as log:
-        process = subprocess.Popen(
-            arguments, env=environment_of(server), cwd=REPOSITORY, stdout=log, stderr=log
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        process.wait()
 
 
 def wait_until(found: Callable[[], T | None], what: str) -> T:

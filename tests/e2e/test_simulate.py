@@ -4,14 +4,13 @@ import hashlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from service.settings import DEMO_CATALOG, REPOSITORY, child_environment
 from tests.server import Server, free_port, running_server
+from tests.worker import environment_of, worker_of
 
 SCRIPT = REPOSITORY / "scripts" / "simulate.py"
 CROWD = ("--people", "2000", "--days", "9", "--lift", "1.5")
@@ -19,30 +18,10 @@ CROWD = ("--people", "2000", "--days", "9", "--lift", "1.5")
 pytestmark = pytest.mark.e2e
 
 
-@contextmanager
-def worker_of(server: Server) -> Iterator[None]:
-    environment = child_environment(OPPORTUNE_HOME=str(server.home), OPPORTUNE_WATCH="0")
-    arguments = [sys.executable, "-m", "service.cli.main", "worker"]
-    with (server.home / "worker.log").open("ab") as log:
-        process = subprocess.Popen(arguments, env=environment, cwd=REPOSITORY, stdout=log, stderr=log)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def simulate(server: Server, *options: str) -> subprocess.CompletedProcess[str]:
-    environment = child_environment(
-        OPPORTUNE_HOME=str(server.home),
-        PORT=str(server.port),
-        OPPORTUNE_CLIENT_KEY=server.client_key,
-        OPPORTUNE_SERVER_KEY=server.server_key,
-        OPPORTUNE_ANALYST_KEY=server.analyst_key,
-    )
     return subprocess.run(
         [sys.executable, str(SCRIPT), *CROWD, *options],
-        env=environment,
+        env=environment_of(server),
         capture_output=True,
         text=True,
         check=False,
