@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from recommender.baskets import BASKET_GAP_US
 from recommender.errors import InvalidInteractionsError
 
 PERSON_ID = "person_id"
@@ -15,9 +16,6 @@ EVENT_TYPE = "event_type"
 OCCURRED_US = "occurred_us"
 EVENT_ID = "event_id"
 COLUMNS = (PERSON_ID, ITEM_ID, EVENT_TYPE, OCCURRED_US, EVENT_ID)
-
-BASKET_GAP_US = 30 * 60 * 1_000_000
-"""A longer pause starts a new basket: the lines of an order and the views of one visit belong together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,30 +61,6 @@ class Interactions:
     def n_pairs(self) -> int:
         """Return how many different pairs of person and item there are."""
         return int(np.unique(self.user_index * max(1, self.item_ids.size) + self.item_index).size)
-
-
-def basket_ages(occurred_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return, for the events of one person in order of time, newest first, how many baskets ago each was.
-
-    Parameters
-    ----------
-    occurred_us : array of int, shape (n,)
-        Microseconds, descending.
-
-    Returns
-    -------
-    array of int, shape (n,)
-        0 for the newest basket; it grows by one at each pause longer than `BASKET_GAP_US`.
-
-    Examples
-    --------
-    >>> basket_ages(np.array([9_000_000_000, 8_999_000_000, 1_000_000_000])).tolist()
-    [0, 0, 1]
-    """
-    if occurred_us.size == 0:
-        return np.zeros(0, dtype=np.int64)
-    pause = occurred_us[:-1] - occurred_us[1:] > BASKET_GAP_US
-    return np.concatenate([[0], np.cumsum(pause)]).astype(np.int64)
 
 
 def build(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recommender.interactions import basket_ages
+from recommender.baskets import basket_ages
 from recommender.model import Blend, Model, index_of
 
 MAX_RECENT = 200

@@ -19,9 +19,8 @@ from service.catalog.loader import read_folder
 from service.clock import utc_now
 from service.settings import REPOSITORY
 from service.storage.migrate import migrate
-from service.storage.records import KeyClass
 from service.storage.sql import open_store
-from service.use_cases.access import hash_key
+from service.use_cases.access import keep_environment_keys
 from service.use_cases.launch import apply
 
 START_S = 120
@@ -131,13 +130,7 @@ def prepare(settings: settings_module.Settings) -> None:
     migrate(settings.database_url)
     store = open_store(settings)
     try:
-        for key, key_class in (
-            (settings.client_key, KeyClass.CLIENT),
-            (settings.server_key, KeyClass.SERVER),
-            (settings.analyst_key, KeyClass.ANALYST),
-            (settings.admin_key, KeyClass.ADMIN),
-        ):
-            store.put_key(hash_key(key), key_class, label="test", now=utc_now())
+        keep_environment_keys(store, settings, now=utc_now())
         apply(store, read_folder(settings.catalog), by="test", now=utc_now())
     finally:
         store.close()

@@ -9,11 +9,10 @@ from marshmallow import Schema, fields, validate
 from service.api.context import caller, services
 from service.api.describe import describe
 from service.storage.records import KeyClass
-from service.use_cases.ingest import ingest
+from service.use_cases.ingest import MAX_EVENTS, ingest
 
 bp = Blueprint("events", __name__, url_prefix="/v1")
 
-MAX_EVENTS = 1_000
 SOURCE = "events"
 
 

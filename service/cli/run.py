@@ -29,6 +29,7 @@ KEY_PREFIXES = {
 }
 READY_TIMEOUT_S = 60.0
 DRAIN_TIMEOUT_S = 40.0
+IMPATIENCE_S = 1.0
 
 
 @click.command()
@@ -108,10 +109,14 @@ def prepare(settings: Settings) -> None:
 def supervise(settings: Settings) -> int:
     """Run web and worker until a signal, restart a worker that dies, drain both; return the exit code."""
     stop = threading.Event()
+    asked_at = 0.0
 
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        # One Ctrl-C may come twice, from the terminal and a parent; only an impatient second one kills.
+        nonlocal asked_at
+        if stop.is_set() and time.monotonic() - asked_at > IMPATIENCE_S:
             raise SystemExit(1)
+        asked_at = asked_at or time.monotonic()
         stop.set()
 
     signal.signal(signal.SIGINT, ask_to_stop)

@@ -10,9 +10,10 @@ import click
 from service.catalog import CatalogError, read_folder
 from service.clock import utc_now
 from service.settings import REPOSITORY, Settings, child_environment
+from service.storage.migrate import migrate
 from service.storage.ports import Store
 from service.storage.records import KeyClass
-from service.storage.sql import migrate, open_store
+from service.storage.sql import open_store
 from service.use_cases.access import hash_key, keep_environment_keys
 from service.use_cases.launch import apply
 

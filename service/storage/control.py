@@ -122,19 +122,6 @@ class SqlControl:
         with self.writing() as connection:
             _bump(connection, self.tenant, model=version, model_since_us=to_micros(now))
 
-    def put_key(self: Connections, sha256: str, key_class: KeyClass, *, label: str, now: datetime) -> None:
-        """Store the hash of a key; repeating it changes nothing."""
-        with self.writing() as connection:
-            statement = upsert(schema.api_key).values(
-                tenant=self.tenant,
-                sha256=sha256,
-                key_class=key_class.value,
-                label=label,
-                created_us=to_micros(now),
-            )
-            if connection.execute(statement.on_conflict_do_nothing()).rowcount:
-                _bump(connection, self.tenant)
-
     def set_keys(self: Connections, label: str, valid: Mapping[str, KeyClass], *, now: datetime) -> None:
         """Make `valid` (hash -> class) the only keys that carry `label`; the others are revoked."""
         table = schema.api_key

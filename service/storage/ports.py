@@ -131,10 +131,6 @@ class Control(Protocol):
         """Name the model directory that serves."""
         ...
 
-    def put_key(self, sha256: str, key_class: KeyClass, *, label: str, now: datetime) -> None:
-        """Store the hash of a key; repeating it changes nothing."""
-        ...
-
     def set_keys(self, label: str, valid: Mapping[str, KeyClass], *, now: datetime) -> None:
         """Make `valid` (hash -> class) the only keys that carry `label`; the others are revoked."""
         ...

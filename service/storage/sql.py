@@ -15,11 +15,8 @@ from service.storage import erasure, rows, schema
 from service.storage.commit import GroupCommitter
 from service.storage.control import SqlControl, SqlVerdicts
 from service.storage.engine import Database, database_path, store_errors
-from service.storage.migrate import migrate
 from service.storage.ports import IngestBatch
 from service.storage.records import DEFAULT_TENANT, AppendStatus, Interaction, Item, LoggedEvent
-
-__all__ = ["SqlStore", "migrate", "open_store"]
 
 READ_ROWS = 2_000
 WRITE_ROWS = 1_000

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recommender.baskets import BASKET_GAP_US, basket_ages
 from recommender.errors import InvalidInteractionsError
 from recommender.evaluation import Split, ndcg_at_k, split_next_basket, standard_error
 from recommender.features import feature_matrix, tokens_of
-from recommender.interactions import BASKET_GAP_US, COLUMNS, Interactions, basket_ages, build
+from recommender.interactions import COLUMNS, Interactions, build
 from recommender.popularity import HALF_LIFE_US, popularity
 from tests.recommender.shops import a_shop
 

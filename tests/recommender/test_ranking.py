@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from recommender.interactions import BASKET_GAP_US
+from recommender.baskets import BASKET_GAP_US
 from recommender.model import Blend, Model, encode_ids
 from recommender.ranking import Recent, Taste, because, personal_scores, standardized, taste_of, top_k
 

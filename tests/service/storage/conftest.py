@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.storage.sql import SqlStore, migrate
+from service.storage.migrate import migrate
+from service.storage.sql import SqlStore
 
 
 @pytest.fixture(params=["sqlite"])

@@ -246,9 +246,9 @@ def test_every_change_of_what_is_served_moves_the_version(store: Store) -> None:
     assert moved()
     store.set_live_model("m1", now=NOW)
     assert moved()
-    store.put_key("aa", KeyClass.CLIENT, label="web", now=NOW)
+    store.set_keys("web", {"aa": KeyClass.CLIENT}, now=NOW)
     assert moved()
-    store.put_key("aa", KeyClass.CLIENT, label="web", now=NOW)
+    store.set_keys("web", {"aa": KeyClass.CLIENT}, now=NOW)
     assert not moved()
     state = store.live_state()
     assert (state.killed, state.model, state.revision) == (frozenset({"hero"}), "m1", 1)
@@ -257,7 +257,7 @@ def test_every_change_of_what_is_served_moves_the_version(store: Store) -> None:
 
 
 def test_keys_are_known_by_hash(store: Store) -> None:
-    store.put_key("aa", KeyClass.CLIENT, label="web", now=NOW)
+    store.set_keys("web", {"aa": KeyClass.CLIENT}, now=NOW)
 
     (found,) = store.keys()
 
@@ -334,7 +334,7 @@ def test_erased_bytes_are_gone_from_the_files(store: Store) -> None:
 
 
 def test_keys_taken_out_of_the_environment_stop_working(store: Store) -> None:
-    store.put_key("theirs", KeyClass.SERVER, label="shop", now=NOW)
+    store.set_keys("shop", {"theirs": KeyClass.SERVER}, now=NOW)
     store.set_keys("environment", {"old": KeyClass.CLIENT, "kept": KeyClass.ADMIN}, now=NOW)
 
     store.set_keys("environment", {"new": KeyClass.CLIENT, "kept": KeyClass.ADMIN}, now=NOW)

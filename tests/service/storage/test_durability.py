@@ -20,10 +20,11 @@ from service.settings import SettingsError
 from service.settings import load as load_settings
 from service.storage.commit import GroupCommitter
 from service.storage.engine import Database, InUse, database_path, in_use_path, lock_path
+from service.storage.migrate import migrate
 from service.storage.ports import IngestBatch, StoreBusyError, StoreUnavailableError
 from service.storage.records import AppendStatus, KeyClass
 from service.storage.rows import encode
-from service.storage.sql import SqlStore, migrate, open_store
+from service.storage.sql import SqlStore, open_store
 from tests.service.storage.facts import NOW, an_event
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -115,15 +116,15 @@ def complete_lines(path: Path) -> list[str]:
 
 
 def test_a_store_made_before_a_fork_works_in_the_child_and_in_the_parent(store: SqlStore) -> None:
-    store.put_key("parent", KeyClass.CLIENT, label="", now=NOW)
+    store.set_keys("parent", {"parent": KeyClass.CLIENT}, now=NOW)
     child = multiprocessing.get_context("fork").Process(
-        target=lambda: store.put_key("child", KeyClass.CLIENT, label="", now=NOW)
+        target=lambda: store.set_keys("child", {"child": KeyClass.CLIENT}, now=NOW)
     )
 
     child.start()
     child.join()
 
-    store.put_key("parent-2", KeyClass.CLIENT, label="", now=NOW)
+    store.set_keys("parent-2", {"parent-2": KeyClass.CLIENT}, now=NOW)
     assert child.exitcode == 0
     assert stored_keys(store) == {"parent", "child", "parent-2"}
 
@@ -144,7 +145,7 @@ def test_the_lock_excludes_processes_and_dies_with_its_holder(store: SqlStore) -
     done = threading.Event()
 
     def put() -> None:
-        store.put_key("aa", KeyClass.CLIENT, label="", now=NOW)
+        store.set_keys("aa", {"aa": KeyClass.CLIENT}, now=NOW)
         done.set()
 
     thread = threading.Thread(target=put)

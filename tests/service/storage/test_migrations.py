@@ -8,8 +8,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
+from service.storage.migrate import migrate
 from service.storage.schema import metadata
-from service.storage.sql import migrate
 
 
 def test_a_migrated_database_is_the_schema_of_the_code(tmp_path: Path) -> None:

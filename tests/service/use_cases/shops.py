@@ -7,9 +7,10 @@ from pathlib import Path
 
 from service.lake import export_all
 from service.settings import Settings, load
+from service.storage.migrate import migrate
 from service.storage.ports import IngestBatch, Store
 from service.storage.records import Event, QuarantinedEvent, ReceivedEvent
-from service.storage.sql import migrate, open_store
+from service.storage.sql import open_store
 from service.use_cases.launch import apply
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)

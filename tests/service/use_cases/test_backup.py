@@ -13,9 +13,10 @@ import pytest
 
 from service.lake import export_all, read_interactions, read_manifest
 from service.settings import Settings, load
+from service.storage.migrate import migrate
 from service.storage.ports import IngestBatch
 from service.storage.records import KeyClass
-from service.storage.sql import SqlStore, migrate, open_store
+from service.storage.sql import SqlStore, open_store
 from service.use_cases.archive import BackupError
 from service.use_cases.backup import back_up, restore
 from tests.service.storage.facts import a_batch, an_event
@@ -46,7 +47,7 @@ def shop(tmp_path: Path) -> Settings:
         store.append(a_batch(*(an_event(f"e{n}") for n in range(20))))
         export_all(store, settings.lake)
         store.append(a_batch(an_event("not in the lake yet")))
-        store.put_key("aa", KeyClass.CLIENT, label="web", now=NOW)
+        store.set_keys("web", {"aa": KeyClass.CLIENT}, now=NOW)
         store.set_live_model("m2", now=NOW)
     for version in ("m1", "m2"):
         folder = settings.models / version

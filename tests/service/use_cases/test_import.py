@@ -13,8 +13,9 @@ from click.testing import CliRunner
 
 from service.cli.main import cli
 from service.settings import Settings, load
+from service.storage.migrate import migrate
 from service.storage.records import Item
-from service.storage.sql import SqlStore, migrate, open_store
+from service.storage.sql import SqlStore, open_store
 from service.use_cases.import_events import ImportReport, import_events, import_items
 from service.use_cases.import_files import ImportFileError
 

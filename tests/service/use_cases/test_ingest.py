@@ -12,8 +12,9 @@ from experiments.definitions import Experiment
 from service.catalog.loader import load as load_catalog
 from service.errors import ProblemError
 from service.settings import load
+from service.storage.migrate import migrate
 from service.storage.records import KeyClass
-from service.storage.sql import SqlStore, migrate, open_store
+from service.storage.sql import SqlStore, open_store
 from service.use_cases.access import Caller
 from service.use_cases.exposures import ExposureBook
 from service.use_cases.ingest import CLIENT, MAX_EVENTS, SERVER, Terms, ingest, take_in

@@ -9,7 +9,8 @@ import pytest
 
 from service.lake import export_all, read_interactions
 from service.settings import Settings, load
-from service.storage.sql import SqlStore, migrate, open_store
+from service.storage.migrate import migrate
+from service.storage.sql import SqlStore, open_store
 from service.use_cases.exposures import ExposureBook
 from service.use_cases.ingest import SERVER, Terms, take_in
 from service.use_cases.people import erase_person

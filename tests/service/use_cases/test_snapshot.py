@@ -130,7 +130,7 @@ def test_going_back_to_the_revision_served_clears_the_problem_too(store: SqlStor
 
 def test_a_store_that_dies_is_reported_and_serving_goes_on(store: SqlStore, tmp_path: Path) -> None:
     launch(store, GOOD)
-    store.put_key(hash_key("ck_1"), KeyClass.CLIENT, label="t", now=utc_now())
+    store.set_keys("t", {hash_key("ck_1"): KeyClass.CLIENT}, now=utc_now())
     holder = SnapshotHolder(store)
     holder.refresh()
 
@@ -160,7 +160,7 @@ def test_a_process_that_starts_while_the_store_is_away_begins_with_the_copy(
 ) -> None:
     spare = tmp_path / "run" / "spare.json"
     launch(store, GOOD)
-    store.put_key(hash_key("ck_1"), KeyClass.CLIENT, label="t", now=utc_now())
+    store.set_keys("t", {hash_key("ck_1"): KeyClass.CLIENT}, now=utc_now())
     SnapshotHolder(store, spare=spare).refresh()
 
     holder = SnapshotHolder(SqlStore(tmp_path / "missing" / "x.db"), spare=spare)
@@ -210,7 +210,7 @@ def test_a_key_stored_later_is_learned(store: SqlStore) -> None:
     holder = SnapshotHolder(store)
     holder.refresh()
 
-    store.put_key(hash_key("sk_1"), KeyClass.SERVER, label="t", now=utc_now())
+    store.set_keys("t", {hash_key("sk_1"): KeyClass.SERVER}, now=utc_now())
     for _ in range(11):
         holder.refresh()
 
