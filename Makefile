@@ -3,8 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
-# LightFM's own flags tie the binary to the machine that built it; these are portable and as fast.
-LIGHTFM_FLAGS := $(if $(filter x86_64,$(shell uname -m)),-O3 -march=x86-64-v3 -ffast-math,-O3 -ffast-math)
+# LightFM's own flags tie the binary to the machine that built it; these are portable and as fast. They are what
+# -ffast-math stands for, one by one: the flag itself would make every process that imports LightFM flush
+# subnormal numbers to zero (docs/decisions/0008-dependencies.md).
+FAST_MATH := -fno-math-errno -ffinite-math-only -fno-signed-zeros -fno-trapping-math -fassociative-math \
+	-freciprocal-math -fno-rounding-math -fno-signaling-nans -fcx-limited-range
+LIGHTFM_FLAGS := -O3 $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v3) $(FAST_MATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test e2e check fmt lint types imports stats cover train lock clean

@@ -22,14 +22,17 @@ echo "setup: installing $total pinned packages (LightFM is compiled: about a min
 log="$venv/setup.log"
 if [ -t 1 ]; then show() { awk '/^(Collecting|Downloading|Building|Installing|Successfully)/ { n++; printf "\r\033[Ksetup: %s", substr($0, 1, 70); fflush() } END { print "" }'; }
 else show() { awk '/^(Building|Installing|Successfully built)/ { print "setup: " substr($0, 1, 70); fflush() }'; }; fi
-status=0
-{ LIGHTFM_NO_CFLAGS=1 CFLAGS="${CFLAGS:-}" "$venv/bin/python" -m pip install --disable-pip-version-check --require-hashes -r "$requirements" 2>&1 || echo "setup-failed"; } \
-  | tee "$log" | show
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+install_all() {
+  # LightFM comes apart and past pip's cache: a wheel found there was built with other flags, or on another machine.
+  awk -v own=1 '/^[a-z]/ { own = !/^rectools-lightfm==/ } own' "$requirements" >"$venv/others.txt"
+  awk '/^[a-z]/ { own = /^rectools-lightfm==/ } own' "$requirements" >"$venv/lightfm.txt"
+  pip install --require-hashes --no-deps -r "$venv/others.txt" \
+    && LIGHTFM_NO_CFLAGS=1 CFLAGS="${CFLAGS:-}" pip install --require-hashes --no-deps --no-cache-dir -r "$venv/lightfm.txt" \
+    && pip install --no-deps -e .
+}
+{ install_all 2>&1 || echo "setup-failed"; } | tee "$log" | show
 if grep -q '^setup-failed$' "$log"; then
   tail -n 15 "$log" >&2
   fail "the packages could not be installed; the whole log is $log"
 fi
-"$venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e . >>"$log" 2>&1 \
-  || "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps -e . >>"$log" 2>&1 \
-  || { tail -n 15 "$log" >&2; fail "the project itself could not be installed; the whole log is $log"; }
-exit $status

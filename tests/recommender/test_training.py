@@ -1,6 +1,7 @@
 """LightFM and EASE on a shop whose truth is known: repeatable, better than bestsellers, cold items placed."""
 
 import hashlib
+import sys
 
 import numpy as np
 import pytest
@@ -30,6 +31,11 @@ def no_features(interactions: Interactions) -> sp.csr_matrix:
 def digest(model: Model) -> str:
     arrays = (model.item_vectors, model.item_bias, model.user_vectors, model.neighbour_weight)
     return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
+
+
+def test_lightfm_leaves_subnormal_numbers_alive() -> None:
+    # A library linked with -ffast-math would flush them to zero in the whole process (Makefile, FAST_MATH).
+    assert sys.float_info.min / 2 > 0.0
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(interactions: Interactions) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.lake import read_manifest
 from service.settings import Settings, child_environment
@@ -66,20 +67,18 @@ def test_a_saved_catalog_is_live_after_two_looks(home: Path, store: Store) -> No
     assert (first, store.live_state().revision) == (0, 1)
 
 
-def test_a_broken_catalog_is_told_once_and_the_last_good_one_stays(
-    home: Path, store: Store, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_broken_catalog_is_told_once_and_the_last_good_one_stays(home: Path, store: Store) -> None:
     worker = a_worker(home, store)
     write_catalog(settings_in(home), FILES)
     worker.step()
     worker.step()
     write_catalog(settings_in(home), {"metrics.yaml": "metrics: {purchase: {kind: nonsense}}"})
 
-    for _ in range(4):
-        worker.step()
+    with capture_logs() as lines:
+        for _ in range(4):
+            worker.step()
 
-    out = capfd.readouterr()
-    assert (out.out + out.err).count("duty_failed") == 1
+    assert [line["duty"] for line in lines if line["event"] == "duty_failed"] == ["catalog"]
     assert store.live_state().revision == 1
     heartbeat = last_beat(home)
     assert heartbeat is not None

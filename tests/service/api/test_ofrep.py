@@ -276,7 +276,7 @@ def test_the_openfeature_client_reads_a_string_that_was_split(server: Server) ->
 
 
 def test_the_openfeature_client_reads_a_float_that_looks_whole(server: Server) -> None:
-    values = {_details(server, "float", "price", -1.0).value for _ in range(12)}
+    values = {_details(server, "float", "price", -1.0, unit=f"u-{i}").value for i in range(12)}
 
     assert values == {1.0, 2.0}
 

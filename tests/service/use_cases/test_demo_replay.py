@@ -160,9 +160,9 @@ def test_only_the_next_order_says_whether_it_holds_an_item_of_the_slate(world: W
 
 
 def test_history_is_one_bounded_order_for_each_person_in_order(world: World, people: People) -> None:
-    past = list(new_replay(world, people, lift=0.0).history())
+    past = list(new_replay(world, people, lift=0.0).history(range(400)))
 
-    assert sorted(e["anonymous_id"] for e in past) == sorted(people.ids)
+    assert sorted(e["anonymous_id"] for e in past) == sorted(people.ids[:400])
     times = [e["occurred_at"] for e in past]
     assert times == sorted(times)
     assert times[-1] < (CUTOFF + week_shift(NOW)).isoformat()
