@@ -1,6 +1,6 @@
 """What simulated people tell the server on each day: events in order of event time; nothing is sent here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -93,9 +93,10 @@ class Replay:
         tickets = tuple(t for t in (main, picks) if t is not None and t.enrolled)
         self.visitors[person] = Visitor(tickets=tickets, loses=bool(loses[0]), slate=slate)
 
-    def history(self) -> Iterator[RawEvent]:
-        """Yield everybody's last order before the cut-off, its biggest lines only, in order of event time."""
-        orders = [(self.world.last_order[c], p) for p, c in enumerate(self.people.customer_index.tolist())]
+    def history(self, persons: Iterable[int]) -> Iterator[RawEvent]:
+        """Yield the last order before the cut-off of each of `persons`, its biggest lines, by event time."""
+        index = self.people.customer_index
+        orders = [(self.world.last_order[index[person]], person) for person in persons]
         for order, person in sorted(orders, key=lambda pair: (pair[0].occurred_us, pair[1])):
             lines = sorted(order.lines, key=lambda x: (-x.quantity * x.price_milli, x.item_id))
             bounded = replace(order, lines=tuple(lines[:MAX_HISTORY_LINES]))
