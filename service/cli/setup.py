@@ -28,14 +28,20 @@ def prepare_home(settings: Settings) -> None:
     try:
         keep_environment_keys(store, settings, now=utc_now())
         apply_catalog(store, settings)
-        fresh = settings.demo and store.last_seq() == 0
-        untrained = settings.demo and not store.live_state().model
+        steps = missing_demo_steps(store, settings) if settings.demo else ()
     finally:
         store.close()
-    if fresh:
-        run_step(settings, "demo-load")
-    if fresh or untrained:
-        run_step(settings, "train")
+    for step in steps:
+        run_step(settings, step)
+
+
+def missing_demo_steps(store: Store, settings: Settings) -> tuple[str, ...]:
+    """Return the commands that the demo shop still needs, also after a first run that was interrupted."""
+    from service.use_cases.demo import demo_loaded  # noqa: PLC0415 - a user's own catalog never needs it
+
+    if not demo_loaded(settings, store):
+        return ("demo-load", "train")
+    return () if store.live_state().model else ("train",)
 
 
 def apply_catalog(store: Store, settings: Settings) -> None:
