@@ -1,6 +1,7 @@
 """The event log as Parquet, for analysis and training: exported by log offset, read through one manifest."""
 
-from service.lake.export import erase, export, export_all, read_interactions
+from service.lake.erasure import erase
+from service.lake.export import export, export_all, read_interactions
 from service.lake.manifest import LakeError, read_manifest
 
 __all__ = ["LakeError", "erase", "export", "export_all", "read_interactions", "read_manifest"]

@@ -1,7 +1,7 @@
 """From the event log to Parquet, by log offset: what is late by its own clock is never missed."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,11 +9,8 @@ import pyarrow as pa
 
 from service.lake.compact import compacted
 from service.lake.manifest import (
-    EVENTS,
-    EXPOSURES,
     INTERACTIONS,
     SCHEMAS,
-    LakeFile,
     Manifest,
     commit,
     next_generation,
@@ -66,31 +63,6 @@ def export_all(store: EventLog, lake: Path) -> int:
     return offset
 
 
-def erase(lake: Path, *, user_ids: Iterable[str], anonymous_ids: Iterable[str]) -> int:
-    """Rewrite the files that hold rows of one person without them; return the rows removed.
-
-    Call it after the log itself was erased: an export that runs meanwhile is waited for and then cleaned too.
-    """
-    users, visitors = frozenset(user_ids), frozenset(anonymous_ids)
-    with writing(lake) as manifest:
-        target = next_generation(manifest)
-        kept: list[LakeFile] = []
-        removed = 0
-        for index, file in enumerate(manifest.files):
-            table = read_files(lake, file.dataset, (file,))
-            rest = table.filter(pa.array(_others(file.dataset, table, users, visitors), pa.bool_()))
-            removed += table.num_rows - rest.num_rows
-            if rest.num_rows == table.num_rows:
-                kept.append(file)
-            elif rest.num_rows:
-                kept.append(
-                    write_table(lake, file.dataset, file.day, f"{target.generation:08d}-e{index}", rest)
-                )
-        if removed:
-            commit(lake, _anchored(lake, replace(target, files=tuple(kept))))
-        return removed
-
-
 def read_interactions(lake: Path) -> pa.Table:
     """Return person_id, item_id, event_type, occurred_us, quantity and event_id, in log order.
 
@@ -129,25 +101,3 @@ def _same_history(store: EventLog, manifest: Manifest) -> bool:
         and found[0].seq == manifest.anchor_seq
         and (found[0].received.event.event_id == manifest.anchor_id)
     )
-
-
-def _others(dataset: str, table: pa.Table, users: frozenset[str], visitors: frozenset[str]) -> list[bool]:
-    if dataset == EVENTS:
-        pairs = zip(table["user_id"].to_pylist(), table["anonymous_id"].to_pylist(), strict=True)
-        return [user not in users and visitor not in visitors for user, visitor in pairs]
-    if dataset == EXPOSURES:
-        ids = {"user_id": users, "anonymous_id": visitors}
-        units = zip(table["unit_type"].to_pylist(), table["unit_id"].to_pylist(), strict=True)
-        return [unit not in ids.get(kind, ()) for kind, unit in units]
-    persons = {f"u:{user}" for user in users} | {f"a:{visitor}" for visitor in visitors}
-    return [person not in persons for person in table["person_id"].to_pylist()]
-
-
-def _anchored(lake: Path, manifest: Manifest) -> Manifest:
-    # The newest event may have been the person's own: the newest that is left takes its place.
-    newest = (0, "")
-    for file in manifest.of(EVENTS):
-        table = read_files(lake, EVENTS, (file,)).select(["seq", "event_id"])
-        last = table.sort_by([("seq", "descending")]).slice(0, 1).to_pylist()[0]
-        newest = max(newest, (last["seq"], last["event_id"]))
-    return replace(manifest, anchor_seq=newest[0], anchor_id=newest[1])

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -178,6 +179,26 @@ def test_erasing_a_person_leaves_no_row_and_no_byte_of_them(tmp_path: Path) -> N
     assert erase(tmp_path, user_ids=["maria-secret"], anonymous_ids=["visitor-secret"]) == 0
     left = [p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()]
     assert not any(b"maria-secret" in content or b"visitor-secret" in content for content in left)
+
+
+def test_an_erased_event_goes_under_every_id_that_the_lake_knows_it_by(tmp_path: Path) -> None:
+    log = ListLog()
+    seen = an_exposure("x1", "alice", "banner", unit_type="user_id")
+    log.append(
+        received(
+            an_event("e1", user_id="alice", anonymous_id="alice-phone", item_id="tea"),
+            replace(seen, user_id="alice", anonymous_id="alice-phone"),
+            an_event("e2", user_id="alice", anonymous_id="work", item_id="cup"),
+        )
+    )
+    export(log, tmp_path)
+
+    removed = erase(tmp_path, user_ids=[], anonymous_ids=["alice-phone"])
+
+    assert removed == 2 + 1 + 1
+    assert [row["event_id"] for row in rows(tmp_path)] == ["e2"]
+    assert rows(tmp_path, EXPOSURES) == []
+    assert read_interactions(tmp_path)["event_id"].to_pylist() == ["e2"]
 
 
 def test_export_goes_on_from_its_offset_after_the_newest_event_was_erased(tmp_path: Path) -> None:
