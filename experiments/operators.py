@@ -11,7 +11,11 @@ Scalar: TypeAlias = "bool | int | float | str | None"
 Operand: TypeAlias = "Scalar | tuple[Operand, ...] | Mapping[str, Operand]"
 ValueTest: TypeAlias = Callable[[object], bool]
 
-_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# Visitors choose these texts: no pattern here may have two ways to match the same characters, and no text
+# longer than these is taken for a number or a version at all.
+MAX_NUMBER_LENGTH = 64
+MAX_VERSION_LENGTH = 256
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _RELEASE_PARTS = 3
 _SCALARS = (str, bool, int, float, type(None))
 _LARGEST = 1e18  # Python refuses to print numbers of thousands of digits
@@ -65,7 +69,9 @@ def _number(value: object) -> float:
         return value
     if isinstance(value, str):
         text = value.strip()
-        return float(text) if _DECIMAL.fullmatch(text) else (math.nan if text else 0)
+        if not text:
+            return 0
+        return float(text) if len(text) <= MAX_NUMBER_LENGTH and _DECIMAL.fullmatch(text) else math.nan
     return math.nan
 
 
@@ -118,7 +124,7 @@ def version_key(value: object) -> str:
     Parameters
     ----------
     value : object
-        A version as text or number; anything else counts as version ``0``.
+        A version as text or number; anything else, and text beyond 256 characters, counts as version ``0``.
 
     Returns
     -------
@@ -135,9 +141,9 @@ def version_key(value: object) -> str:
     True
     """
     text = str(value) if _is_plain_number(value) else value
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str) or not 0 < len(text) <= MAX_VERSION_LENGTH:
         text = "0"
-    parts = re.split(r"[-.]", re.sub(r"(^v|\+.*$)", "", text))
+    parts = text.removeprefix("v").partition("+")[0].replace("-", ".").split(".")
     if len(parts) == _RELEASE_PARTS:
         parts.append("~")
     return "-".join(p.rjust(5) if p.isascii() and p.isdigit() else p for p in parts)

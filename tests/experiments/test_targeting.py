@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments import operators
 from experiments.errors import InvalidDefinitionError
 from experiments.operators import version_key
 from experiments.targeting import (
@@ -262,3 +263,26 @@ def test_less_and_not_less_exclude_each_other(operand: Any, value: Any) -> None:
 def test_a_version_that_is_no_version_counts_as_zero() -> None:
     assert version_key(None) == version_key(True) == version_key(10**30) == version_key("0")
     assert version_key(2.5) == version_key("2.5")
+
+
+def test_two_runs_of_digits_never_touch_in_the_pattern_of_numbers() -> None:
+    pattern = operators._DECIMAL.pattern
+
+    assert pattern.count(r"\.") == pattern.count(r"(\.\d*)?") + pattern.count(r"|\.\d+")
+
+
+@pytest.mark.parametrize("long", ["9" * 65, "9" * 60_000, "9" * 60_000 + "x", "." * 60_000, "1e" * 30_000])
+def test_a_text_too_long_for_a_number_is_none(long: str) -> None:
+    assert not holds({"n": {"gt": 1}}, {"n": long})
+    assert not holds({"n": {"lte": 1}}, {"n": long})
+    assert holds({"n": {"gt": 1}}, {"n": "  " + "9" * 64})
+
+
+@pytest.mark.parametrize("long", ["v" + "1" * 256, "+" * 60_000 + "\n", "1-" * 30_000, "." * 60_000])
+def test_a_text_too_long_for_a_version_counts_as_zero(long: str) -> None:
+    assert version_key(long) == version_key("0")
+    assert version_key("v" + "1" * 255) != version_key("0")
+
+
+def test_build_metadata_does_not_count_whatever_it_holds() -> None:
+    assert version_key("v1.2.3+build+7\n9") == version_key("1.2.3")
