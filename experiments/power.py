@@ -1,20 +1,26 @@
-"""How many units an experiment needs: planned before launch, and what the sequences are tuned to."""
+"""How many units an experiment needs: what the sequences are tuned to, and what they need for their power."""
 
 import math
+from functools import lru_cache
 
-from scipy.special import ndtri
+import numpy as np
+from scipy.special import ndtr, ndtri
 
 from experiments.definitions import TOTAL_BP, AnalysisPlan, Experiment
 from experiments.errors import InvalidParameterError
+from experiments.sequential import critical_value
 
 MAX_PLANNED = 10**12
+LOOKS = 28  # within the fixed-horizon plan: daily looks over four weeks
+MAX_RATIO = 50
+STEP = 0.02  # of the grid on which the distribution of the score is followed
+UNITS = 10**6  # any large number: only n / n_star enters the boundary
 
 
 def units_needed(plan: AnalysisPlan, *, share_treatment: float = 0.5) -> int:
     """Return how many units in both variants together a fixed-horizon test of a conversion would need.
 
-    A sequential test needs about 10 to 20 % more on average to find exactly `plan.mde`, and fewer when the
-    effect is larger.
+    A test that may be looked at every day needs more for the same power: `sequential_n`.
 
     Parameters
     ----------
@@ -82,6 +88,96 @@ def planned_total(experiment: Experiment, variant_key: str) -> int:
     share = weights[variant_key] / pair if pair else 0.5
     smallest = 1 / TOTAL_BP
     return units_needed(experiment.analysis, share_treatment=min(max(share, smallest), 1 - smallest))
+
+
+def alpha_per_treatment(experiment: Experiment) -> float:
+    """Return the error that one treatment may spend: alpha shared evenly (Bonferroni).
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Any experiment.
+
+    Returns
+    -------
+    float
+        In (0, 1).
+
+    References
+    ----------
+    .. [1] Dunn (1961), "Multiple comparisons among means", JASA 56.
+
+    Examples
+    --------
+    >>> from experiments.definitions import MetricPlan, Variant
+    >>> arms = tuple(Variant(key=k, value=k, weight_bp=w) for k, w in (("a", 5000), ("b", 3000), ("c", 2000)))
+    >>> alpha_per_treatment(Experiment(key="x", variants=arms, metrics=MetricPlan(primary="m")))
+    0.025
+    """
+    return experiment.analysis.alpha / (len(experiment.variants) - 1)
+
+
+def sequential_n(experiment: Experiment, variant_key: str) -> int:
+    """Return the units of control and one treatment by which daily looks find `mde` with the planned power.
+
+    Half of all runs that find it are done long before. The base rate is taken to be as planned.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Its `analysis` and its number of treatments count.
+    variant_key : str
+        A treatment.
+
+    Returns
+    -------
+    int
+        Units; at least `planned_total`.
+
+    References
+    ----------
+    .. [1] Armitage, McPherson, Rowe (1969), "Repeated significance tests on accumulating data", JRSS A 132:
+       the recursion, here for a Brownian motion whose drift is that of the planned effect.
+
+    Examples
+    --------
+    >>> from experiments.definitions import MetricPlan, Variant
+    >>> halves = (Variant(key="a", value=1, weight_bp=5000), Variant(key="b", value=2, weight_bp=5000))
+    >>> e = Experiment(key="x", variants=halves, metrics=MetricPlan(primary="m"))
+    >>> round(sequential_n(e, "b") / planned_total(e, "b"), 2)
+    1.7
+    """
+    planned = planned_total(experiment, variant_key)
+    plan = experiment.analysis
+    ratio = _sequential_ratio(plan.alpha, plan.power, alpha_per_treatment(experiment))
+    return min(math.ceil(planned * ratio), MAX_PLANNED)
+
+
+@lru_cache(maxsize=64)
+def _sequential_ratio(planned_alpha: float, power: float, alpha: float) -> float:
+    """Return sequential_n / planned_total: when a score of the planned drift has crossed with this power.
+
+    Time runs from 0 and is 1 at the planned units. `inside` holds the mass of runs that have not crossed, by
+    score; each look spreads it by one step of the motion and cuts off what lies beyond the boundary.
+    """
+    drift = float(ndtri(1 - planned_alpha / 2) + ndtri(power))
+    width = 1 / math.sqrt(LOOKS)
+    reach = math.ceil((6 * width + drift / LOOKS) / STEP)
+    offsets = STEP * np.arange(-reach, reach + 1)
+    kernel = np.diff(ndtr((np.append(offsets, offsets[-1] + STEP) - STEP / 2 - drift / LOOKS) / width))
+    score, inside, before = np.zeros(1), np.ones(1), 0.0
+    for look in range(1, MAX_RATIO * LOOKS + 1):
+        time = look / LOOKS
+        bound = critical_value(round(time * UNITS), n_star=UNITS, alpha=alpha) * math.sqrt(time)
+        spread = np.convolve(inside, kernel)
+        score = score[0] - STEP * reach + STEP * np.arange(len(spread))
+        kept = np.abs(score) < bound
+        score, inside = score[kept], spread[kept]
+        crossed = 1 - float(inside.sum())
+        if crossed >= power:
+            return (look - (crossed - power) / (crossed - before)) / LOOKS
+        before = crossed
+    return float(MAX_RATIO)
 
 
 def _check(plan: AnalysisPlan, share: float) -> None:

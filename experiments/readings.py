@@ -9,7 +9,7 @@ from experiments.effect import Comparison, Estimate, compare, effect_interval, l
 from experiments.errors import InvalidParameterError
 from experiments.evidence import Evidence, cumulate
 from experiments.moments import NOTHING, Moments
-from experiments.power import planned_total
+from experiments.power import alpha_per_treatment, planned_total
 from experiments.sequential import one_sided_critical_value
 
 BURN_IN_CONVERSIONS = 100  # in both variants together, and as many units that do not convert
@@ -64,33 +64,6 @@ class Reading:
     p_value: float | None = None
     e_value: float | None = None
     margin: Guardrail | None = None
-
-
-def alpha_per_treatment(experiment: Experiment) -> float:
-    """Return the error that one treatment may spend: alpha shared evenly (Bonferroni).
-
-    Parameters
-    ----------
-    experiment : Experiment
-        Any experiment.
-
-    Returns
-    -------
-    float
-        In (0, 1).
-
-    References
-    ----------
-    .. [1] Dunn (1961), "Multiple comparisons among means", JASA 56.
-
-    Examples
-    --------
-    >>> from experiments.definitions import MetricPlan, Variant
-    >>> arms = tuple(Variant(key=k, value=k, weight_bp=w) for k, w in (("a", 5000), ("b", 3000), ("c", 2000)))
-    >>> alpha_per_treatment(Experiment(key="x", variants=arms, metrics=MetricPlan(primary="m")))
-    0.025
-    """
-    return experiment.analysis.alpha / (len(experiment.variants) - 1)
 
 
 def is_burnt_in(kind: MetricKind, treatment: Moments, control: Moments) -> bool:

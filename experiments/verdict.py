@@ -13,7 +13,7 @@ from experiments.definitions import Experiment, Metric, MetricKind
 from experiments.effect import Estimate
 from experiments.evidence import Arrivals, Evidence, ExposureAccount, PeriodMoments
 from experiments.moments import NOTHING
-from experiments.power import planned_total
+from experiments.power import planned_total, sequential_n
 from experiments.readings import MetricState, Reading, compare_variants, read_metrics
 from experiments.wording import paragraph
 
@@ -232,24 +232,26 @@ def _forecast(case: Case, outcome: Outcome) -> dict[str, object]:
     """Say how far along the plan the leading treatment is, and what could be seen by now."""
     variant = outcome.variant or case.focus()
     control, treatment = case.reading(case.experiment.control.key), case.reading(variant)
-    planned = planned_total(case.experiment, variant)
-    detectable = None
-    if treatment.effect is not None and treatment.effect.upper is not None and control.estimate:
-        half_width = treatment.effect.upper - (treatment.effect.estimate or 0.0)
-        detectable = _rounded(half_width / control.estimate)
+    analysed, needed = control.n + treatment.n, sequential_n(case.experiment, variant)
+    running = outcome.decision is Decision.KEEP_RUNNING and analysed < needed
     return {
         "variant": variant,
-        "planned_units": planned,
-        "analysed_units": control.n + treatment.n,
-        "detectable_lift": detectable,
-        "days_left": _days_left(case, variant, planned)
-        if outcome.decision is Decision.KEEP_RUNNING
-        else None,
+        "planned_units": planned_total(case.experiment, variant),
+        "needed_units": needed,
+        "analysed_units": analysed,
+        "detectable_lift": _half_width(treatment.lift),
+        "days_left": _days_left(case, variant, needed) if running else None,
     }
 
 
-def _days_left(case: Case, variant: str, planned: int) -> int | None:
-    """Return days until the planned units are analysed, at the pace of the last closed week."""
+def _half_width(shown: Estimate | None) -> float | None:
+    if shown is None or shown.lower is None or shown.upper is None:
+        return None
+    return _rounded((shown.upper - shown.lower) / 2)
+
+
+def _days_left(case: Case, variant: str, needed: int) -> int | None:
+    """Return days until the needed units are analysed, at the pace of the last closed week."""
     pair = {case.experiment.control.key, variant}
     arrivals = [a for a in case.evidence.closed_arrivals() if a.variant in pair]
     if not arrivals:
@@ -257,7 +259,7 @@ def _days_left(case: Case, variant: str, planned: int) -> int | None:
     last = arrivals[-1].period
     span = min(RATE_DAYS, (last - arrivals[0].period).days + 1)
     pace = sum(a.n for a in arrivals if (last - a.period).days < span) / span
-    missing = max(0, planned - sum(a.n for a in arrivals))
+    missing = max(0, needed - sum(a.n for a in arrivals))
     if not pace:
         return None
     return math.ceil(missing / pace) + math.ceil(case.primary.window_s / DAY_S)

@@ -11,7 +11,7 @@ import pytest
 from experiments.checks.srm import ALARM_LEVEL, srm_p_value
 from experiments.definitions import AnalysisPlan, Direction, Experiment, Guardrail, MetricPlan
 from experiments.effect import side_of
-from experiments.power import units_needed
+from experiments.power import sequential_n, units_needed
 from experiments.readings import compare_variants, read_metrics
 from tests.experiments.builders import BUY, METRICS, conversions, evidence, experiment
 
@@ -93,6 +93,18 @@ def test_the_planned_effect_is_found_about_as_often_as_the_reference_says() -> N
     )
     # The reference measured .50 by n_fix for this boundary tuned to n_fix or twice of it.
     assert abs(found / RUNS - 0.5) <= 3 * math.sqrt(0.25 / RUNS) + 0.02
+
+
+@pytest.mark.parametrize(("power", "seed"), [(0.8, 11), (0.5, 12)])
+def test_the_needed_units_find_the_planned_effect_as_often_as_planned(power: float, seed: int) -> None:
+    e = experiment(analysis=AnalysisPlan(alpha=ALPHA, power=power, mde=0.2, baseline=0.05))
+    days = math.ceil(DAYS * sequential_n(e, "b") / units_needed(e.analysis))
+
+    found = sum(
+        any(seen.side > 0 for seen in lifts(e, *run))
+        for run in runs(e, rates=(0.05, 0.06), seed=seed, horizon=days)
+    )
+    assert abs(found / RUNS - power) <= 3 * math.sqrt(power * (1 - power) / RUNS) + 0.02
 
 
 def test_daily_looks_at_a_fair_split_rarely_alarm() -> None:

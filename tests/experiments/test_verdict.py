@@ -320,16 +320,21 @@ def test_the_forecast_counts_on_at_the_pace_of_the_last_week() -> None:
     verdict = judge(experiment(), METRICS, evidence(ALIKE, arrivals=[1_000, 1_000]))
 
     assert verdict.decision is Decision.KEEP_RUNNING
-    # 62,462 planned, 2,000 have come in one day: 31 days more and one for the window.
+    # 106,054 needed, 2,000 have come in one day: 53 days more and one for the window.
     assert verdict.forecast == {
         "variant": "b",
         "planned_units": 62_462,
+        "needed_units": 106_054,
         "analysed_units": 80_000,
-        "detectable_lift": pytest.approx(0.0943, abs=0.0005),
-        "days_left": 32,
+        "detectable_lift": pytest.approx(0.096, abs=0.0005),
+        "days_left": 54,
     }
+    shown = verdict.members()["metrics"][1]["lift"]  # type: ignore[index]
+    assert verdict.forecast["detectable_lift"] == pytest.approx((shown["upper"] - shown["lower"]) / 2)
     stalled = judge(experiment(), METRICS, evidence(ALIKE, arrivals=[0, 0]))
     assert stalled.forecast["days_left"] is None
+    enough = {key: conversions(60_000, 3_000 + 60 * (key[1] == "b")) for key in ALIKE}
+    assert judge(experiment(), METRICS, evidence(enough)).forecast["days_left"] is None
 
 
 def test_the_series_ends_where_the_verdict_stands() -> None:
