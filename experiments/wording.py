@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from experiments.checks.finding import CheckState
+from experiments.checks.finding import CheckState, counted
 from experiments.decision import Case, Decision, Outcome, Rule
 from experiments.definitions import Guardrail, Metric, MetricKind
 from experiments.effect import Estimate
-from experiments.readings import MetricState, Reading, alpha_per_treatment
+from experiments.power import alpha_per_treatment
+from experiments.readings import MetricState, Reading
 
 
 def paragraph(case: Case, outcome: Outcome) -> str:
@@ -86,52 +87,18 @@ def short_percent(value: float) -> str:
     return f"{100 * value:.4g} %"
 
 
-def amount(metric: Metric, value: float) -> str:
-    """Return a mean per unit as people write it.
-
-    Parameters
-    ----------
-    metric : Metric
-        Gives kind and currency.
-    value : float
-        In the metric's unit.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> amount(Metric(key="m", kind=MetricKind.CONVERSION, event="e", window_s=1), 0.0441)
-    '4.41 %'
-    """
+def _amount(metric: Metric, value: float) -> str:
+    """Return a mean per unit: a share, money, or a plain number."""
     if metric.kind is MetricKind.CONVERSION:
         return percent(value, digits=2)
-    return f"{value:,.2f} {metric.currency}".strip() if metric.currency else f"{value:,.4g}"
+    return f"{value:,.2f} {metric.currency}" if metric.currency else f"{value:,.4g}"
 
 
-def difference(metric: Metric, value: float) -> str:
-    """Return a difference of means with its sign; shares differ by percentage points, not by percent.
-
-    Parameters
-    ----------
-    metric : Metric
-        Gives kind and currency.
-    value : float
-        In the metric's unit.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> difference(Metric(key="m", kind=MetricKind.CONVERSION, event="e", window_s=1), -0.005)
-    '-0.50 percentage points'
-    """
+def _difference(metric: Metric, value: float) -> str:
+    """Return a difference of means with its sign; shares differ by percentage points, not by percent."""
     if metric.kind is MetricKind.CONVERSION:
         return f"{100 * value:+,.2f} percentage points"
-    return f"{'+' if value >= 0 else '-'}{amount(metric, abs(value))}"
+    return f"{'+' if value >= 0 else '-'}{_amount(metric, abs(value))}"
 
 
 def _name(metric: Metric) -> str:
@@ -158,12 +125,12 @@ def _alarms(case: Case) -> str:
 def _numbers(case: Case, variant: str) -> str:
     control, treatment = case.reading(case.experiment.control.key), case.reading(variant)
     n = sum(case.reading(v.key).n for v in case.experiment.variants)
-    since = f"After {_days(case)} and {n:,} analysed units"
+    since = f"After {_days(case)} and {counted(n, 'analysed unit')}"
     if control.estimate is None or treatment.estimate is None:
         return f"{since}, {_name(case.primary)} has no closed day yet."
     means = (
-        f"{_name(case.primary)} is {amount(case.primary, treatment.estimate)} with `{variant}` and "
-        f"{amount(case.primary, control.estimate)} with `{control.variant}`"
+        f"{_name(case.primary)} is {_amount(case.primary, treatment.estimate)} with `{variant}` and "
+        f"{_amount(case.primary, control.estimate)} with `{control.variant}`"
     )
     if treatment.state is MetricState.BURN_IN:
         return f"{since}, {means}; that is too few for an interval."
@@ -177,7 +144,7 @@ def _numbers(case: Case, variant: str) -> str:
 def _interval(metric: Metric, reading: Reading, level: str) -> str:
     if reading.lift is not None and reading.lift.estimate is not None:
         return _range(reading.lift, level, lambda value: percent(value, signed=True))
-    text = _range(reading.effect or Estimate(None), level, lambda value: difference(metric, value))
+    text = _range(reading.effect or Estimate(None), level, lambda value: _difference(metric, value))
     return f"{text} in absolute terms (a lift over nothing is undefined)"
 
 
@@ -193,7 +160,7 @@ def _range(interval: Estimate, level: str, write: Callable[[float], str]) -> str
 def _days(case: Case) -> str:
     first = case.evidence.first_exposure_at
     days = 0 if first is None else max(0, (case.evidence.as_of - first).days)
-    return f"{days} day" if days == 1 else f"{days} days"
+    return counted(days, "day")
 
 
 def _guardrails(case: Case, variant: str) -> str:
@@ -214,7 +181,7 @@ def _guardrails(case: Case, variant: str) -> str:
 def _limit(metric: Metric, margin: Guardrail) -> str:
     if margin.relative:
         return f"{short_percent(margin.margin)} relative"
-    return difference(metric, margin.margin).removeprefix("+")
+    return _difference(metric, margin.margin).removeprefix("+")
 
 
 def _split(case: Case) -> str:
@@ -222,18 +189,19 @@ def _split(case: Case) -> str:
 
 
 def _rule(case: Case, outcome: Outcome) -> str:
-    days = f"{case.experiment.decide.min_runtime_s / 86_400:g} days"
+    runtime = case.experiment.decide.min_runtime_s / 86_400
+    days = f"{runtime:.3g} {'day has' if runtime == 1 else 'days have'} passed"
     reasons = {
         Rule.GUARDRAIL_WORSE: "Rule: a guardrail is worse than its limit.",
         Rule.PRIMARY_WORSE: "Rule: the primary metric is worse than control.",
         Rule.PRIMARY_BETTER: "Rule: the primary metric is better, no guardrail is worse, "
-        f"and at least {days} have passed.",
+        f"and at least {days}.",
         Rule.WITHIN_MDE: "Rule: the whole interval lies within the smallest effect of interest.",
         Rule.ENDED: "Rule: the experiment has ended without an answer; "
         f"planned for this case: {case.experiment.decide.at_end_otherwise.replace('_', ' ')}.",
         Rule.NO_DATA: "",
         Rule.BURN_IN: "Rule: nothing is concluded before the burn-in.",
-        Rule.MIN_RUNTIME: f"Rule: nothing is concluded before {days} have passed.",
+        Rule.MIN_RUNTIME: f"Rule: nothing is concluded before {days}.",
         Rule.NOT_YET_KNOWN: "Rule: neither a difference nor its absence is shown yet.",
     }
     return reasons[Rule(outcome.rule)] if outcome.rule in set(Rule) else f"Rule: check `{outcome.rule}`."
@@ -245,7 +213,9 @@ def _left_out(case: Case) -> str:
     parts = []
     if several:
         share = percent(several / account.n_exposed) if account.n_exposed else "all"
-        parts.append(f"{several:,} units ({share}) saw several variants and were left out")
+        were = "was" if several == 1 else "were"
+        parts.append(f"{counted(several, 'unit')} ({share}) saw several variants and {were} left out")
     if immature:
-        parts.append(f"{immature:,} units are still inside the metric's window")
+        are = "is" if immature == 1 else "are"
+        parts.append(f"{counted(immature, 'unit')} {are} still inside the metric's window")
     return f"Not known: {'; '.join(parts)}." if parts else ""

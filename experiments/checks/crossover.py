@@ -1,6 +1,6 @@
 """How many units saw several variants. The hash never does that: shared ids and hand-made exposures do."""
 
-from experiments.checks.finding import CheckState, Finding
+from experiments.checks.finding import Finding, counted, warn_above
 from experiments.definitions import Experiment
 from experiments.evidence import Evidence
 
@@ -29,8 +29,6 @@ def check(experiment: Experiment, evidence: Evidence) -> Finding:  # noqa: ARG00
     0.005
     """
     account = evidence.account
-    crossed = account.excluded.get("multiple_variants", 0)
-    share = crossed / account.n_exposed if account.n_exposed else 0.0
-    state = CheckState.WARNING if share > WARNING_SHARE else CheckState.OK
-    detail = f"{crossed:,} units ({100 * share:.1f} %) saw several variants and were left out."
-    return Finding(check=NAME, state=state, detail=detail, facts={"units": crossed})
+    n = account.excluded.get("multiple_variants", 0)
+    words = f"{counted(n, 'unit')} ({{}}) saw several variants and {'was' if n == 1 else 'were'} left out."
+    return warn_above(WARNING_SHARE, check=NAME, n=n, of=account.n_exposed, words=words.format, fact="units")

@@ -33,3 +33,34 @@ class Finding:
 
 
 Check: TypeAlias = Callable[[Experiment, Evidence], Finding]
+
+
+def warn_above(
+    limit: float, *, check: str, n: int, of: int, words: Callable[[str], str], fact: str
+) -> Finding:
+    """Return a warning when the share `n` / `of` exceeds `limit`; `words` puts the share into a sentence."""
+    share = n / of if of else 0.0
+    state = CheckState.WARNING if share > limit else CheckState.OK
+    return Finding(check=check, state=state, detail=words(f"{100 * share:.1f} %"), facts={fact: n})
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    noun : str
+        One of them; the plural takes an s.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> counted(1, "unit"), counted(1200, "unit")
+    ('1 unit', '1,200 units')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -1,6 +1,6 @@
 """How many exposure events had to be refused."""
 
-from experiments.checks.finding import CheckState, Finding
+from experiments.checks.finding import Finding, counted, warn_above
 from experiments.definitions import Experiment
 from experiments.evidence import Evidence
 
@@ -29,8 +29,6 @@ def check(experiment: Experiment, evidence: Evidence) -> Finding:  # noqa: ARG00
     0.01
     """
     account = evidence.account
-    refused = sum(account.quarantined.values())
-    share = refused / account.events if account.events else 0.0
-    state = CheckState.WARNING if share > WARNING_SHARE else CheckState.OK
-    detail = f"{refused:,} exposure events ({100 * share:.1f} %) are in quarantine."
-    return Finding(check=NAME, state=state, detail=detail, facts={"events": refused})
+    n = sum(account.quarantined.values())
+    words = f"{counted(n, 'exposure event')} ({{}}) {'is' if n == 1 else 'are'} in quarantine."
+    return warn_above(WARNING_SHARE, check=NAME, n=n, of=account.events, words=words.format, fact="events")

@@ -149,3 +149,33 @@ def test_counts_and_values_that_do_not_vary_are_written_plainly() -> None:
 
     verdict = judge(experiment(), calls, evidence({("buy", "a"): constant, ("buy", "b"): constant}))
     assert "buy is 1 with `b` and 1 with `a`: +0.0 % (no interval: nothing varies yet)" in verdict.text
+
+
+def test_one_is_singular() -> None:
+    account = ExposureAccount(
+        events=2 * N + 3,
+        first=2 * N + 2,
+        quarantined={"override": 1},
+        exposed_units={"a": N + 1, "b": N + 1},
+        excluded={"multiple_variants": 1, "immature": 1},
+        analysed={"a": N, "b": N},
+    )
+    plan = experiment(decide=DecisionPlan(min_runtime_s=86_400))
+
+    verdict = judge(plan, METRICS, evidence(BETTER, account=account))
+
+    assert "and at least 1 day has passed" in verdict.text
+    assert "1 unit (0.0 %) saw several variants and was left out; 1 unit is still inside" in verdict.text
+    details = [finding.detail for finding in verdict.findings]
+    assert "1 unit (0.0 %) saw several variants and was left out." in details
+    assert "1 exposure event (0.0 %) is in quarantine." in details
+
+
+def test_labels_and_money_fall_into_sentences() -> None:
+    income = metric(
+        key="revenue", kind=MetricKind.MEAN, value="revenue", currency="GBP", cap=500, label="revenue"
+    )
+    moments = {("revenue", "a"): revenue(N, 10), ("revenue", "b"): revenue(N, 12)}
+
+    verdict = judge(experiment(metrics=MetricPlan(primary="revenue")), {"revenue": income}, evidence(moments))
+    assert "analysed units, revenue is 6.00 GBP with `b` and 5.00 GBP with `a`: +20.0 % (" in verdict.text
