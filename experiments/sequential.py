@@ -128,7 +128,7 @@ def log_e_value(z: float, n: int, *, n_star: int, alpha: float) -> float:
 def fixed_horizon_p_value(z: float) -> float:
     """Return the classical two-sided p-value: right at one planned look, wrong when looked at repeatedly.
 
-    It is here to be printed beside the sequential one in calibrations; no verdict uses it.
+    scripts/calibrate_demo.py counts what it would have got wrong; no verdict uses it.
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ from scipy import stats
 
 from experiments.assignment import variant_of
 from experiments.definitions import Catalog, Experiment, Metric
+from experiments.sequential import fixed_horizon_p_value
 from experiments.verdict import judge
 from service.catalog import load, read_folder
 from service.settings import DEMO_CATALOG
@@ -118,12 +119,12 @@ def run_seed(seed: int, *, plan: Plan, lift: float) -> Outcome:
     stream = draw_stream(seed, plan=plan, lift=lift)
     metrics = {m.key: m for m in plan.metrics}
     stopped, stopped_day, covered_at_stop = "", 0, False
-    threshold = float(stats.norm.isf(plan.experiment.analysis.alpha / 2))
     naive_win = naive_loss = False
     for day in range(1, plan.n_days + 1):
         verdict = judge(plan.experiment, metrics, stream.evidence(day)).members()
         z = naive_z(stream, day)
-        naive_win, naive_loss = naive_win or z > threshold, naive_loss or z < -threshold
+        if fixed_horizon_p_value(z) < plan.experiment.analysis.alpha:
+            naive_win, naive_loss = naive_win or z > 0, naive_loss or z < 0
         if not stopped and verdict["decision"] in ("ship", "rollback"):
             stopped, stopped_day = str(verdict["decision"]), day
             covered_at_stop = covers(verdict, plan.experiment.metrics.primary, lift)
@@ -201,9 +202,11 @@ def report_planted(outcomes: Sequence[Outcome], alpha: float, *, lift: float) ->
     click.echo(f"\nPlanted lift {lift:+.0%}, {n} seeds")
     if days:
         click.echo(
-            f"  {wanted}                     {len(days):4d}   on day {days[len(days) // 2]} in the median"
+            f"  {wanted:<24} {len(days):4d}   {len(days) / n:.0%} of the seeds, on day "
+            f"{days[len(days) // 2]} in the median"
         )
-    click.echo(f"  no decision in time      {sum(not o.stopped for o in outcomes):4d}")
+    undecided = sum(not o.stopped for o in outcomes)
+    click.echo(f"  no decision in time      {undecided:4d}   {undecided / n:.0%} of the seeds")
     click.echo(f"  covered at the stop      {at_stop:4d}   at least {least} wanted")
     click.echo(f"  covered at the end       {at_end:4d}   at least {least} wanted")
     return bool(min(at_end, at_stop) >= least)
