@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")]
 
 FILES = {
-    "hello.yaml": "experiment: hello\nvariants: {control: bye, greeting: Hello}\nmetrics: {primary: purchase}\n",
+    "hello.yaml": "experiment: hi\nvariants: {control: bye, greeting: Hello}\nmetrics: {primary: purchase}\n",
     "metrics.yaml": "metrics:\n  purchase: {kind: conversion, event: Order Completed, window: 7d}\n",
 }
 
