@@ -2,6 +2,14 @@
 
 from service.lake.erasure import erase
 from service.lake.export import export, export_all, read_interactions
-from service.lake.manifest import LakeError, read_manifest
+from service.lake.manifest import LakeBusyError, LakeError, read_manifest
 
-__all__ = ["LakeError", "erase", "export", "export_all", "read_interactions", "read_manifest"]
+__all__ = [
+    "LakeBusyError",
+    "LakeError",
+    "erase",
+    "export",
+    "export_all",
+    "read_interactions",
+    "read_manifest",
+]

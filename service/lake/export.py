@@ -27,12 +27,17 @@ PAGE = 2_000
 STEP = 100_000
 
 
-def export(store: EventLog, lake: Path, *, limit: int = STEP) -> int:
+def export(store: EventLog, lake: Path, *, limit: int = STEP, wait: bool = True) -> int:
     """Append up to `limit` new events of the log to the lake in one atomic step; return the offset after it.
 
     Killed at any point, it has done nothing or everything. Only one writer works at a time, others wait.
+
+    Raises
+    ------
+    LakeBusyError
+        If somebody else has the lake and `wait` is false.
     """
-    with writing(lake) as manifest:
+    with writing(lake, wait=wait) as manifest:
         base = manifest if _same_history(store, manifest) else Manifest(generation=manifest.generation)
         step = _collect(store, after=base.offset, limit=limit)
         if step is None:

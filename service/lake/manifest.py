@@ -7,16 +7,20 @@ point leaves at most orphans, which the next writer sweeps.
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+# A query that does not fit its memory writes into a folder of this name below the lake, one for each reader.
+SPILL = ".spill-"
 EVENTS, EXPOSURES, INTERACTIONS = "events", "exposures", "interactions"
 
 # `facts` holds every top-level property that is no object or list, as canonical JSON text: engines differ on
@@ -74,15 +78,30 @@ class LakeError(Exception):
     """The lake on disk cannot be used as it is; deleting its folder rebuilds it from the log."""
 
 
+class LakeBusyError(Exception):
+    """A reader or another writer has the lake just now, and the caller did not want to wait."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LakeFile:
-    """One immutable Parquet file; `path` is relative to the lake, `day` the UTC day of receipt."""
+    """One immutable Parquet file; `path` is relative to the lake, `day` the UTC day of receipt.
+
+    Its rows occurred from `first_us` to `last_us`, both included; None in a manifest of an older version.
+    """
 
     path: str
     dataset: str
     day: str
     rows: int
     size: int
+    first_us: int | None = None
+    last_us: int | None = None
+
+    def may_touch(self, first_us: int, last_us: int) -> bool:
+        """Say whether a row of this file may have occurred between two moments, both included."""
+        if self.first_us is None or self.last_us is None:
+            return True
+        return self.first_us <= last_us and self.last_us >= first_us
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +183,16 @@ def write_table(lake: Path, dataset: str, day: str, name: str, table: pa.Table) 
     temporary.replace(path)
     for folder in (path.parent, path.parent.parent, lake):
         sync_folder(folder)
-    return LakeFile(path=relative, dataset=dataset, day=day, rows=table.num_rows, size=path.stat().st_size)
+    occurred = pc.min_max(table["occurred_us"]).as_py()
+    return LakeFile(
+        path=relative,
+        dataset=dataset,
+        day=day,
+        rows=table.num_rows,
+        size=path.stat().st_size,
+        first_us=occurred["min"],
+        last_us=occurred["max"],
+    )
 
 
 def read_files(lake: Path, dataset: str, files: tuple[LakeFile, ...]) -> pa.Table:
@@ -185,9 +213,18 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def writing(lake: Path) -> Iterator[Manifest]:
-    """Hold the only writer's lock; the kernel releases it when the process dies."""
-    with _locked(lake, fcntl.LOCK_EX):
+def writing(lake: Path, *, wait: bool = True) -> Iterator[Manifest]:
+    """Hold the only writer's lock; the kernel releases it when the process dies.
+
+    Raises
+    ------
+    LakeBusyError
+        If somebody else has the lake and `wait` is false.
+    """
+    with _locked(lake, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB):
+        # No reader is there now: what a killed one spilled to disk belongs to nobody.
+        for left in lake.glob(f"{SPILL}*"):
+            shutil.rmtree(left, ignore_errors=True)
         yield read_manifest(lake)
 
 
@@ -208,7 +245,10 @@ def _locked(lake: Path, mode: int) -> Iterator[None]:
     lake.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lake / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, mode)
+        try:
+            fcntl.flock(descriptor, mode)
+        except BlockingIOError as error:
+            raise LakeBusyError(f"{lake} is being read or written") from error
         yield
     finally:
         os.close(descriptor)

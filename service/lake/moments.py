@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ibis
@@ -18,7 +19,7 @@ from experiments.definitions import Experiment, Metric, MetricKind
 from experiments.moments import SCALE, Moments
 from experiments.verdict import Arrivals, PeriodMoments
 from service.clock import EPOCH
-from service.lake.manifest import EVENTS, EXPOSURES, SCHEMAS, Manifest, reading
+from service.lake.manifest import EVENTS, EXPOSURES, SCHEMAS, SPILL, Manifest, reading
 from service.lake.rows import canonical_json, to_amount
 
 DAY_US = 86_400_000_000
@@ -28,6 +29,7 @@ MAX_VALUE = 10**15
 OWN_COLUMNS = frozenset({"user_id", "anonymous_id"})
 LAST_EVENTS = 100
 MEMORY_LIMIT = "1GB"
+ALWAYS = (-(2**63), 2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +65,14 @@ class LakeReader:
         seen = exposures_of(self._table(EXPOSURES), experiment)
         units = units_of(seen)
         counted = self._rows(unit_counts(units))
-        spans = self._rows(seen.aggregate(n=seen.count(), first_us=seen.occurred_us.min()))[0]
+        occurred = seen.occurred_us
+        spans = self._rows(seen.aggregate(n=seen.count(), first_us=occurred.min(), last_us=occurred.max()))[0]
         clean = units.filter(units.n_variants == 1)
-        wanted = moments_of(
-            clean, self._table(EVENTS), unit=experiment.unit, metrics=metrics, until_us=until_us
-        )
+        # No event before the first exposure or after the last window counts: such files are not even opened.
+        first_us, last_us = spans["first_us"] or 0, spans["last_us"] or 0
+        last_us += max(metric.window_s for metric in metrics) * 1_000_000
+        events = self._table(EVENTS, first_us=first_us, last_us=min(last_us, until_us))
+        wanted = moments_of(clean, events, unit=experiment.unit, metrics=metrics, until_us=until_us)
         return Facts(
             n_events=int(spans["n"]),
             first_us=None if spans["first_us"] is None else int(spans["first_us"]),
@@ -83,11 +88,16 @@ class LakeReader:
         rows = sorted(self._rows(newest), key=lambda row: -int(row["seq"]))
         return tuple(int(row["occurred_us"]) for row in rows)
 
-    def _table(self, dataset: str) -> ir.Table:
-        paths = [str(self._lake / f.path) for f in self._manifest.of(dataset)]
-        if not paths:
+    def _table(self, dataset: str, *, first_us: int = ALWAYS[0], last_us: int = ALWAYS[1]) -> ir.Table:
+        files = [f for f in self._manifest.of(dataset) if f.may_touch(first_us, last_us)]
+        if not files:
             return ibis.memtable(SCHEMAS[dataset].empty_table())
-        return self._connection.read_parquet(paths, hive_partitioning=False)
+        paths = [str(self._lake / f.path) for f in files]
+        table = self._connection.read_parquet(paths, hive_partitioning=False)
+        if (first_us, last_us) == ALWAYS:
+            return table
+        # Files of an older manifest, and of days that straddle a limit: their row groups know their times.
+        return table.filter(table.occurred_us.between(first_us, last_us))
 
     def _rows(self, expression: ir.Table) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._connection.to_pyarrow(expression).to_pylist()
@@ -97,8 +107,9 @@ class LakeReader:
 @contextmanager
 def open_lake(lake: Path) -> Iterator[LakeReader]:
     """Open the lake for reading; no file disappears until it is closed."""
-    with reading(lake) as manifest:
-        connection = ibis.duckdb.connect(memory_limit=MEMORY_LIMIT, threads=2)
+    with reading(lake) as manifest, TemporaryDirectory(prefix=SPILL, dir=lake) as spill:
+        # DuckDB's own choice of a folder to spill to is the working directory.
+        connection = ibis.duckdb.connect(memory_limit=MEMORY_LIMIT, threads=2, temp_directory=spill)
         try:
             yield LakeReader(connection, lake, manifest)
         finally:

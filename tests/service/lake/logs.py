@@ -39,7 +39,11 @@ class ListLog:
     def quarantine_counts(self) -> Mapping[str, int]:
         return {}
 
-    def quarantined_exposures(self, experiment: str) -> Mapping[str, int]:  # noqa: ARG002 - the port's form
+    def quarantined_exposures(
+        self,
+        experiment: str,  # noqa: ARG002 - the port's form
+        phase: int | None = None,  # noqa: ARG002 - the port's form
+    ) -> Mapping[str, int]:
         return {}
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.lake import LakeError, erase, export, export_all, read_interactions, read_manifest
-from service.lake.manifest import EVENTS, EXPOSURES, INTERACTIONS, read_files
+from service.lake import LakeBusyError, LakeError, erase, export, export_all, read_interactions, read_manifest
+from service.lake.manifest import EVENTS, EXPOSURES, INTERACTIONS, read_files, reading
 from service.lake.rows import MAX_AMOUNT, canonical_json, to_amount, whole_json
 from tests.service.lake.logs import START, ListLog, an_event, an_exposure, days, received
 
@@ -30,6 +30,16 @@ def test_every_event_is_exported_once_in_log_order(tmp_path: Path) -> None:
 
     assert offsets == [3, 6, 7, 7]
     assert [row["event_id"] for row in rows(tmp_path)] == [f"e{i}" for i in range(7)]
+
+
+def test_an_export_that_does_not_want_to_wait_says_who_is_in_its_way(tmp_path: Path) -> None:
+    log = ListLog()
+    log.append(received(an_event("e1")))
+
+    with reading(tmp_path), pytest.raises(LakeBusyError):
+        export(log, tmp_path, wait=False)
+
+    assert export(log, tmp_path, wait=False) == 1
 
 
 def test_a_log_that_did_not_grow_writes_nothing(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from experiments.definitions import Experiment, Metric, MetricKind, MetricPlan, Variant
 from service.clock import to_micros
-from service.lake import export
+from service.lake import export, read_manifest
 from service.lake.manifest import EVENTS, EXPOSURES, SCHEMAS
 from service.lake.moments import Facts, moments_of, open_lake, units_of
 from service.storage.records import Event
@@ -188,6 +189,55 @@ def test_the_unit_may_be_a_user_or_a_property(tmp_path: Path, unit: str) -> None
         facts = reader.facts(experiment, [ORDERS], until_us=to_micros(START + days(1)))
 
     assert moments(facts, "orders") == {(BANNER, date(2026, 3, 3)): (1, 1_000_000, 10**12)}
+
+
+def test_files_that_hold_nothing_of_an_experiments_time_are_not_opened(tmp_path: Path) -> None:
+    log = ListLog()
+    spans = (
+        (START - days(900), START - days(300)),
+        (START, START + days(1)),
+        (START + days(8), START + days(9)),
+    )
+    for number, (first, last) in enumerate(spans):
+        orders = [an_event(f"o{number}-{i}", "Order Completed", at=at) for i, at in enumerate((first, last))]
+        # Received in turn, whenever they occurred: a day of receipt says nothing of a day of occurrence.
+        seen = [an_exposure("x1", "v1", BANNER)] if number == 1 else []
+        log.append(received(*orders, *seen, at=START + days(number)))
+    export(log, tmp_path)
+    with open_lake(tmp_path) as reader:
+        whole = reader.facts(EXPERIMENT, METRICS, until_us=to_micros(START + days(30)))
+    for file in read_manifest(tmp_path).of(EVENTS)[::2]:
+        (tmp_path / file.path).write_bytes(b"not to be read")
+
+    with open_lake(tmp_path) as reader:
+        again = reader.facts(EXPERIMENT, METRICS, until_us=to_micros(START + days(30)))
+
+    assert again == whole
+    assert moments(whole, "orders") == {(BANNER, date(2026, 3, 3)): (1, 1_000_000, 1_000_000 * 1_000_000)}
+
+
+def test_a_manifest_that_does_not_know_when_its_rows_occurred_leaves_no_file_out(tmp_path: Path) -> None:
+    visits = [an_exposure("x1", "v1", BANNER), an_event("o1", "Order Completed", at=START + days(0.5))]
+    new = facts_of(tmp_path, visits, until=START + days(30))
+    told = json.loads((tmp_path / "manifest.json").read_text())
+    for entry in told["files"]:
+        del entry["first_us"], entry["last_us"]
+    (tmp_path / "manifest.json").write_text(json.dumps(told))
+
+    with open_lake(tmp_path) as reader:
+        assert reader.facts(EXPERIMENT, METRICS, until_us=to_micros(START + days(30))) == new
+
+
+def test_what_does_not_fit_in_memory_is_spilled_below_the_lake_and_cleared(tmp_path: Path) -> None:
+    with open_lake(tmp_path) as reader:
+        ((told,),) = reader._connection.con.sql("select current_setting('temp_directory')").fetchall()
+        left = tmp_path / ".spill-of-a-killed-process"
+        left.mkdir()
+
+    assert Path(told).parent == tmp_path
+    assert not Path(told).exists()
+    export(ListLog(), tmp_path)
+    assert not left.exists()
 
 
 def test_the_newest_events_of_the_log_tell_the_time(tmp_path: Path) -> None:
