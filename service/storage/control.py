@@ -10,8 +10,9 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from service.clock import from_micros, to_micros
 from service.storage import schema
+from service.storage.ports import RevisionMovedError
 from service.storage.records import KeyClass, LiveState, StoredKey, StoredRevision, VerdictSnapshot
-from service.storage.rows import from_json, to_json
+from service.storage.rows import decision_in, from_json, to_json
 
 
 class Connections(Protocol):
@@ -46,7 +47,13 @@ class SqlControl:
         )
 
     def add_revision(
-        self: Connections, files: Mapping[str, str], digest: str, *, by: str, now: datetime
+        self: Connections,
+        files: Mapping[str, str],
+        digest: str,
+        *,
+        by: str,
+        now: datetime,
+        expected: int | None = None,
     ) -> int:
         """Store a new immutable revision and make it live; the live digest again changes nothing."""
         table = schema.catalog_revision
@@ -59,7 +66,10 @@ class SqlControl:
             ).first()
             if live is not None and live.digest == digest:
                 return int(live.revision)
-            number = 1 if live is None else int(live.revision) + 1
+            newest = 0 if live is None else int(live.revision)
+            if expected is not None and expected != newest:
+                raise RevisionMovedError(expected=expected, live=newest)
+            number = newest + 1
             connection.execute(
                 update(table)
                 .where(table.c.tenant == self.tenant, table.c.superseded_us.is_(None))
@@ -223,6 +233,7 @@ class SqlVerdicts:
                     as_of_us=to_micros(snapshot.as_of),
                     computed_us=to_micros(snapshot.computed_at),
                     digest=snapshot.digest,
+                    decision=decision_in(snapshot.body),
                     body=snapshot.body,
                 )
             )

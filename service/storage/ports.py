@@ -1,6 +1,6 @@
 """What use cases may ask of a store; the docstrings are the contract that tests/service/storage checks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -27,6 +27,19 @@ class StoreUnavailableError(Exception):
 
 class StoreBusyError(StoreUnavailableError):
     """The waiting room in front of the store is full; the caller answers 503 with Retry-After."""
+
+
+class StoreConflictError(Exception):
+    """What the caller decided upon is not so any more; nothing was written, deciding again helps."""
+
+
+class RevisionMovedError(StoreConflictError):
+    """Another revision went live since the caller reviewed its own against the live one."""
+
+    def __init__(self, *, expected: int, live: int) -> None:
+        super().__init__(f"revision {live} went live meanwhile; this one was reviewed against {expected}")
+        self.expected = expected
+        self.live = live
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,10 @@ class EventLog(Protocol):
         """Return up to `limit` events with seq > `after` in log order (commit order, not event time)."""
         ...
 
+    def stored_events(self, event_ids: Iterable[str]) -> Sequence[LoggedEvent]:
+        """Return the events that are stored under these ids, in no order."""
+        ...
+
     def last_seq(self) -> int:
         """Return the offset of the newest event, 0 for an empty log."""
         ...
@@ -66,8 +83,11 @@ class EventLog(Protocol):
         """Return the number of quarantined events by reason."""
         ...
 
-    def quarantined_exposures(self, experiment: str) -> Mapping[str, int]:
-        """Return, by reason, how many exposure events that name `experiment` are in quarantine."""
+    def quarantined_exposures(self, experiment: str, phase: int | None = None) -> Mapping[str, int]:
+        """Return, by reason, how many exposure events that name `experiment` are in quarantine.
+
+        With `phase` only those that name it; one without a readable phase belongs to none of them.
+        """
         ...
 
 
@@ -76,6 +96,16 @@ class People(Protocol):
 
     def recent_interactions(self, person_id: str, limit: int) -> Sequence[Interaction]:
         """Return the newest interactions of one person, newest first."""
+        ...
+
+    def recent_of_types(
+        self, person_id: str, event_types: Collection[str], limit: int
+    ) -> Sequence[Interaction]:
+        """Return the newest interactions of one person whose event has one of these types, newest first."""
+        ...
+
+    def items_of_types(self, person_id: str, event_types: Collection[str]) -> Collection[str]:
+        """Return every item that the person ever had an event of one of these types with, once each."""
         ...
 
     def anonymous_ids_of(self, user_ids: Iterable[str]) -> Sequence[str]:
@@ -108,10 +138,25 @@ class Control(Protocol):
         """Return the pointer that workers poll: one row read."""
         ...
 
-    def add_revision(self, files: Mapping[str, str], digest: str, *, by: str, now: datetime) -> int:
+    def add_revision(
+        self,
+        files: Mapping[str, str],
+        digest: str,
+        *,
+        by: str,
+        now: datetime,
+        expected: int | None = None,
+    ) -> int:
         """Store a new immutable revision and make it live; return its number.
 
-        If `digest` equals the live revision's, nothing is written and its number is returned.
+        If `digest` equals the live revision's, nothing is written and its number is returned. `expected`
+        is the live revision that the caller reviewed against (0: none was live); it is compared in the same
+        transaction.
+
+        Raises
+        ------
+        RevisionMovedError
+            If another revision than `expected` is live; nothing was written.
         """
         ...
 

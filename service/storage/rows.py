@@ -21,6 +21,7 @@ from service.storage.records import (
 )
 
 MAX_EXTRACTED = 256
+MAX_DIGITS = 9
 
 
 def to_json(value: object) -> str:
@@ -117,7 +118,7 @@ def interaction(row: SqlRow[tuple[object, ...]]) -> Interaction:
 def _quarantine_row(tenant: str, bad: QuarantinedEvent) -> Row:
     # The digest is the key: the same bad event sent again by a retrying client is still one row.
     digest = hashlib.sha256(f"{bad.reason}\n{bad.body}".encode()).hexdigest()
-    user_id, anonymous_id, unit_id, experiment = _named_in(bad.body)
+    user_id, anonymous_id, unit_id, experiment, phase = _named_in(bad.body)
     person_id = f"u:{user_id}" if user_id else f"a:{anonymous_id}" if anonymous_id else None
     return (
         tenant,
@@ -127,6 +128,7 @@ def _quarantine_row(tenant: str, bad: QuarantinedEvent) -> Row:
         bad.detail,
         bad.body,
         experiment,
+        phase,
         person_id,
         user_id,
         anonymous_id,
@@ -137,12 +139,12 @@ def _quarantine_row(tenant: str, bad: QuarantinedEvent) -> Row:
     )
 
 
-def _named_in(body: str) -> tuple[str | None, str | None, str | None, str | None]:
-    """Return the user, anonymous id, unit and experiment that a refused body names, each if it does."""
+def _named_in(body: str) -> tuple[str | None, str | None, str | None, str | None, int | None]:
+    """Return the user, anonymous id, unit, experiment and phase that a refused body names."""
     try:
         whole = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return None, None, None, None
+        return None, None, None, None, None
     whole = whole if isinstance(whole, dict) else {}
     properties = whole.get("properties")
     properties = properties if isinstance(properties, dict) else {}
@@ -152,6 +154,7 @@ def _named_in(body: str) -> tuple[str | None, str | None, str | None, str | None
         _text(whole.get("anonymous_id")),
         _text(properties.get("unit_id")),
         _text(properties.get("experiment_key")) if exposure else None,
+        _whole(properties.get("phase")) if exposure else None,
     )
 
 
@@ -160,6 +163,25 @@ def _text(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     return str(value)[:MAX_EXTRACTED]
+
+
+def _whole(value: object) -> int | None:
+    """Return a phase as a number, also one that came as text: it is plain which phase was meant."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS:
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if abs(value) < 10**MAX_DIGITS else None
+
+
+def decision_in(body: str) -> str:
+    """Return the decision that a verdict's JSON holds, empty when it holds none."""
+    try:
+        whole = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    decision = whole.get("decision") if isinstance(whole, dict) else None
+    return decision if isinstance(decision, str) else ""
 
 
 def _slate_row(tenant: str, slate: Slate) -> Row:

@@ -8,6 +8,7 @@ a test compares this module with what the migrations make.
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Float,
     Index,
     Integer,
@@ -20,6 +21,16 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+
+
+def residual(column: Column[str]) -> ColumnElement[str]:
+    """Return `column` in a form that no index serves, for a condition that is to be checked row by row.
+
+    SQLite takes ``tenant = ?`` for a good reason to leave the log's own order, walk the index of
+    (tenant, event_id) from end to end and sort: 0.7 s a page at five million rows, against 0.01 s.
+    """
+    return column.concat("")
+
 
 # SQLite gives a row its number only for the exact type INTEGER.
 _OFFSET = BigInteger().with_variant(Integer(), "sqlite")
@@ -68,6 +79,7 @@ quarantine = Table(
     Column("detail", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("experiment", String),
+    Column("phase", BigInteger),
     Column("person_id", String),
     Column("user_id", String),
     Column("anonymous_id", String),
@@ -77,7 +89,10 @@ quarantine = Table(
     Column("trust", String, nullable=False),
     PrimaryKeyConstraint("tenant", "digest"),
     Index("quarantine_by_reason", "tenant", "reason"),
-    Index("quarantine_by_experiment", "tenant", "experiment", "reason"),
+    Index("quarantine_by_experiment", "tenant", "experiment", "phase", "reason"),
+    Index("quarantine_by_user", "tenant", "user_id"),
+    Index("quarantine_by_anonymous", "tenant", "anonymous_id"),
+    Index("quarantine_by_unit", "tenant", "unit_id"),
 )
 
 item = Table(
@@ -105,6 +120,7 @@ slate = Table(
     Column("created_us", BigInteger, nullable=False),
     PrimaryKeyConstraint("tenant", "slate_id"),
     Index("slate_by_person", "tenant", "person_id"),
+    Index("slate_by_time", "tenant", "created_us"),
 )
 
 catalog_revision = Table(
@@ -190,6 +206,7 @@ verdict_snapshot = Table(
     Column("as_of_us", BigInteger, nullable=False),
     Column("computed_us", BigInteger, nullable=False),
     Column("digest", String, nullable=False),
+    Column("decision", String, nullable=False),
     Column("body", Text, nullable=False),
     PrimaryKeyConstraint("tenant", "experiment", "phase", "number"),
 )

@@ -15,6 +15,7 @@ from service.storage import erasure, rows, schema
 from service.storage.commit import GroupCommitter
 from service.storage.control import SqlControl, SqlVerdicts
 from service.storage.engine import Database, database_path, store_errors
+from service.storage.lookup import SqlLookup
 from service.storage.ports import IngestBatch
 from service.storage.records import DEFAULT_TENANT, AppendStatus, Interaction, Item, LoggedEvent
 
@@ -33,7 +34,7 @@ def open_store(settings: Settings) -> "SqlStore":
     return SqlStore(database_path(settings.database_url))
 
 
-class SqlStore(SqlControl, SqlVerdicts):
+class SqlStore(SqlControl, SqlVerdicts, SqlLookup):
     """All ports of the store. One object may be made before a fork and used after it, by any thread."""
 
     def __init__(self, path: Path, *, tenant: str = DEFAULT_TENANT) -> None:
@@ -57,7 +58,7 @@ class SqlStore(SqlControl, SqlVerdicts):
             page = min(limit - len(found), READ_ROWS)
             query = (
                 select(table)
-                .where(table.c.seq > after, table.c.tenant == self.tenant)
+                .where(table.c.seq > after, schema.residual(table.c.tenant) == self.tenant)
                 .order_by(table.c.seq)
                 .limit(page)
             )
@@ -87,8 +88,8 @@ class SqlStore(SqlControl, SqlVerdicts):
         with self.reading() as connection:
             return {row.reason: row.n for row in connection.execute(query.order_by(table.c.reason))}
 
-    def quarantined_exposures(self, experiment: str) -> Mapping[str, int]:
-        """Return, by reason, how many exposure events that name `experiment` are in quarantine."""
+    def quarantined_exposures(self, experiment: str, phase: int | None = None) -> Mapping[str, int]:
+        """Return, by reason, how many exposures that name `experiment` (and `phase`) are in quarantine."""
         table = schema.quarantine
         query = (
             select(table.c.reason, func.count().label("n"))
@@ -96,6 +97,8 @@ class SqlStore(SqlControl, SqlVerdicts):
             .group_by(table.c.reason)
             .order_by(table.c.reason)
         )
+        if phase is not None:
+            query = query.where(table.c.phase == phase)
         with self.reading() as connection:
             return {row.reason: row.n for row in connection.execute(query)}
 

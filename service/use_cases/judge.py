@@ -131,7 +131,7 @@ def _refresh(bench: Bench, experiment: Experiment, *, forced: bool) -> bool:
         return False
     before = bench.store.latest_verdict(experiment.key)
     before = before if before and before.phase == experiment.phase else None
-    quarantined = bench.store.quarantined_exposures(experiment.key)
+    quarantined = bench.store.quarantined_exposures(experiment.key, experiment.phase)
     if before and _nothing_happened(bench, before, quarantined):
         return False
     floor_us = to_micros(before.as_of) if before else 0

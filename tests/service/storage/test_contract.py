@@ -5,8 +5,10 @@ import threading
 from contextlib import closing
 from datetime import timedelta
 
+import pytest
+
 from service.storage.interactions import interactions_of
-from service.storage.ports import IngestBatch, Store
+from service.storage.ports import IngestBatch, RevisionMovedError, Store
 from service.storage.records import (
     AppendStatus,
     Interaction,
@@ -343,3 +345,48 @@ def test_keys_taken_out_of_the_environment_stop_working(store: Store) -> None:
 
     assert {key.sha256 for key in store.keys()} == {"theirs", "new", "kept"}  # noqa: SIM118 - no mapping
     assert store.live_state().version == version
+
+
+def test_a_refused_exposure_is_counted_in_the_phase_that_it_names(store: Store) -> None:
+    def named(phase: str) -> str:
+        return '{"type":"Experiment Viewed","properties":{"experiment_key":"x"' + phase + "}}"
+
+    bodies = [named(p) for p in (',"phase":1', ',"phase":"1"', ',"phase":2', "", ',"phase":true')]
+    store.append(IngestBatch(quarantined=[a_bad_event(body) for body in bodies]))
+
+    assert store.quarantined_exposures("x", 1) == {"variant_mismatch": 2}
+    assert store.quarantined_exposures("x", 2) == {"variant_mismatch": 1}
+    assert store.quarantined_exposures("x", 3) == {}
+    assert store.quarantined_exposures("x") == {"variant_mismatch": 5}
+
+
+def test_a_revision_reviewed_against_one_that_is_not_live_any_more_is_refused(store: Store) -> None:
+    assert store.add_revision({"a": "1"}, "d1", by="maria", now=NOW, expected=0) == 1
+    assert store.add_revision({"a": "2"}, "d2", by="maria", now=NOW, expected=1) == 2
+
+    with pytest.raises(RevisionMovedError) as moved:
+        store.add_revision({"a": "3"}, "d3", by="li.na", now=NOW, expected=1)
+
+    assert (moved.value.expected, moved.value.live) == (1, 2)
+    assert store.live_state().revision == 2
+    assert store.revision(3) is None
+    assert store.add_revision({"a": "2"}, "d2", by="li.na", now=NOW, expected=1) == 2
+
+
+def test_of_two_that_review_at_once_only_one_goes_live(store: Store) -> None:
+    told: list[object] = []
+
+    def launch(digest: str) -> None:
+        try:
+            told.append(store.add_revision({}, digest, by="x", now=NOW, expected=0))
+        except RevisionMovedError as error:
+            told.append(error.live)
+
+    threads = [threading.Thread(target=launch, args=(f"d{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert told == [1, 1, 1, 1]
+    assert store.live_state().revision == 1

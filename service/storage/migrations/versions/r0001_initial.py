@@ -101,6 +101,7 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("experiment", sa.String(), nullable=True),
+        sa.Column("phase", sa.BigInteger(), nullable=True),
         sa.Column("person_id", sa.String(), nullable=True),
         sa.Column("user_id", sa.String(), nullable=True),
         sa.Column("anonymous_id", sa.String(), nullable=True),
@@ -111,9 +112,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "digest"),
     )
     op.create_index(
-        "quarantine_by_experiment", "quarantine", ["tenant", "experiment", "reason"], unique=False
+        "quarantine_by_experiment", "quarantine", ["tenant", "experiment", "phase", "reason"], unique=False
     )
+    op.create_index("quarantine_by_anonymous", "quarantine", ["tenant", "anonymous_id"], unique=False)
     op.create_index("quarantine_by_reason", "quarantine", ["tenant", "reason"], unique=False)
+    op.create_index("quarantine_by_unit", "quarantine", ["tenant", "unit_id"], unique=False)
+    op.create_index("quarantine_by_user", "quarantine", ["tenant", "user_id"], unique=False)
     op.create_table(
         "session",
         sa.Column("tenant", sa.String(), nullable=False),
@@ -145,6 +149,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "slate_id"),
     )
     op.create_index("slate_by_person", "slate", ["tenant", "person_id"], unique=False)
+    op.create_index("slate_by_time", "slate", ["tenant", "created_us"], unique=False)
     op.create_table(
         "verdict_snapshot",
         sa.Column("tenant", sa.String(), nullable=False),
@@ -156,6 +161,7 @@ def upgrade() -> None:
         sa.Column("as_of_us", sa.BigInteger(), nullable=False),
         sa.Column("computed_us", sa.BigInteger(), nullable=False),
         sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("decision", sa.String(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "experiment", "phase", "number"),
     )

@@ -1,0 +1,110 @@
+"""How SQLite answers the statements of the store: by a key or an index, never by sorting the log."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from service.storage.sql import SqlStore
+from tests.service.storage.facts import NOW, a_batch, an_event
+
+# Small by their nature: a shop's revisions, switches, keys and items.
+READ_WHOLE = {"catalog_revision", "kill_switch", "api_key", "sign_in", "session"}
+EVENTS = 20_000
+
+Statement = tuple[str, Sequence[Any]]
+
+
+@contextmanager
+def statements() -> Iterator[list[Statement]]:
+    seen: list[Statement] = []
+
+    def note(_connection: object, _cursor: object, sql: str, parameters: Any, *_rest: object) -> None:
+        many = bool(parameters) and isinstance(parameters[0], tuple)
+        seen.append((sql, parameters[0] if many else parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def plan(store: SqlStore, statement: Statement) -> list[str]:
+    with closing(sqlite3.connect(store.path)) as connection:
+        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement[0]}", statement[1])]
+
+
+@pytest.fixture(params=["never analysed", "analysed"])
+def large(request: pytest.FixtureRequest, store: SqlStore) -> SqlStore:
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.execute(
+            """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+            INSERT INTO event (tenant, event_id, type, person_id, user_id, anonymous_id,
+            occurred_us, received_us, source, trust, properties)
+            SELECT 'default', hex(i * 7919), 'x', 'u:' || i % 900, i % 900, NULL, i, i, 's', 't', '{}'
+            FROM n""",
+            (EVENTS,),
+        )
+        if request.param == "analysed":
+            connection.execute("ANALYZE")
+        connection.commit()
+    return store
+
+
+def test_the_log_is_read_by_its_own_key_and_never_sorted(large: SqlStore) -> None:
+    with statements() as seen:
+        large.read(17_000, 5_000)
+        large.last_seq()
+        large.append(a_batch(an_event("e1"), an_event("e1")))
+        large.anonymous_ids_of(["u1"])
+        large.delete_person([], user_ids=["u1"], anonymous_ids=["a1"])
+
+    of_the_log = [s for s in seen if "FROM event" in s[0]]
+    plans = [line for statement in of_the_log for line in plan(large, statement)]
+    assert len(of_the_log) >= 6
+    searches = [line for line in plans if line.startswith(("SCAN event", "SEARCH event"))]
+    # The newest offset is one step into the key: SQLite calls that a plain SEARCH.
+    assert all(line == "SEARCH event" or "INTEGER PRIMARY KEY" in line for line in searches), searches
+    assert not [line for line in plans if "TEMP B-TREE" in line]
+    assert any("rowid>?" in line for line in searches)
+
+
+def test_every_other_statement_is_answered_by_a_key_or_an_index(large: SqlStore) -> None:
+    with statements() as seen:
+        large.recent_interactions("u:1", 50)
+        large.quarantine_counts()
+        large.quarantined_exposures("x")
+        large.quarantined_exposures("x", 1)
+        large.latest_verdict("x")
+        large.verdict_history("x", 1, 30)
+        large.live_state()
+        large.add_revision({}, "d", by="x", now=NOW)
+        large.set_killed("x", killed=True, by="x", now=NOW)
+        large.use_sign_in("x", now=NOW)
+        large.session("x", now=NOW)
+        large.revisions_since(NOW - timedelta(days=30))
+        large.all_items()
+        large.delete_person([], user_ids=["u1"], anonymous_ids=["a1"])
+
+    asked = [
+        s for s in seen if s[0].split()[0] in ("SELECT", "UPDATE", "DELETE") and "FROM event" not in s[0]
+    ]
+    assert len(asked) >= 15
+    for statement in asked:
+        told = plan(large, statement)
+        assert not [line for line in told if line.startswith("SCAN") and "CONSTANT ROW" not in line], (
+            statement
+        )
+        assert not [line for line in told if "TEMP B-TREE" in line], statement
+
+
+def test_devices_are_not_looked_for_when_the_user_has_none(large: SqlStore) -> None:
+    with statements() as seen:
+        assert large.anonymous_ids_of(["nobody"]) == ()
+
+    assert len([s for s in seen if "FROM event" in s[0]]) == 2
