@@ -10,11 +10,10 @@ import orjson
 from experiments.allocation import ANONYMOUS_ID, unit_id_of
 from experiments.assignment import Assignment
 from service.use_cases.access import Caller
-from service.use_cases.ingest import ingest
+from service.use_cases.ingest import EVALUATION, OWN_IDS, ingest
 from service.use_cases.ofrep import Call, OfrepError, Reply, assign, failure, members, success, understand
 from service.use_cases.services import Services
 
-SOURCE = "ofrep"
 EXPOSURE = "Experiment Viewed"
 
 
@@ -51,7 +50,7 @@ def exposure_event(
     unit_id = unit_id_of(unit, context) or ""
     identity = "\0".join((assigned.key, str(assigned.phase), assigned.variant_key, unit, unit_id))
     event = {
-        "event_id": "viewed-" + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:40],
+        "event_id": OWN_IDS + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:40],
         "type": EXPOSURE,
         "anonymous_id": anonymous_id,
         "user_id": context.get("user_id"),
@@ -69,5 +68,5 @@ def exposure_event(
 
 
 def _store(services: Services, event: dict[str, Any], caller: Caller) -> str:
-    result = ingest(services, [event], caller=caller, source=SOURCE)[0]
+    result = ingest(services, [event], caller=caller, source=EVALUATION)[0]
     return str(result["status"])

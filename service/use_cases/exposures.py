@@ -10,7 +10,7 @@ from typing import NamedTuple
 from marshmallow import EXCLUDE, Schema, ValidationError
 
 from experiments.assignment import variant_of
-from experiments.definitions import Experiment
+from experiments.definitions import Experiment, Status
 from service.catalog.findings import CatalogError
 from service.catalog.loader import load
 from service.storage.ports import Store
@@ -20,6 +20,7 @@ from service.wire import Identifier, Whole
 LIVE_WITHIN = timedelta(days=30)
 LOOK_BACK = 200
 REMEMBERED = 256
+CLOCKS_DIFFER = timedelta(minutes=5)
 NOT_ENROLLED = "default"
 
 
@@ -60,9 +61,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """The experiments of one revision (None: unreadable) and until when it was live (None: it is)."""
+    """The experiments of one revision (None: unreadable), and when it was live (None: it still is)."""
 
     experiments: Mapping[str, Experiment] | None
+    applied_at: datetime
     superseded_at: datetime | None
 
 
@@ -76,9 +78,9 @@ class ExposureBook:
         self._lock = threading.Lock()
         self._known: OrderedDict[int, Revision] = OrderedDict()
 
-    def open(self, store: Store, *, now: datetime) -> "ExposureDesk":
-        """Return what checks the exposures of one batch."""
-        return ExposureDesk(self, store, now=now)
+    def open(self, store: Store, *, now: datetime, backfill: bool) -> "ExposureDesk":
+        """Return what checks the exposures of one batch; with `backfill` they may predate the launch."""
+        return ExposureDesk(self, store, now=now, backfill=backfill)
 
     def read(self, store: Store, number: int, *, live: int) -> Revision | None:
         """Return revision `number`, or None when there is none."""
@@ -91,7 +93,11 @@ class ExposureBook:
             return None
         experiments = known.experiments if known else _experiments(stored)
         successor = store.revision(number + 1)
-        found = Revision(experiments=experiments, superseded_at=successor.applied_at if successor else None)
+        found = Revision(
+            experiments=experiments,
+            applied_at=stored.applied_at,
+            superseded_at=successor.applied_at if successor else None,
+        )
         with self._lock:
             self._known[number] = found
             while len(self._known) > REMEMBERED:
@@ -102,10 +108,11 @@ class ExposureBook:
 class ExposureDesk:
     """Checks the exposures of one batch; asks the store for the live revision once, and only if need be."""
 
-    def __init__(self, book: ExposureBook, store: Store, *, now: datetime) -> None:
+    def __init__(self, book: ExposureBook, store: Store, *, now: datetime, backfill: bool) -> None:
         self._book = book
         self._store = store
         self._now = now
+        self._backfill = backfill
         self._live: int | None = None
 
     def check(self, event: Event) -> Refusal | None:
@@ -127,8 +134,13 @@ class ExposureDesk:
         if self._live is None:
             self._live = self._store.live_state().revision
         if claim.revision is not None:
-            return self._check_named(claim, claim.revision, live=self._live)
-        return self._check_any(claim, live=self._live)
+            number = claim.revision
+            return self._check_named(claim, number, live=self._live) or self._check_begun(
+                claim, event.occurred_at, number=number
+            )
+        return self._check_any(claim, live=self._live) or self._check_begun(
+            claim, event.occurred_at, number=self._live
+        )
 
     def _check_named(self, claim: Claim, number: int, *, live: int) -> Refusal | None:
         found = self._book.read(self._store, number, live=live) if number <= live else None
@@ -159,13 +171,36 @@ class ExposureDesk:
             refusal = refusal or said
         return refusal or Refusal("unknown_experiment", "no revision of the last 30 days has that experiment")
 
+    def _check_begun(self, claim: Claim, occurred_at: datetime, *, number: int) -> Refusal | None:
+        """Refuse what predates the phase: `number` or an older revision must have served it, backfills aside.
+
+        One visitor's wrong clock would otherwise move the first exposure, and with it the shortest runtime.
+        """
+        latest = occurred_at + CLOCKS_DIFFER
+        if self._backfill:
+            return None
+        for older in range(number, max(0, number - LOOK_BACK), -1):
+            found = self._book.read(self._store, older, live=self._live or 0)
+            if found is None or found.applied_at > latest:
+                continue
+            experiment = (found.experiments or {}).get(claim.experiment_key)
+            if experiment is not None and _serves(experiment, claim.phase, latest):
+                return None
+        return Refusal("not_running", "it is dated before this phase of the experiment went live")
+
 
 def compare(claim: Claim, experiment: Experiment) -> Refusal | None:
     """Return None when `claim` is what `experiment` assigns, else why not."""
+    if experiment.status is Status.DRAFT:
+        return Refusal("not_running", "the experiment is a draft: it is not served")
     if claim.phase != experiment.phase:
         return Refusal("phase_mismatch", f"the experiment is in phase {experiment.phase}, not {claim.phase}")
     if claim.unit_type != experiment.unit:
         return Refusal("unit_mismatch", f"the experiment randomizes {experiment.unit}, not {claim.unit_type}")
+    return _compare_variant(claim, experiment)
+
+
+def _compare_variant(claim: Claim, experiment: Experiment) -> Refusal | None:
     if any(claim.unit_id in units for units in experiment.overrides.values()):
         return Refusal("override", "the unit is overridden for QA; it is never analysed")
     expected = variant_of(experiment, claim.unit_id)
@@ -202,6 +237,13 @@ def _experiments(stored: StoredRevision) -> Mapping[str, Experiment] | None:
     except CatalogError:
         # Applied by another version of this service; the one running cannot vouch for it.
         return None
+
+
+def _serves(experiment: Experiment, phase: int, at: datetime) -> bool:
+    """Tell whether units could have been enrolled by `at`; what was paused or stopped since had begun."""
+    start_at = experiment.schedule.start_at
+    begun = experiment.status is not Status.DRAFT and experiment.phase == phase
+    return begun and (start_at is None or start_at <= at)
 
 
 def _live_lately(revision: Revision, now: datetime) -> bool:

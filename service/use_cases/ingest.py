@@ -9,9 +9,9 @@ import orjson
 from marshmallow import Schema, ValidationError, validates_schema
 
 from service.errors import ProblemError
-from service.storage.interactions import EXPOSURE_EVENT, interactions_of
+from service.storage.interactions import EXPOSURE_EVENT, ORDER_EVENTS, interactions_of
 from service.storage.ports import IngestBatch, Store
-from service.storage.records import Event, KeyClass, QuarantinedEvent, ReceivedEvent
+from service.storage.records import AppendStatus, Event, KeyClass, QuarantinedEvent, ReceivedEvent, person_ids
 from service.use_cases.access import Caller
 from service.use_cases.exposures import ExposureBook, ExposureDesk, Refusal, describe
 from service.use_cases.services import Services
@@ -19,6 +19,11 @@ from service.wire import Identifier, Instant, Object, is_identifier
 
 MAX_EVENTS = 500
 MAX_EVENT_BYTES = 32 * 1024
+MAX_PRODUCTS = 200
+EVALUATION = "ofrep"
+"""The door of `expose: true`: the service made the event itself."""
+OWN_IDS = "viewed-"
+"""Such ids follow from public facts; nobody else may give one, or an exposure could be taken away."""
 CLIENT, SERVER = "client", "server"
 OLDEST = {CLIENT: timedelta(days=7), SERVER: timedelta(days=400)}
 AHEAD = timedelta(minutes=5)
@@ -81,7 +86,7 @@ def take_in(store: Store, book: ExposureBook, events: Sequence[Any], *, terms: T
         raise ProblemError(
             413, "too_large", f"a batch may hold {MAX_EVENTS} events, this one has {len(events)}"
         )
-    desk = book.open(store, now=terms.now)
+    desk = book.open(store, now=terms.now, backfill=terms.trust == SERVER)
     good: list[ReceivedEvent] = []
     bad: list[QuarantinedEvent] = []
     results: list[dict[str, Any]] = []
@@ -92,7 +97,7 @@ def take_in(store: Store, book: ExposureBook, events: Sequence[Any], *, terms: T
         result: dict[str, Any] = {"index": index, "event_id": _echo(raw)}
         if isinstance(judged, Refusal):
             bad.append(_quarantined(result["event_id"], judged, text.decode(), terms))
-            result |= {"status": "quarantined", "reason": judged.reason, "detail": judged.detail}
+            result |= _refused(judged)
         else:
             good.append(
                 ReceivedEvent(event=judged, received_at=terms.now, source=terms.source, trust=terms.trust)
@@ -102,9 +107,57 @@ def take_in(store: Store, book: ExposureBook, events: Sequence[Any], *, terms: T
     if results:
         interactions = [interactions_of(received.event) for received in good]
         statuses = store.append(IngestBatch(events=good, interactions=interactions, quarantined=bad))
-        for index, status in zip(accepted_at, statuses, strict=True):
+        again: dict[int, Event] = {}
+        for index, received, status in zip(accepted_at, good, statuses, strict=True):
             results[index]["status"] = status.value
+            if status is AppendStatus.DUPLICATE:
+                again[index] = received.event
+        for index, refusal in _set_aside(store, events, again, terms=terms).items():
+            results[index] |= _refused(refusal)
     return results
+
+
+def _set_aside(
+    store: Store, events: Sequence[Any], again: Mapping[int, Event], *, terms: Terms
+) -> dict[int, Refusal]:
+    """Quarantine those of the duplicates, by index, whose id belongs to another event; return them.
+
+    Whoever takes an id first must not make somebody else's event disappear.
+    """
+    if not again:
+        return {}
+    ids = {event.event_id for event in again.values()}
+    stored = {found.received.event.event_id: found.received.event for found in store.stored_events(ids)}
+    refusal = Refusal(
+        "event_id_conflict", "another event with this event_id is stored; give it one of its own"
+    )
+    taken = {
+        index: refusal
+        for index, event in again.items()
+        if event.event_id in stored and not _is_same(event, stored[event.event_id])
+    }
+    if taken:
+        bad = [
+            _quarantined(again[index].event_id, refusal, orjson.dumps(events[index]).decode(), terms)
+            for index in taken
+        ]
+        store.append(IngestBatch(quarantined=bad))
+    return taken
+
+
+def _is_same(event: Event, stored: Event) -> bool:
+    """Tell whether an event sent again may be the stored one: the type is, and the persons agree."""
+    if event.type != stored.type:
+        return False
+    if event.event_id.startswith(OWN_IDS):
+        return True  # made from the unit alone: whoever else was named with it may have changed
+    if event.user_id and stored.user_id and event.user_id != stored.user_id:
+        return False
+    return not set(person_ids(event)).isdisjoint(person_ids(stored))
+
+
+def _refused(refusal: Refusal) -> dict[str, str]:
+    return {"status": "quarantined", "reason": refusal.reason, "detail": refusal.detail}
 
 
 def _judge(raw: object, size: int, *, desk: ExposureDesk, terms: Terms) -> Event | Refusal:
@@ -116,10 +169,20 @@ def _judge(raw: object, size: int, *, desk: ExposureDesk, terms: Terms) -> Event
         event = Event(**_SCHEMA.load(raw))
     except ValidationError as error:
         return Refusal("invalid_event", describe(error))
-    refusal = _check_time(event.occurred_at, terms)
+    refusal = _check_content(event, terms) or _check_time(event.occurred_at, terms)
     if refusal is None and event.type == EXPOSURE_EVENT:
         refusal = desk.check(event)
     return refusal or event
+
+
+def _check_content(event: Event, terms: Terms) -> Refusal | None:
+    if event.event_id.startswith(OWN_IDS) and terms.source != EVALUATION:
+        return Refusal("invalid_event", f"event_id: ids that begin with {OWN_IDS!r} are the service's own")
+    products = event.properties.get("products")
+    if event.type in ORDER_EVENTS and isinstance(products, list) and len(products) > MAX_PRODUCTS:
+        most = f"an order event may have {MAX_PRODUCTS} products, this one has {len(products)}"
+        return Refusal("invalid_event", f"properties.products: {most}; split it into events of their own")
+    return None
 
 
 def _check_time(occurred_at: datetime, terms: Terms) -> Refusal | None:

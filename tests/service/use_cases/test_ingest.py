@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from experiments.assignment import variant_of
@@ -333,3 +334,113 @@ def test_a_unit_of_another_kind_is_checked_when_the_event_says_it(store: SqlStor
 
     assert send(store, said)[0]["status"] == "accepted"
     assert send(store, contradicted)[0]["reason"] == "unit_mismatch"
+
+
+def status_of(status: str, **changes: Any) -> dict[str, str]:
+    catalog = files(**changes)
+    hero_file = catalog["experiments/hero.yaml"].replace("phase:", f"status: {status}\nphase:")
+    return catalog | {"experiments/hero.yaml": hero_file}
+
+
+def dated(event: dict[str, Any], moment: datetime, event_id: str = "e1") -> dict[str, Any]:
+    return event | {"occurred_at": moment.isoformat(), "event_id": event_id}
+
+
+@pytest.mark.parametrize("trust", [CLIENT, SERVER])
+@pytest.mark.parametrize("revision", [1, ...])
+def test_an_exposure_of_a_draft_is_quarantined(store: SqlStore, trust: str, revision: Any) -> None:
+    apply(store, status_of("draft"), by="test", now=NOW - timedelta(days=2))
+
+    (result,) = send(store, an_exposure(ENROLLED, "banner", revision=revision), trust=trust)
+
+    assert (result["status"], result["reason"]) == ("quarantined", "not_running")
+
+
+@pytest.mark.parametrize("revision", [2, ...])
+def test_a_client_cannot_date_an_exposure_before_the_launch_but_a_backfill_can(
+    store: SqlStore, revision: Any
+) -> None:
+    launch = NOW - timedelta(days=1)
+    apply(store, status_of("draft"), by="test", now=NOW - timedelta(days=6))
+    apply(store, files(), by="test", now=launch)
+    apply(store, files(allocation=60), by="test", now=NOW)
+    shown = an_exposure(ENROLLED, "banner", revision=revision)
+
+    (early,) = send(store, dated(shown, launch - timedelta(minutes=6)))
+    (skewed,) = send(store, dated(shown, launch - timedelta(minutes=5), "e2"))
+    (fresh,) = send(store, dated(shown, NOW, "e3"))
+    (backfilled,) = send(store, dated(shown, launch - timedelta(days=3), "e4"), trust=SERVER)
+
+    assert (early["status"], early["reason"]) == ("quarantined", "not_running")
+    assert [skewed["status"], fresh["status"], backfilled["status"]] == ["accepted"] * 3
+
+
+def test_a_new_phase_has_a_launch_of_its_own(store: SqlStore) -> None:
+    apply(store, files(), by="test", now=NOW - timedelta(days=3))
+    apply(store, files(phase=2), by="test", now=NOW - timedelta(hours=1))
+    unit = unit_of(hero(files(phase=2)), "banner")
+    second = an_exposure(unit, "banner", phase=2, revision=2)
+
+    assert send(store, dated(second, NOW - timedelta(days=1)))[0]["reason"] == "not_running"
+    assert send(store, dated(second, NOW))[0]["status"] == "accepted"
+    late = an_exposure(ENROLLED, "banner", revision=...)
+    assert send(store, dated(late, NOW, "e2"))[0]["status"] == "accepted"
+
+
+def test_an_exposure_before_the_schedule_opens_is_quarantined(store: SqlStore) -> None:
+    opens = NOW - timedelta(hours=2)
+    catalog = files()
+    hero_file = catalog["experiments/hero.yaml"]
+    catalog["experiments/hero.yaml"] = f"{hero_file}schedule: {{start: {opens.isoformat()}}}\n"
+    apply(store, catalog, by="test", now=NOW - timedelta(days=3))
+    shown = an_exposure(ENROLLED, "banner")
+
+    assert send(store, dated(shown, opens - timedelta(hours=1)))[0]["reason"] == "not_running"
+    assert send(store, dated(shown, opens, "e2"))[0]["status"] == "accepted"
+
+
+def test_ids_of_the_service_itself_are_refused_on_the_wire(store: SqlStore) -> None:
+    for trust in (CLIENT, SERVER):
+        (result,) = send(store, an_event(event_id="viewed-0123"), trust=trust)
+        assert (result["reason"], "viewed-" in result["detail"]) == ("invalid_event", True)
+
+
+ORDER = an_event(event_id="order-900001", type="Order Completed", user_id="c1", properties={"revenue": 99})
+CONFLICTS = {
+    "another type": an_event(event_id="order-900001", anonymous_id="attacker"),
+    "another person": ORDER | {"user_id": ..., "anonymous_id": "attacker"},
+    "another user on the same device": ORDER | {"user_id": "c2"},
+}
+
+
+@pytest.mark.parametrize("first", CONFLICTS.values(), ids=CONFLICTS.keys())
+def test_an_event_whose_id_was_taken_by_another_is_kept_and_said_to_be(
+    store: SqlStore, first: dict[str, Any]
+) -> None:
+    squatted = {name: value for name, value in first.items() if value is not ...}
+    send(store, squatted)
+
+    results = send(store, an_event(event_id="before"), ORDER, ORDER, trust=SERVER)
+
+    assert [r["status"] for r in results] == ["accepted", "quarantined", "quarantined"]
+    assert results[1]["reason"] == "event_id_conflict"
+    with store.reading() as connection:
+        kept = connection.exec_driver_sql("SELECT body FROM quarantine").scalars().all()
+    assert [orjson.loads(body) for body in kept] == [ORDER]
+    assert send(store, squatted)[0]["status"] == "duplicate"
+
+
+def test_a_retry_after_login_is_a_duplicate(store: SqlStore) -> None:
+    send(store, an_event())
+
+    assert send(store, an_event(user_id="maria"))[0]["status"] == "duplicate"
+
+
+def test_an_order_of_too_many_products_is_kept_with_a_hint(store: SqlStore) -> None:
+    lines = [{"item_id": n} for n in range(201)]
+    fits = an_event(type="Order Completed", properties={"products": lines[:200]})
+    (accepted,) = send(store, fits)
+    (refused,) = send(store, an_event(event_id="e2", type="Order Completed", properties={"products": lines}))
+
+    assert accepted["status"] == "accepted"
+    assert (refused["reason"], "split it" in refused["detail"]) == ("invalid_event", True)
