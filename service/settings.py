@@ -1,12 +1,17 @@
 """Process settings: one frozen class, read from the environment once, at start."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEMO_CATALOG = REPOSITORY / "examples" / "shop"
+ORIGIN = re.compile(
+    r"localhost|https?://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE
+)
+SQLITE = "sqlite:///"
 
 
 class SettingsError(Exception):
@@ -124,6 +129,12 @@ class Settings:
         return self.catalog == DEMO_CATALOG
 
     @property
+    def has_data(self) -> bool:
+        """Whether a store was made already; of a database URL that is no file, its driver will tell."""
+        url = self.database_url
+        return not url.startswith(SQLITE) or Path(url.removeprefix(SQLITE).split("?")[0]).exists()
+
+    @property
     def lake(self) -> Path:
         """Folder of the Parquet event log."""
         return self.home / "lake"
@@ -163,8 +174,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         If a value is malformed; the message names the variable and what is expected.
     """
     env = dict(os.environ if environ is None else environ)
-    home = Path(env.get("OPPORTUNE_HOME") or "data").expanduser().resolve()
-    env = {**read_env_file(home / "keys.env"), **{k: v for k, v in env.items() if v}}
+    home = _home(env)
+    env = {**_kept_keys(home), **{k: v for k, v in env.items() if v}}
     catalog = Path(env.get("OPPORTUNE_CATALOG") or DEMO_CATALOG).expanduser().resolve()
     return Settings(
         home=home,
@@ -174,9 +185,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         web_concurrency=_integer(env, "WEB_CONCURRENCY", 2, 1, 256),
         hot_lane=_switch(env, "OPPORTUNE_HOT_LANE", default=True),
         watch_catalog=_switch(env, "OPPORTUNE_WATCH", default=False),
-        origins=tuple(
-            o.strip().rstrip("/") for o in env.get("OPPORTUNE_ORIGINS", "").split(",") if o.strip()
-        ),
+        origins=_origins(env),
         client_key=_key(env, "OPPORTUNE_CLIENT_KEY", "ck_"),
         server_key=_key(env, "OPPORTUNE_SERVER_KEY", "sk_"),
         analyst_key=_key(env, "OPPORTUNE_ANALYST_KEY", "rk_"),
@@ -184,6 +193,38 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         signing_secret=env.get("OPPORTUNE_SIGNING_SECRET", ""),
         log_level=_one_of(env, "OPPORTUNE_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
     )
+
+
+def make_home(settings: Settings) -> None:
+    """Make the folder of all data where there is none: for its owner only, and out of git's reach.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be made.
+    """
+    try:
+        if settings.home.is_dir() and any(settings.home.iterdir()):
+            return
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (settings.home / ".gitignore").write_text("*\n", "utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"OPPORTUNE_HOME={settings.home}: this folder cannot be made or written ({error.strerror})"
+        ) from error
+
+
+def require_home(settings: Settings) -> Settings:
+    """Return `settings` when there is a store: a command that only looks must not make an empty one.
+
+    Raises
+    ------
+    SettingsError
+        If there is none.
+    """
+    if not settings.has_data:
+        raise SettingsError(f"no data in {settings.home}; set OPPORTUNE_HOME")
+    return settings
 
 
 def read_env_file(path: Path) -> dict[str, str]:
@@ -198,6 +239,31 @@ def read_env_file(path: Path) -> dict[str, str]:
 def child_environment(**changes: str) -> dict[str, str]:
     """Return this process's environment with `changes`, for a child process."""
     return {**os.environ, **changes}
+
+
+def _home(env: Mapping[str, str]) -> Path:
+    home = Path(env.get("OPPORTUNE_HOME") or "data").expanduser().resolve()
+    if home.exists() and not home.is_dir():
+        raise SettingsError(f"OPPORTUNE_HOME={home}: expected a folder")
+    return home
+
+
+def _kept_keys(home: Path) -> dict[str, str]:
+    try:
+        return read_env_file(home / "keys.env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"OPPORTUNE_HOME={home}: keys.env cannot be read ({error})") from error
+
+
+def _origins(env: Mapping[str, str]) -> tuple[str, ...]:
+    origins = tuple(o.strip().rstrip("/") for o in env.get("OPPORTUNE_ORIGINS", "").split(",") if o.strip())
+    wrong = [origin for origin in origins if not ORIGIN.fullmatch(origin)]
+    if wrong:
+        raise SettingsError(
+            f"OPPORTUNE_ORIGINS={wrong[0]!r}: expected scheme://host[:port], such as https://shop.example, "
+            "or localhost"
+        )
+    return origins
 
 
 def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

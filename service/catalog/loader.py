@@ -21,7 +21,7 @@ from recommender.errors import InvalidRecommenderError
 from service.catalog import references
 from service.catalog.fields import Said
 from service.catalog.findings import CatalogError, Finding, did_you_mean, excerpt
-from service.catalog.nodes import MAX_BYTES, Entry, Fault, MappingNode, Node, data, locate, parse
+from service.catalog.nodes import MAX_BYTES, Entry, Fault, MappingNode, data, locate, parse
 from service.catalog.schemas import COLLECTIONS, LATER_KINDS, SINGLES, build
 
 SUFFIXES = (".yaml", ".yml")
@@ -310,12 +310,6 @@ def _without_echoes(faults: list[Fault]) -> list[Fault]:
         for f in dict.fromkeys(faults)
         if f.code in {"E103", "E107", "E108"} or (f.span.line, f.span.column) not in broken
     ]
-
-
-def node_of(text: str) -> Node | None:
-    """Return the tree of one file's text when it parses."""
-    root, faults = parse(text)
-    return None if faults else root
 
 
 def place_of(text: str, file: str, path: tuple[str | int, ...], *, code: str, message: str) -> Finding:

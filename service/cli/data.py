@@ -19,7 +19,7 @@ from service.use_cases.archive import BackupError, Progress
 from service.use_cases.backup import BackupReport, back_up
 from service.use_cases.backup import restore as restore_backup
 from service.use_cases.import_events import ImportReport, import_events, import_items
-from service.use_cases.import_files import ImportFileError
+from service.use_cases.import_files import ImportFileError, separator_hint
 from service.use_cases.people import erase_person
 
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -28,9 +28,12 @@ EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command()
 def migrate() -> None:
-    """Bring the database to this version's schema and store the hashes of the environment's keys."""
+    """Bring the database up to date.
+
+    To this version's schema; the hashes of the environment's keys are stored too.
+    """
     settings = process_settings.load()
-    settings.home.mkdir(parents=True, exist_ok=True)
+    process_settings.make_home(settings)
     with _clear_errors():
         migrate_database(settings.database_url)
         with _store(settings) as store:
@@ -44,12 +47,14 @@ def migrate() -> None:
     "--items", "item_files", multiple=True, type=EXISTING_FILE, help="A file of items; may be repeated."
 )
 def import_(files: tuple[Path, ...], item_files: tuple[Path, ...]) -> None:
-    """Import events from FILES: .ndjson, .csv (or either with .gz) or .parquet.
+    """Import events and items from files.
 
-    The rules are those of a server key (docs/events.md). Interrupted? Run it again: an id is stored once.
+    FILES: .ndjson, .csv (or either with .gz) or .parquet. The rules are those of a server key
+    (docs/events.md). Interrupted? Run it again: an id is stored once.
     """
     if not files and not item_files:
         raise click.UsageError("name at least one file")
+    refused = 0
     with _clear_errors(), _store(process_settings.load()) as store:
         for path in item_files:
             with _bar(f"items {path.name}") as progress:
@@ -59,17 +64,23 @@ def import_(files: tuple[Path, ...], item_files: tuple[Path, ...]) -> None:
             with _bar(f"events {path.name}") as progress:
                 report = import_events(store, path, clock=utc_now, progress=progress)
             _tell_import(path, report)
+            refused += not report.accepted and not report.duplicate and bool(report.total)
+    if refused:
+        sys.exit(1)
 
 
 @click.command()
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--with-keys", is_flag=True, help="Put keys.env in as well. Keep such a backup secret.")
 def backup(target: Path, *, with_keys: bool) -> None:
-    """Write a consistent copy of all data to TARGET, a .tar.gz or a new folder; the service may run."""
+    """Write a copy of all data to TARGET.
+
+    A .tar.gz or a new folder; consistent, the service may run.
+    """
+    settings = process_settings.require_home(process_settings.load())
     with _clear_errors(), _bar("backup") as progress:
-        report = back_up(
-            process_settings.load(), target, now=utc_now(), with_keys=with_keys, progress=progress
-        )
+        report = back_up(settings, target, now=utc_now(), with_keys=with_keys, progress=progress)
+    click.echo(f"Copied {settings.home}")
     _tell_backup("Wrote", report)
     if not report.with_keys:
         click.echo("The keys (keys.env) are not in it: keep them apart, or say --with-keys.")
@@ -79,8 +90,12 @@ def backup(target: Path, *, with_keys: bool) -> None:
 @click.argument("archive", type=EXISTING)
 @click.option("--replace", is_flag=True, help="Move the data that is there aside first.")
 def restore(archive: Path, *, replace: bool) -> None:
-    """Put back a backup. The service must not run; existing data is only moved aside, never deleted."""
+    """Put back a backup.
+
+    The service must not run; existing data is only moved aside, never deleted.
+    """
     settings = process_settings.load()
+    process_settings.make_home(settings)
     with _clear_errors():
         with _bar("restore") as progress:
             report = restore_backup(settings, archive, now=utc_now(), replace=replace, progress=progress)
@@ -95,18 +110,24 @@ def restore(archive: Path, *, replace: bool) -> None:
 @click.option("--anonymous-id", "anonymous_ids", multiple=True, help="An anonymous_id; may be repeated.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete_person(user_ids: tuple[str, ...], anonymous_ids: tuple[str, ...], *, yes: bool) -> None:
-    """Erase one person from the store and the lake; this cannot be undone.
+    """Erase one person for ever.
 
-    Anonymous ids that only this person's signed-in events used are erased too. Backups keep what they hold.
+    From the store and the lake; this cannot be undone. Anonymous ids that only this person's signed-in
+    events used are erased too. Backups keep what they hold.
     """
     if not user_ids and not anonymous_ids:
         raise click.UsageError("give --user-id or --anonymous-id")
+    settings = process_settings.require_home(process_settings.load())
+    names = ", ".join((*user_ids, *anonymous_ids))
     if not yes:
-        click.confirm(f"Erase {', '.join((*user_ids, *anonymous_ids))} for ever?", abort=True)
-    settings = process_settings.load()
+        click.confirm(f"Erase {names} from {settings.home} for ever?", abort=True)
     with _clear_errors(), _store(settings) as store:
         erased = erase_person(store, settings.lake, user_ids=user_ids, anonymous_ids=anonymous_ids)
-    click.echo("Erased rows: " + ", ".join(f"{table} {n}" for table, n in erased.items()))
+    click.echo(f"Home: {settings.home}")
+    if any(erased.values()):
+        click.echo("Erased rows: " + ", ".join(f"{table} {n}" for table, n in erased.items()))
+    else:
+        click.echo(f"Nothing is stored about {names}; nothing was erased. Is the id right?")
 
 
 @contextmanager
@@ -121,6 +142,7 @@ def _clear_errors() -> Iterator[None]:
 
 @contextmanager
 def _store(settings: Settings) -> Iterator[SqlStore]:
+    process_settings.make_home(settings)
     migrate_database(settings.database_url)
     store = open_store(settings)
     try:
@@ -149,6 +171,8 @@ def _tell_import(path: Path, report: ImportReport) -> None:
         click.echo(f"  {reason}: {n}")
     for example in report.examples:
         click.echo(f"    e.g. {example}")
+    if bad and bad == report.total:
+        click.echo("Nothing of this file was stored." + separator_hint(path))
 
 
 def _tell_backup(verb: str, report: BackupReport) -> None:

@@ -15,11 +15,11 @@ from service import settings as settings_module
 from service.catalog import CatalogError, load, read_folder
 from service.catalog.fields import BasisPoints, checked_name
 from service.catalog.findings import summary
+from service.catalog.notes import notes
 from service.catalog.scaffold import scaffold
 from service.cli import desk_text
 from service.clock import utc_now
-from service.settings import Settings
-from service.storage.engine import database_path
+from service.settings import Settings, make_home, require_home
 from service.storage.migrate import migrate
 from service.storage.ports import Store, StoreUnavailableError
 from service.storage.sql import open_store
@@ -31,14 +31,22 @@ FORMATS = click.Choice(["text", "json", "github"])
 
 @contextmanager
 def store_of(settings: Settings) -> Iterator[Store]:
-    """Open the store, made first where there is none: a plan must work before the first `make run`."""
-    if not database_path(settings.database_url).exists():
-        migrate(settings.database_url)
-    store = open_store(settings)
+    """Open the store of a home that has one."""
+    store = open_store(require_home(settings))
     try:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def made_store_of(settings: Settings) -> Iterator[Store]:
+    """Open the store, made first where there is none: one can launch before the first `make run`."""
+    if not settings.has_data:
+        make_home(settings)
+        migrate(settings.database_url)
+    with store_of(settings) as store:
+        yield store
 
 
 def tells(command: Callable[..., None]) -> Callable[..., None]:
@@ -73,7 +81,7 @@ def _share(_context: click.Context, _parameter: click.Parameter, value: str | No
     try:
         return int(BasisPoints().deserialize(f"{number}%") or 0)
     except ValidationError as error:
-        raise click.BadParameter(_said(error)) from error
+        raise click.BadParameter(_said(error).replace(f"'{number}%'", f"'{value}'")) from error
 
 
 def _said(error: ValidationError) -> str:
@@ -86,7 +94,7 @@ def _said(error: ValidationError) -> str:
 @click.argument("name", callback=_name)
 @tells
 def new(kind: str, name: str) -> None:
-    """Write a first version of an experiment or a flag into the catalog folder."""
+    """Write the file of a new experiment or flag."""
     folder = settings_module.load().catalog
     folder.mkdir(parents=True, exist_ok=True)
     loaded = load(read_folder(folder))
@@ -109,17 +117,22 @@ def new(kind: str, name: str) -> None:
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--format", "form", type=FORMATS, default="text", help="How errors are written.")
 def lint(folder: Path | None, form: str) -> None:
-    """Check the catalog folder (or FOLDER): every error with file, line and column."""
+    """Check the catalog folder: every error.
+
+    Each with file, line and column; of FOLDER if it is given. No database is needed.
+    """
     files: dict[str, str] = {}
     try:
         files = read_folder(folder or settings_module.load().catalog)
-        load(files)
+        noted = notes(files, load(files))
     except CatalogError as error:
         _show_findings(error, form, files)
         sys.exit(1)
     if form == "json":
-        click.echo(json.dumps({"files": len(files), "findings": []}))
+        click.echo(json.dumps({"files": len(files), "findings": [], "notes": noted}, ensure_ascii=False))
     else:
+        for note in noted:
+            click.echo(f"note: {note}")
         click.echo(summary((), files))
 
 
@@ -139,11 +152,16 @@ def _show_findings(error: CatalogError, form: str, files: dict[str, str]) -> Non
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @tells
 def plan(form: str) -> None:
-    """Show what `apply` would change, and how many enrolled people would move."""
+    """Show what apply would do, and who would move."""
     settings = settings_module.load()
-    with store_of(settings) as store:
-        bar = desk_text.Progress("reading exposures")
-        found = launch.plan(store, read_folder(settings.catalog), utc_now(), progress=bar)
+    files = read_folder(settings.catalog)
+    if settings.has_data:
+        with store_of(settings) as store:
+            bar = desk_text.Progress("reading exposures")
+            found = launch.plan(store, files, utc_now(), progress=bar)
+    else:
+        found = launch.plan(None, files, utc_now())
+        click.echo(f"{desk_text.shown(settings.home)} holds no data yet.", err=True)
     click.echo(
         json.dumps(desk_text.plan_members(found), indent=2) if form == "json" else desk_text.plan_text(found)
     )
@@ -154,10 +172,11 @@ def plan(form: str) -> None:
 @click.command()
 @tells
 def apply() -> None:
-    """Make the catalog folder live: a new revision, in every worker within 2 seconds."""
+    """Make the catalog folder live within 2 seconds."""
     settings = settings_module.load()
-    with store_of(settings) as store:
-        files = read_folder(settings.catalog)
+    files = read_folder(settings.catalog)
+    load(files)  # Errors are told before a home is made.
+    with made_store_of(settings) as store:
         applied = launch.apply(store, files, by=BY, now=utc_now())
     click.echo(desk_text.applied_text(applied))
 
@@ -166,11 +185,14 @@ def apply() -> None:
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @tells
 def status(form: str) -> None:
-    """Show what is live: revision, experiments, flags, switches, and problems of the catalog folder."""
+    """Show what is live, killed, pending and wrong."""
     settings = settings_module.load()
     with store_of(settings) as store:
-        found = steer.status(store, settings.catalog)
-    click.echo(json.dumps(found.members(), indent=2) if form == "json" else desk_text.status_text(found))
+        found = steer.status(store, settings.catalog, now=utc_now())
+    if form == "json":
+        click.echo(json.dumps({"home": str(settings.home), **found.members()}, indent=2))
+    else:
+        click.echo(f"home       {desk_text.shown(settings.home)}\n{desk_text.status_text(found)}")
 
 
 @click.command()
@@ -179,16 +201,27 @@ def status(form: str) -> None:
 @click.option("--new-phase", is_flag=True, help="Assign everybody anew and restart the analysis.")
 @tells
 def start(key: str, share: int | None, *, new_phase: bool) -> None:
-    """Set KEY to running in its file (with SHARE of the visitors, if given) and apply."""
-    _steer(key, lambda now: steer.started(now, share_bp=share, new_phase=new_phase))
+    """Launch KEY (on SHARE of the visitors).
+
+    Sets it to running in its file, and applies.
+    """
+    settings = settings_module.load()
+    load(read_folder(settings.catalog))  # Errors are told before a home is made.
+    with made_store_of(settings) as store:
+        _steer(store, settings, key, lambda now: steer.started(now, share_bp=share, new_phase=new_phase))
 
 
 @click.command()
 @click.argument("key")
 @tells
 def stop(key: str) -> None:
-    """Set KEY to stopped in its file and apply: everybody gets the control's value."""
-    _steer(key, steer.stopped)
+    """End KEY: all get the control's value.
+
+    Sets it to stopped in its file (brought back from the live revision if it is gone), and applies.
+    """
+    settings = settings_module.load()
+    with store_of(settings) as store:
+        _steer(store, settings, key, steer.stopped)
 
 
 @click.command()
@@ -196,14 +229,17 @@ def stop(key: str) -> None:
 @click.argument("share", callback=_share)
 @tells
 def ramp(key: str, share: int) -> None:
-    """Raise the share of visitors who take part in KEY to SHARE (such as 50%) and apply."""
-    _steer(key, lambda now: steer.ramped(now, share_bp=share))
+    """Raise the share of visitors in KEY.
 
-
-def _steer(key: str, change: steer.Change) -> None:
+    To SHARE, such as 50%: in its file, and applies.
+    """
     settings = settings_module.load()
     with store_of(settings) as store:
-        done = steer.steer(store, settings.catalog, key, change, now=utc_now())
+        _steer(store, settings, key, lambda now: steer.ramped(now, share_bp=share))
+
+
+def _steer(store: Store, settings: Settings, key: str, change: steer.Change) -> None:
+    done = steer.steer(store, settings.catalog, key, change, now=utc_now())
     click.echo(desk_text.steered_text(done))
 
 
@@ -211,7 +247,10 @@ def _steer(key: str, change: steer.Change) -> None:
 @click.argument("key")
 @tells
 def kill(key: str) -> None:
-    """Serve the control's value of KEY at once, whatever the catalog says; '*' is everything."""
+    """Switch KEY off at once.
+
+    The control's value is served whatever the catalog says; '*' is everything.
+    """
     with store_of(settings_module.load()) as store:
         launch.kill(store, key, by=BY, now=utc_now())
     what = "Everything" if key == launch.EVERYTHING else key
@@ -225,11 +264,13 @@ def kill(key: str) -> None:
 def revive(key: str) -> None:
     """Undo `kill`."""
     with store_of(settings_module.load()) as store:
-        launch.revive(store, key, by=BY, now=utc_now())
+        was_killed = launch.revive(store, key, by=BY, now=utc_now())
         left = sorted(store.live_state().killed)
-    click.echo(
-        f"{'Everything' if key == launch.EVERYTHING else key} is revived, in every worker within 2 seconds."
-    )
+    what = "Everything" if key == launch.EVERYTHING else key
+    if was_killed:
+        click.echo(f"{what} is revived, in every worker within 2 seconds.")
+    else:
+        click.echo(f"{what} was not killed by that name; nothing changed.")
     if left:
         names = ", ".join("everything ('*')" if name == launch.EVERYTHING else name for name in left)
         click.echo(f"Still killed: {names}.")

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,11 @@ def plan_text(plan: Plan) -> str:
         return f"The folder and the live catalog say the same: {live}. Nothing to do."
     head = f"revision {plan.live} -> {plan.live + 1}" if plan.live else "first revision"
     moved = {movement.key: movement for movement in plan.movements}
-    blocks = [head, *("\n".join(_difference(d, plan, moved.get(d.key))) for d in plan.differences)]
+    blocks = [
+        head,
+        *plan.notes,
+        *("\n".join(_difference(d, plan, moved.get(d.key))) for d in plan.differences),
+    ]
     signs = [d.sign for d in plan.differences]
     numbers = f"{signs.count('+')} to add, {signs.count('~')} to change, {signs.count('-')} to remove"
     if plan.blocked:
@@ -105,6 +109,8 @@ def _notes(difference: Difference, plan: Plan, movement: Movement | None) -> Ite
     warning = plan.warnings.get((difference.kind, key))
     if warning:
         yield f"CAREFUL: {warning}"
+    if key in plan.starts and difference.kind in ("experiments", "flags"):
+        yield f"CAREFUL: {plan.starts[key]}"
     if difference.kind != "experiments":
         return
     unsafe = any(f"'{key}'" in finding.message for finding in plan.blocked)
@@ -151,6 +157,8 @@ def plan_members(plan: Plan) -> dict[str, Any]:
         },
         "needed": dict(plan.needed),
         "warnings": {key: text for (_kind, key), text in plan.warnings.items()},
+        "starts": dict(plan.starts),
+        "notes": list(plan.notes),
         "blocked": [finding.members() for finding in plan.blocked],
     }
 
@@ -159,13 +167,16 @@ def applied_text(applied: Applied) -> str:
     """Return what `apply` did."""
     if not applied.changed:
         return f"Revision {applied.revision} is live already; nothing changed."
-    return f"Revision {applied.revision} is live. Workers serve it within 2 seconds. See it: opportune status"
+    told = f"Revision {applied.revision} is live. Workers serve it within 2 seconds. See it: opportune status"
+    return "\n".join([told, *(f"Running now: {started}." for started in applied.started)])
 
 
 def steered_text(done: Steered) -> str:
     """Return what start, stop or ramp did."""
     values = ", ".join(f"{name}: {value}" for name, value in done.values.items())
-    lines = [f"{done.file}: {values}", applied_text(done.applied)]
+    lines = [f"{done.file}: {values}", applied_text(replace(done.applied, started=()))]
+    if done.restored:
+        lines.insert(0, f"{done.file} is brought back from the live revision: the folder had lost it")
     if done.others:
         lines.append(f"Also live now, as it stood in the folder: {', '.join(done.others)}.")
     if done.values.get("status") == "running" and isinstance(done.before, Experiment):
@@ -202,6 +213,8 @@ def status_text(desk: Desk) -> str:
 
 
 def _folder(desk: Desk) -> str:
+    if desk.refused:
+        return f"REFUSED: {desk.refused}\n           Nothing of the folder is applied: opportune plan"
     if desk.problem:
         return (
             f"PROBLEM: {desk.problem}\n"

@@ -47,20 +47,24 @@ class LazyGroup(click.Group):
         found: tuple[click.Command, ...] = import_module(COMMANDS[cmd_name]).commands
         return next(command for command in found if command.name == cmd_name)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; a bad setting is one line, not a traceback."""
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            click.echo(f"opportune: {error}", err=True)
+            sys.exit(2)
+
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="opportune")
 def cli() -> None:
-    """Experiments, verdicts, recommendations and offers, self-hosted."""
+    """Experiments, verdicts and recommendations, self-hosted."""
 
 
 def main() -> None:
-    """Run one command; a bad setting is one line, not a traceback."""
-    try:
-        cli(prog_name="opportune")
-    except SettingsError as error:
-        click.echo(f"opportune: {error}", err=True)
-        sys.exit(2)
+    """Run one command."""
+    cli(prog_name="opportune")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import click
 
 from service.catalog import CatalogError, read_folder
 from service.clock import utc_now
-from service.settings import REPOSITORY, Settings, child_environment
+from service.settings import REPOSITORY, Settings, child_environment, make_home, require_home
 from service.storage.migrate import migrate
 from service.storage.ports import Store
 from service.storage.records import KeyClass
@@ -22,7 +22,7 @@ SIGN_IN_VALID = timedelta(hours=1)
 
 def prepare_home(settings: Settings) -> None:
     """Bring the store to the current schema, store key hashes, apply the catalog, load and train the demo."""
-    settings.home.mkdir(parents=True, exist_ok=True)
+    make_home(settings)
     migrate(settings.database_url)
     store = open_store(settings)
     try:
@@ -73,7 +73,7 @@ def run_step(settings: Settings, command: str) -> None:
 def new_sign_in_link(settings: Settings, base: str) -> str:
     """Return a link that signs an analyst in once, within the next hour."""
     token = secrets.token_urlsafe(24)
-    store = open_store(settings)
+    store = open_store(require_home(settings))
     try:
         store.put_sign_in(hash_key(token), KeyClass.ANALYST, expires_at=utc_now() + SIGN_IN_VALID)
     finally:

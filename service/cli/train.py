@@ -34,12 +34,13 @@ class Steps:
 
 @click.command("train")
 def train_command() -> None:
-    """Train LightFM on the interactions in the store, print how good it is, and make it live.
+    """Train a model on what people did, and measure it.
 
-    Measured on each returning customer's next basket, which the training does not see. A model that is worse
-    than bestsellers is not published.
+    LightFM, on the interactions in the store; it goes live when it is good enough. Measured on each
+    returning customer's next basket, which the training does not see. A model that is worse than bestsellers
+    is not published.
     """
-    settings = process_settings.load()
+    settings = process_settings.require_home(process_settings.load())
     store = open_store(settings)
     try:
         report = train(settings, store, now=utc_now(), progress=Steps())

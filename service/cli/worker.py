@@ -4,10 +4,13 @@ import sys
 
 import click
 
+from service.settings import load, require_home
+
 
 @click.command()
 def worker() -> None:
     """Follow the catalog, fill the lake, judge, train daily; ends on SIGTERM."""
+    require_home(load())
     from service.worker import main  # noqa: PLC0415 - Ibis and DuckDB take a second to load
 
     sys.exit(main())

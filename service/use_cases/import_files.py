@@ -55,6 +55,18 @@ def read_rows(path: Path, *, nested: str = NESTED, progress: Progress) -> Iterat
         raise ImportFileError(f"{path}: cannot be read: {error}") from error
 
 
+def separator_hint(path: Path) -> str:
+    """Return what to do when the header of a CSV file looks separated by something else than commas."""
+    if _kind(path) != "csv":
+        return ""
+    with _opened(path) as (stream, _told):
+        header = stream.readline(MAX_LINE).decode("utf-8-sig", "replace")
+    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if header.count(mark) > header.count(","):
+            return f" Its columns are separated by {name}: save it with commas."
+    return " A CSV file needs a header of column names, separated by commas (docs/events.md)."
+
+
 def _kind(path: Path) -> str:
     suffixes = [s.lstrip(".").lower() for s in path.suffixes]
     kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == "gz" else (suffixes or [""])[-1]

@@ -1,18 +1,20 @@
 """Bring a catalog live: show what would change, refuse what would harm, store it; kill and revive."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from experiments.definitions import Catalog, Experiment, Status
+from experiments.definitions import Catalog, Experiment, Flag, Status
 from experiments.launch import MovedUnits, moved_units, review
 from experiments.power import planned_total
 from service.catalog import CatalogError, Finding, LoadedCatalog, load
-from service.catalog.diff import Difference, diff, parts
+from service.catalog.diff import Difference, diff, parts, percent
 from service.catalog.edit import find
 from service.catalog.findings import did_you_mean
 from service.catalog.loader import place_of
+from service.catalog.notes import curly_quotes, starts
 from service.clock import EPOCH
 from service.storage.ports import Store
 from service.storage.records import StoredRevision
@@ -22,6 +24,7 @@ READ_EVENTS = 10_000
 EXPOSURE = "Experiment Viewed"
 EVERYTHING = "*"
 TRY_BACK = 20
+MAX_NAMED = 12
 JUDGED_BY = frozenset({"primary", "secondary", "guardrails", "analysis", "min_runtime"})
 
 Progress = Callable[[int, int], None]
@@ -56,18 +59,23 @@ class Plan:
     previous: LoadedCatalog | None
     needed: Mapping[str, int]
     warnings: Mapping[tuple[str, str], str]
+    starts: Mapping[str, str]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """The revision that is live now, and whether it is a new one."""
+    """The revision that is live now, whether it is a new one, and what it started, with its share."""
 
     revision: int
     changed: bool
+    started: tuple[str, ...] = ()
 
 
-def plan(store: Store, files: Mapping[str, str], now: datetime, *, progress: Progress | None = None) -> Plan:
-    """Return what making `files` live would change, and who would move.
+def plan(
+    store: Store | None, files: Mapping[str, str], now: datetime, *, progress: Progress | None = None
+) -> Plan:
+    """Return what making `files` live would change, and who would move; without a store, nothing is live.
 
     Raises
     ------
@@ -75,14 +83,14 @@ def plan(store: Store, files: Mapping[str, str], now: datetime, *, progress: Pro
         If the files have errors.
     """
     loaded = load(files)
-    number = store.live_state().revision
-    previous = _live(store, number)
+    number = store.live_state().revision if store else 0
+    previous = _live(store, number) if store else None
     differences = diff(previous, loaded)
     return Plan(
         live=number,
         differences=differences,
-        movements=tuple(_movements(store, previous, loaded, progress)),
-        blocked=tuple(_blocked(store, files, (previous, loaded), now=now)),
+        movements=tuple(_movements(store, previous, loaded, progress)) if store else (),
+        blocked=tuple(_blocked(store, files, (previous, loaded), now=now)) if store else (),
         loaded=loaded,
         previous=previous,
         needed={
@@ -91,6 +99,8 @@ def plan(store: Store, files: Mapping[str, str], now: datetime, *, progress: Pro
             if d.kind == "experiments" and d.sign == "+"
         },
         warnings=_warnings(previous, loaded, differences),
+        starts={d.key: starts(d) for d in _starting(previous, loaded, now)},
+        notes=tuple(f"note: {note}" for note in curly_quotes(files)),
     )
 
 
@@ -109,11 +119,31 @@ def apply(store: Store, files: Mapping[str, str], *, by: str, now: datetime) -> 
     stored = store.revision(live) if live else None
     if stored is not None and stored.digest == loaded.digest:
         return Applied(revision=live, changed=False)
-    blocked = _blocked(store, files, (_live(store, live), loaded), now=now)
+    previous = _live(store, live)
+    blocked = _blocked(store, files, (previous, loaded), now=now)
     if blocked:
         raise BlockedError(blocked)
     revision = store.add_revision(files, loaded.digest, by=by, now=now)
-    return Applied(revision=revision, changed=revision != live)
+    started = tuple(f"{d.key} on {percent(d.allocation_bp)}" for d in _starting(previous, loaded, now))
+    return Applied(revision=revision, changed=revision != live, started=started)
+
+
+def _starting(
+    previous: LoadedCatalog | None, loaded: LoadedCatalog, now: datetime
+) -> Iterator[Experiment | Flag]:
+    """Yield what runs in the new catalog and not in the live one."""
+    before = definitions(previous)
+    for key, definition in definitions(loaded).items():
+        was = before.get(key)
+        opens = definition.schedule.start_at if isinstance(definition, Experiment) else None
+        runs = definition.status is Status.RUNNING and (opens is None or opens <= now)
+        if runs and (was is None or was.status is not Status.RUNNING):
+            yield definition
+
+
+def definitions(loaded: LoadedCatalog | None) -> dict[str, Experiment | Flag]:
+    """Return experiments and flags by key; none of no catalog."""
+    return {**loaded.catalog.experiments, **loaded.catalog.flags} if loaded else {}
 
 
 def refusals(store: Store, files: Mapping[str, str], *, now: datetime) -> list[Finding]:
@@ -133,8 +163,8 @@ def kill(store: Store, key: str, *, by: str, now: datetime) -> None:
     store.set_killed(key, killed=True, by=by, now=now)
 
 
-def revive(store: Store, key: str, *, by: str, now: datetime) -> None:
-    """Undo `kill`. Reviving ``*`` leaves alone what was killed by its own name.
+def revive(store: Store, key: str, *, by: str, now: datetime) -> bool:
+    """Undo `kill`; return whether there was one. Reviving ``*`` leaves alone what was killed by its own name.
 
     Raises
     ------
@@ -143,16 +173,26 @@ def revive(store: Store, key: str, *, by: str, now: datetime) -> None:
     """
     if key not in store.live_state().killed:
         check_key(store, key)
+        return False
     store.set_killed(key, killed=False, by=by, now=now)
+    return True
 
 
 def check_key(store: Store, key: str) -> None:
     """Raise UnknownKeyError unless the live catalog has an experiment or a flag of that name."""
-    loaded = _live(store, store.live_state().revision)
-    known = [*loaded.catalog.experiments, *loaded.catalog.flags] if loaded else []
+    loaded = live_catalog(store)
+    known = definitions(loaded)
     if key != EVERYTHING and key not in known:
-        hint = did_you_mean(key, known) or "no catalog is live yet"
+        none = "nothing is defined in it" if loaded else "no catalog is live yet"
+        hint = suggest(key, known) or none
         raise UnknownKeyError(f"nothing live is called '{key}': {hint}")
+
+
+def suggest(key: str, known: Collection[str]) -> str:
+    """Return a near key, else the known ones, of many the first; empty when there is none."""
+    names = sorted(known)
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return did_you_mean(key, names) or (f"known: {', '.join(names[:MAX_NAMED])}{more}" if names else "")
 
 
 def live_catalog(store: Store) -> LoadedCatalog | None:
@@ -205,8 +245,11 @@ def _blocked(
         previous.catalog,
         experiments={**_ended(store, previous.catalog, loaded.catalog), **previous.catalog.experiments},
     )
+    stored = store.revision(store.live_state().revision)
+    lost = stored.files if stored else {}
     return [
-        _finding(message, loaded.catalog, files) for message in review(old, loaded.catalog, now=now).blocked
+        _finding(message, loaded.catalog, files, lost)
+        for message in review(old, loaded.catalog, now=now).blocked
     ]
 
 
@@ -224,14 +267,22 @@ def _ended(store: Store, live: Catalog, new: Catalog) -> dict[str, Experiment]:
     return {key: e for key, e in found.items() if e.status is not Status.DRAFT}
 
 
-def _finding(message: str, catalog: Catalog, files: Mapping[str, str]) -> Finding:
-    """Return the refusal with the place of the experiment that it names."""
+def _finding(message: str, catalog: Catalog, files: Mapping[str, str], lost: Mapping[str, str]) -> Finding:
+    """Return the refusal with the place of the experiment that it names, its former place if it is gone."""
     named = [key for key in catalog.experiments if f"'{key}'" in message]
     key = max(named, key=len, default="")
     found = find(files, key) if key else None
     if found is None:
-        return Finding(path=".", line=1, column=1, code="E500", message=message)
+        return _vanished(message, lost)
     return place_of(files[found.file], found.file, (found.kind,), code="E500", message=message)
+
+
+def _vanished(message: str, lost: Mapping[str, str]) -> Finding:
+    key = next(iter(re.findall(r"'([a-z0-9_-]+)'", message)), "")
+    place = find(lost, key)
+    hint = f"no file defines it any more: put the file back, or end it with `opportune stop {key}`"
+    path = place.file if place else "."
+    return Finding(path=path, line=1, column=1, code="E500", message=message, hint=hint)
 
 
 def _warnings(

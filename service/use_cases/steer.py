@@ -4,22 +4,24 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from experiments.definitions import Experiment, Flag, Status
-from service.catalog import CatalogError, LoadedCatalog, load, read_folder
+from service.catalog import CatalogError, Finding, LoadedCatalog, load, read_folder
 from service.catalog.diff import diff, percent
 from service.catalog.edit import EditError, find, set_values
-from service.catalog.findings import did_you_mean
 from service.storage.ports import Store
 from service.storage.records import StoredRevision
 from service.use_cases import launch
 
 Definition: TypeAlias = Experiment | Flag
 Change: TypeAlias = Callable[[Definition], dict[str, str]]
+
+STOP = {"status": Status.STOPPED.value}
+NEW_FILE = 0o644
 
 
 class RefusedError(Exception):
@@ -36,6 +38,7 @@ class Steered:
     before: Definition
     applied: launch.Applied
     others: tuple[str, ...]
+    restored: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,7 @@ class Desk:
     stored: StoredRevision | None
     folder: Path
     problem: str
+    refused: str
     pending: int
     killed: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -70,6 +74,7 @@ class Desk:
             "applied_by": self.stored.applied_by if self.stored else None,
             "catalog": str(self.folder),
             "problem": self.problem,
+            "refused": self.refused,
             "pending": self.pending,
             "killed": list(self.killed),
             "definitions": [
@@ -126,15 +131,20 @@ def stopped(now: Definition) -> dict[str, str]:
     if now.status is Status.STOPPED:
         raise RefusedError(f"{now.key} is stopped already")
     if now.status is Status.DRAFT:
-        raise RefusedError(f"{now.key} is a draft: it never ran; delete its file if it is not wanted")
-    return {"status": Status.STOPPED.value}
+        raise RefusedError(
+            f"{now.key} is not live (a draft, or not applied yet): there is nothing to stop; "
+            "delete its file if it is not wanted"
+        )
+    return dict(STOP)
 
 
 def ramped(now: Definition, *, share_bp: int) -> dict[str, str]:
     """Return the edit that changes the share of visitors; an experiment's share only grows."""
-    if now.status in (Status.DRAFT, Status.STOPPED):
+    if now.status is Status.STOPPED:
+        raise RefusedError(f"{now.key} is stopped: nobody takes part any more")
+    if now.status is Status.DRAFT:
         raise RefusedError(
-            f"{now.key} is {now.status.value}: nobody takes part; `opportune start {now.key}` first"
+            f"{now.key} is not live (a draft, or not applied yet): `opportune start {now.key}` first"
         )
     if share_bp == now.allocation_bp:
         raise RefusedError(f"{now.key} is at {percent(share_bp)} already")
@@ -162,36 +172,90 @@ def steer(store: Store, folder: Path, key: str, change: Change, *, now: datetime
         If the folder has errors or may not go live. In every case nothing was changed.
     """
     files = read_folder(folder)
-    definition = _definition(load(files), key)
-    values = change(definition)
-    place = find(files, key)
-    if place is None:
-        raise RefusedError(f"no file in {folder} defines {key}")
-    try:
-        edited = set_values(files[place.file], place.path, values)
-    except EditError as error:
-        raise RefusedError(f"{place.file}: {error}") from error
-    edited_files = {**files, place.file: edited}
+    known = launch.definitions(load(files))
+    live = launch.definitions(launch.live_catalog(store))
+    standing = _standing(key, live, known, folder)
+    values = change(standing)
+    edit = _edited(store, files, key, values)
+    edited_files = {**files, edit.file: edit.text}
     refused = launch.refusals(store, edited_files, now=now)
     if refused:
         raise launch.BlockedError(refused)
     others = tuple(d.key for d in diff(launch.live_catalog(store), load(edited_files)) if d.key != key)
-    _write(folder / place.file, edited)
+    _write(folder / edit.file, edit.text)
     applied = launch.apply(store, edited_files, by=f"cli {key}", now=now)
-    return Steered(key=key, file=place.file, values=values, before=definition, applied=applied, others=others)
+    return Steered(
+        key=key,
+        file=edit.file,
+        values=values,
+        before=standing,
+        applied=applied,
+        others=others,
+        restored=edit.restored,
+    )
 
 
-def _definition(loaded: LoadedCatalog, key: str) -> Definition:
-    known: dict[str, Definition] = {**loaded.catalog.experiments, **loaded.catalog.flags}
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """The new text of one file; `restored` when it comes from the live revision."""
+
+    file: str
+    text: str
+    restored: bool = False
+
+
+def _standing(
+    key: str, live: Mapping[str, Definition], known: Mapping[str, Definition], folder: Path
+) -> Definition:
+    """Return `key` as it is live; what the folder says of it, as a draft, when it is not live."""
+    if key in live:
+        return live[key]
     if key not in known:
-        hint = did_you_mean(key, known) or f"make it with `opportune new experiment {key}`"
-        raise RefusedError(f"the catalog folder defines no '{key}': {hint}")
-    return known[key]
+        hint = launch.suggest(key, {**live, **known}) or f"make it with `opportune new experiment {key}`"
+        raise RefusedError(f"neither {folder} nor the live catalog defines '{key}': {hint}")
+    return replace(known[key], status=Status.DRAFT)
+
+
+def _edited(store: Store, files: Mapping[str, str], key: str, values: Mapping[str, str]) -> _Edit:
+    """Return the edit of the file that defines `key`; what is to stop comes back from the live revision."""
+    here = find(files, key)
+    stored = store.revision(store.live_state().revision)
+    there = find(stored.files, key) if stored else None
+    text = files[here.file] if here else ""
+    try:
+        if here is not None and not (there and _is_draft(files, key) and values == STOP):
+            return _Edit(here.file, set_values(text, here.path, values))
+        if stored is None or there is None or values != STOP or there.kind != "experiment":
+            was = f" (it was in {there.file})" if there else ""
+            raise RefusedError(
+                f"{key} is live, but no file of the folder defines it any more{was}: put the file back; "
+                + (
+                    f"`opportune stop {key}` ends it"
+                    if values != STOP
+                    else "`opportune apply` removes a flag"
+                )
+            )
+        file = here.file if here else _free(files, there.file, key)
+        return _Edit(file, set_values(stored.files[there.file], there.path, values), restored=True)
+    except EditError as error:
+        raise RefusedError(f"{here.file if here else key}: {error}") from error
+
+
+def _is_draft(files: Mapping[str, str], key: str) -> bool:
+    definition = launch.definitions(load(files)).get(key)
+    return definition is not None and definition.status is Status.DRAFT
+
+
+def _free(files: Mapping[str, str], former: str, key: str) -> str:
+    """Return the path that a file had, or one that no other definition has taken."""
+    names = (former, f"experiments/{key}.yaml", *(f"experiments/{key}-{i}.yaml" for i in range(2, 99)))
+    return next(name for name in names if name not in files)
 
 
 def _write(path: Path, text: str) -> None:
     """Replace a file as one step, keeping its mode: a reader sees the old text or the new one."""
-    mode = path.stat().st_mode & 0o777
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = path.stat().st_mode & 0o777 if path.exists() else NEW_FILE
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as target:
@@ -205,25 +269,33 @@ def _write(path: Path, text: str) -> None:
         raise
 
 
-def status(store: Store, folder: Path) -> Desk:
+def status(store: Store, folder: Path, *, now: datetime) -> Desk:
     """Return what is live, what is killed, and how the folder stands to it."""
     state = store.live_state()
     loaded = launch.live_catalog(store)
-    problem, pending = "", 0
+    problem, refused, pending = "", "", 0
     try:
-        pending = len(diff(loaded, load(read_folder(folder))))
+        files = read_folder(folder)
+        pending = len(diff(loaded, load(files)))
+        refused = "; ".join(_said(found) for found in launch.refusals(store, files, now=now))
     except CatalogError as error:
         n, first = len(error.findings), error.findings[0]
         counted = f"{n} errors, the first" if n > 1 else "an error"
-        problem = f"{counted} at {first.path}:{first.line}:{first.column}: {first.message}"
+        problem = f"{counted} at {_said(first)}"
     return Desk(
         stored=store.revision(state.revision),
         folder=folder,
         problem=problem,
+        refused=refused,
         pending=pending,
         killed=tuple(sorted(state.killed)),
         rows=tuple(_rows(store, loaded, state.killed)) if loaded else (),
     )
+
+
+def _said(found: Finding) -> str:
+    hint = f" ({found.hint})" if found.hint and found.code.startswith("E5") else ""
+    return f"{found.path}:{found.line}:{found.column}: {found.message}{hint}"
 
 
 def _rows(store: Store, loaded: LoadedCatalog, killed: frozenset[str]) -> list[Row]:

@@ -1,6 +1,7 @@
 """The marketer's desk, on a real store and real files."""
 
 import json
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from service.cli.desk import commands
+from service.cli.main import cli
 from service.settings import Settings, load
+from service.storage.migrate import migrate
 from service.storage.ports import IngestBatch, Store
 from service.storage.records import Event, ReceivedEvent
 from service.storage.sql import open_store
@@ -211,6 +214,7 @@ def test_ramp_edits_one_value_and_keeps_the_comments(live: Desk) -> None:
         (("ramp", "banner", "50%"), 1, "already"),
         (("ramp", "banner", "150%"), 2, "0% to 100%"),
         (("ramp", "banner", "half"), 2, "percentage"),
+        (("ramp", "banner", "half"), 2, "'half'"),
         (("ramp", "banner"), 2, "SHARE"),
         (("ramp", "baner", "60%"), 1, "did you mean 'banner'?"),
         (("start", "banner"), 1, "running already"),
@@ -257,13 +261,100 @@ def test_a_running_experiment_cannot_vanish(live: Desk) -> None:
     assert live.store.live_state().revision == 1
 
 
+@pytest.mark.parametrize("name", ["experiments/banner.yaml", "moved.yaml"])
+def test_a_running_experiment_whose_file_is_gone_is_stopped_from_the_live_revision(
+    live: Desk, name: str
+) -> None:
+    live.write("more.yaml", "flag: dark\n")
+    (live.folder / "experiments" / "banner.yaml").unlink()
+    if name != "experiments/banner.yaml":
+        live.write("experiments/banner.yaml", BANNER.replace("experiment: banner", "experiment: other", 1))
+
+    said = live.run("apply", code=1)
+    assert "experiments/banner.yaml:1:1  error E500" in said
+    assert "opportune stop banner" in said
+    assert "REFUSED: experiments/banner.yaml:1:1" in live.run("status")
+    assert "opportune stop banner" in live.run("ramp", "banner", "80%", code=1)
+    assert "running already" in live.run("start", "banner", code=1)
+
+    assert "brought back" in live.run("stop", "banner")
+
+    assert "in step with the live revision" in live.run("status")
+    stopped = live.read("experiments/banner-2.yaml" if name == "moved.yaml" else name)
+    assert stopped == BANNER.replace("status: running", "status: stopped")
+
+
+def test_a_draft_of_a_live_key_does_not_hide_that_it_is_live(live: Desk) -> None:
+    live.write("experiments/banner.yaml", BANNER.replace("running", "draft").replace("Free", "Free today"))
+
+    assert "E500" in live.run("apply", code=1)
+    live.run("stop", "banner")
+
+    assert live.read("experiments/banner.yaml") == BANNER.replace("running", "stopped")
+
+
+def test_commands_look_at_what_is_live_not_at_what_is_written(live: Desk) -> None:
+    live.write("experiments/banner.yaml", BANNER.replace("running", "stopped").replace("50%", "75%", 1))
+
+    assert "running already" in live.run("start", "banner", code=1)
+    assert "Revision 2 is live" in live.run("stop", "banner")
+    live.write("experiments/new.yaml", BANNER.replace("experiment: banner", "experiment: new"))
+    assert "not live" in live.run("stop", "new", code=1)
+    assert "Revision 3 is live" in live.run("start", "new")
+
+
+def test_reviving_what_is_not_killed_says_so(live: Desk) -> None:
+    assert "was not killed" in live.run("revive", "banner")
+
+
+def test_what_starts_by_itself_is_told_before_and_after(desk: Desk) -> None:
+    desk.write("metrics.yaml", METRICS)
+    desk.write("x.yaml", 'experiment: x\nvariants: {control: "", b: Free}\nmetrics: {primary: purchase}\n')
+
+    told = "x starts on 100% of its audience as soon as it is applied"
+    assert f"note: x.yaml: no status: {told}" in desk.run("lint")
+    assert f"CAREFUL: {told}" in desk.run("plan")
+    assert "Running now: x on 100%." in desk.run("apply")
+
+
+def test_quotes_of_a_word_processor_are_pointed_out(desk: Desk) -> None:
+    desk.write("f.yaml", "flag: f\nstatus: draft\nvalue: \u201cBuy\u201d\notherwise: no\n")
+
+    assert "note: f.yaml:3:8: the quotes of \u201cBuy\u201d are typographic" in desk.run("lint")
+    assert "typographic" in desk.run("plan")
+
+
+def test_looking_makes_no_home(desk: Desk) -> None:
+    desk.write("metrics.yaml", METRICS)
+    desk.write("experiments/banner.yaml", BANNER)
+
+    for arguments in (["status"], ["stop", "banner"], ["kill", "banner"], ["verdict", "banner"], ["train"],
+                      ["backup", "x.tar.gz"], ["delete-person", "--user-id", "a", "--yes"],
+                      ["sign-in-link"], ["worker"]):  # fmt: skip
+        result = CliRunner().invoke(cli, arguments)
+        assert (result.exit_code, result.output) == (
+            2,
+            f"opportune: no data in {desk.settings.home}; set OPPORTUNE_HOME\n",
+        ), arguments
+    assert "holds no data yet" in desk.run("plan")
+
+    assert not desk.settings.home.exists()
+
+
+def test_a_home_is_for_its_owner_and_out_of_reach_of_git(live: Desk) -> None:
+    assert stat.S_IMODE(live.settings.home.stat().st_mode) == 0o700
+    assert (live.settings.home / ".gitignore").read_text("utf-8") == "*\n"
+
+
 def test_a_draft_is_not_stopped_and_a_flag_may_shrink(live: Desk) -> None:
     live.run("new", "flag", "dark")
     live.write("flags.yaml", "flags:\n  light: {allocation: 80%}\n")
 
     assert "draft" in live.run("stop", "dark", code=1)
-    assert "Also live now" in live.run("ramp", "light", "10%")
-    assert live.read("flags.yaml") == "flags:\n  light: {allocation: 10%}\n"
+    assert "opportune start light" in live.run("ramp", "light", "10%", code=1)
+    assert "Also live now" in live.run("start", "light", "60%")
+    live.run("ramp", "light", "10%")
+    assert live.read("flags.yaml") == "flags:\n  light: {status: running, allocation: 10%}\n"
     assert "no phases" in live.run("start", "dark", "--new-phase", code=1)
 
 
@@ -290,6 +381,7 @@ def test_changing_the_judge_of_a_running_experiment_is_pointed_out(live: Desk) -
 
 
 def test_status_before_anything_says_the_next_step(desk: Desk) -> None:
+    migrate(desk.settings.database_url)
     assert "no such folder" in desk.run("status")
     desk.folder.mkdir()
     assert "opportune new experiment" in desk.run("status")
