@@ -22,6 +22,7 @@ class SummarySchema(Schema):
     experiment = fields.String(required=True)
     status = fields.String(required=True)
     killed = fields.Boolean(required=True)
+    standing = fields.String(required=True)
     phase = fields.Integer(required=True)
     owner = fields.String(required=True)
     statement = fields.String(required=True)
@@ -107,7 +108,9 @@ def get_verdict_csv(key: str) -> Response:
 )
 def get_verdict_md(key: str) -> Response:
     """Return a page to paste into a ticket."""
-    text = verdicts.to_markdown(verdicts.body_of(_find(key)))
+    snapshot, live = _find(key), services().snapshots.current
+    standing = verdicts.standing(live.loaded.catalog, live.state.killed, key)
+    text = verdicts.to_markdown(verdicts.body_of(snapshot), standing=standing)
     return _download(text, "text/markdown", f"{key}.md")
 
 

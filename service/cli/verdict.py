@@ -6,11 +6,13 @@ from typing import NoReturn
 
 import click
 
+from experiments.definitions import Catalog, Status
 from service import settings as settings_module
 from service.cli.setup import new_sign_in_link
 from service.clock import utc_now
 from service.errors import ProblemError
 from service.storage.ports import Store
+from service.storage.records import VerdictSnapshot
 from service.storage.sql import open_store
 from service.use_cases import verdicts
 from service.use_cases.launch import live_catalog
@@ -20,21 +22,36 @@ WIDTH = 100
 
 @click.command()
 @click.argument("key")
-@click.option("--json", "as_json", is_flag=True, help="Print the verdict JSON, byte for byte as stored.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the stored JSON; into a file or a pipe, exactly its bytes, so that its sha256 is the ETag.",
+)
 def verdict(key: str, *, as_json: bool) -> None:
     """Bring the lake up to date, judge the experiment KEY, print the verdict."""
     from service.lake import export_all  # noqa: PLC0415 - Ibis and DuckDB take a second to load
     from service.use_cases.judge import refresh_verdict  # noqa: PLC0415
 
-    settings = settings_module.load()
+    settings = settings_module.require_home(settings_module.load())
     store = open_store(settings)
     try:
-        if not store.last_seq() and _is_live(store, key):
-            _fail("no event has arrived yet, so there is nothing to judge")
-        export_all(store, settings.lake)
-        if _is_live(store, key):
+        loaded = live_catalog(store)
+        if loaded is None:
+            _fail("no catalog is live yet; `opportune apply` makes one live")
+        experiment = loaded.catalog.experiments.get(key)
+        if experiment is not None and experiment.status is not Status.DRAFT:
+            if not store.last_seq():
+                _fail("no event has arrived yet, so there is nothing to judge")
+            export_all(store, settings.lake)
             refresh_verdict(store, settings.lake, key, now=utc_now())
-        click.echo(_read(store, key, as_json=as_json))
+        snapshot = _find(store, loaded.catalog, key)
+        if as_json:
+            # A newline more would be another sha256; a terminal's prompt needs it.
+            click.echo(snapshot.body.encode(), nl=sys.stdout.isatty())
+        else:
+            standing = verdicts.standing(loaded.catalog, store.live_state().killed, key)
+            click.echo(_tell(snapshot, standing=standing))
     finally:
         store.close()
 
@@ -47,25 +64,19 @@ def sign_in_link(base: str) -> None:
     click.echo(new_sign_in_link(settings, base.rstrip("/") or f"http://127.0.0.1:{settings.port}"))
 
 
-def _is_live(store: Store, key: str) -> bool:
-    loaded = live_catalog(store)
-    return loaded is not None and key in loaded.catalog.experiments
-
-
-def _read(store: Store, key: str, *, as_json: bool) -> str:
-    loaded = live_catalog(store)
+def _find(store: Store, catalog: Catalog, key: str) -> VerdictSnapshot:
     try:
-        if loaded is None:
-            _fail("no catalog is live yet; `opportune apply` makes one live")
-        snapshot = verdicts.find(loaded.catalog, store, key)
+        return verdicts.find(catalog, store, key)
     except ProblemError as error:
         _fail(error.detail)
-    if as_json:
-        return snapshot.body
+
+
+def _tell(snapshot: VerdictSnapshot, *, standing: str) -> str:
     body = verdicts.body_of(snapshot)
     place = f"phase {snapshot.phase}, revision {snapshot.revision}, log offset {snapshot.log_offset}"
     lines = [
-        f"{key}: {body['decision'].replace('_', ' ').upper()}",
+        f"{snapshot.experiment}: {body['decision'].replace('_', ' ').upper()}",
+        *([standing] if standing else []),
         "",
         textwrap.fill(body["text"], WIDTH),
         "",

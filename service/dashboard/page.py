@@ -114,6 +114,7 @@ class Page:
     decision: str
     word: str
     variant: str
+    standing: Sequence[tuple[bool, str]]
     sentence: Sequence[tuple[bool, str]]
     rule: str
     facts: Sequence[tuple[str, str]]
@@ -131,8 +132,8 @@ class Page:
     body: Mapping[str, Any]
 
 
-def page(snapshot: VerdictSnapshot, *, heartbeat: Heartbeat | None, now: datetime) -> Page:
-    """Return what the page of one snapshot says."""
+def page(snapshot: VerdictSnapshot, *, standing: str, heartbeat: Heartbeat | None, now: datetime) -> Page:
+    """Return what the page of one snapshot says; `standing` tells why nobody gets a treatment now."""
     body = body_of(snapshot)
     rows = [_row(body, reading) for reading in body["metrics"]]
     record = body["record"]
@@ -142,6 +143,7 @@ def page(snapshot: VerdictSnapshot, *, heartbeat: Heartbeat | None, now: datetim
         decision=body["decision"],
         word=WORDS.get(body["decision"], body["decision"]),
         variant=body["variant"] or "",
+        standing=pieces(standing),
         sentence=pieces(body["text"]),
         rule=RULES.get(body["rule"], f"check {body['rule']}"),
         facts=_facts(body),
@@ -182,12 +184,15 @@ def _facts(body: Mapping[str, Any]) -> list[tuple[str, str]]:
     forecast = body["forecast"]
     analysed = sum(body["exposure"]["analysed"].values())
     facts = [("analysed units", f"{analysed:,}")]
+    if forecast.get("needed_units"):
+        power = f"{body['record']['power'] * 100:g} % power"
+        facts.append((f"needed for {power}", f"{forecast['needed_units']:,}"))
     if forecast.get("planned_units"):
-        facts.append(("planned", f"{forecast['planned_units']:,}"))
+        facts.append(("boundary tuned to", f"{forecast['planned_units']:,}"))
     if forecast.get("days_left") is not None:
-        facts.append(("days left, at this pace", f"{forecast['days_left']:,}"))
+        facts.append(("days until then, at this pace", f"{forecast['days_left']:,}"))
     if forecast.get("detectable_lift") is not None:
-        facts.append(("interval half-width", share(forecast["detectable_lift"], signed=False)))
+        facts.append(("half of the interval", share(forecast["detectable_lift"], signed=False)))
     return facts
 
 

@@ -76,9 +76,12 @@ def experiment(key: str) -> ResponseReturnValue:
     if not _is_signed_in():
         return _ask_to_sign_in()
     wiring = _services()
-    snapshot = verdicts.find(wiring.snapshots.current.loaded.catalog, wiring.store, key)
+    live = wiring.snapshots.current
+    snapshot = verdicts.find(live.loaded.catalog, wiring.store, key)
+    standing = verdicts.standing(live.loaded.catalog, live.state.killed, key)
     heartbeat = last_beat(wiring.settings.home)
-    return render_template("verdict.html", page=pages.page(snapshot, heartbeat=heartbeat, now=wiring.clock()))
+    page = pages.page(snapshot, standing=standing, heartbeat=heartbeat, now=wiring.clock())
+    return render_template("verdict.html", page=page)
 
 
 @bp.get("/sign-in/<token>")

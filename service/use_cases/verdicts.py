@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
-from experiments.definitions import Catalog, Experiment
+from experiments.definitions import Catalog, Experiment, Status
+from service.catalog.findings import did_you_mean
 from service.errors import ProblemError
 from service.storage.ports import Verdicts
 from service.storage.records import VerdictSnapshot
@@ -33,6 +34,11 @@ COLUMNS = (
     "state",
 )
 NONE = "n/a"
+UNSERVED = {
+    Status.DRAFT: "Draft: nobody takes part.",
+    Status.PAUSED: "Paused: everybody gets the control value and nothing new is counted.",
+    Status.STOPPED: "Stopped: everybody gets the control value and nothing new is counted.",
+}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -43,6 +49,7 @@ class Summary:
     experiment: str
     status: str
     killed: bool
+    standing: str
     phase: int
     owner: str
     statement: str
@@ -60,7 +67,12 @@ class Summary:
 def listing(catalog: Catalog, killed: frozenset[str], verdicts: Verdicts) -> Sequence[Summary]:
     """Return every experiment of the catalog, by key, with its newest decision."""
     return [
-        _summary(experiment, killed, verdicts.latest_verdict(key))
+        _summary(
+            experiment,
+            verdicts.latest_verdict(key),
+            killed=key in killed or EVERYTHING in killed,
+            standing=standing(catalog, killed, key),
+        )
         for key, experiment in sorted(catalog.experiments.items())
     ]
 
@@ -75,12 +87,27 @@ def find(catalog: Catalog, verdicts: Verdicts, key: str) -> VerdictSnapshot:
     """
     snapshot = verdicts.latest_verdict(key)
     experiment = catalog.experiments.get(key)
-    if snapshot is None and experiment is None:
-        raise ProblemError(404, "unknown_experiment", f"no experiment {key[:64]!r} is in the live catalog")
-    if snapshot is None or (experiment is not None and experiment.phase > snapshot.phase):
-        detail = "the worker judges it within seconds of the first event after the launch"
-        raise ProblemError(404, "no_verdict_yet", detail)
-    return snapshot
+    if snapshot is not None and (experiment is None or experiment.phase <= snapshot.phase):
+        return snapshot
+    if experiment is None:
+        raise ProblemError(404, "unknown_experiment", _unknown(catalog, key))
+    if experiment.status is Status.DRAFT:
+        detail = f"{key} is a draft: `opportune start {key}`"
+    else:
+        detail = f"the worker judges {key} within seconds of the first event after the launch"
+    raise ProblemError(404, "no_verdict_yet", detail)
+
+
+def standing(catalog: Catalog, killed: frozenset[str], key: str) -> str:
+    """Say why nobody gets a treatment now, whatever the verdict says; empty while it runs."""
+    experiment = catalog.experiments.get(key)
+    if experiment is None:
+        return "It has left the catalog: this is its last verdict."
+    if EVERYTHING in killed:
+        return "Killed, as everything is: everybody gets the control value until `opportune revive '*'`."
+    if key in killed:
+        return f"Killed: everybody gets the control value until `opportune revive {key}`."
+    return UNSERVED.get(experiment.status, "")
 
 
 def body_of(snapshot: VerdictSnapshot) -> dict[str, Any]:
@@ -115,12 +142,13 @@ def to_csv(body: Mapping[str, Any]) -> str:
     return out.getvalue()
 
 
-def to_markdown(body: Mapping[str, Any]) -> str:
-    """Return the verdict as a page to paste into a ticket."""
+def to_markdown(body: Mapping[str, Any], *, standing: str = "") -> str:
+    """Return the verdict as a page to paste into a ticket; `standing` comes before the text."""
     account = body["exposure"]
     lines = [
         f"# {_inline(body['experiment'])}: {body['decision']}",
         "",
+        *([f"**{standing}**", ""] if standing else []),
         body["text"],
         "",
         _stamp(body),
@@ -171,13 +199,21 @@ def when(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _summary(experiment: Experiment, killed: frozenset[str], snapshot: VerdictSnapshot | None) -> Summary:
+def _unknown(catalog: Catalog, key: str) -> str:
+    hint = did_you_mean(key, catalog.experiments)
+    return f"no experiment {key[:64]!r} is in the live catalog{f'; {hint}' if hint else ''}"
+
+
+def _summary(
+    experiment: Experiment, snapshot: VerdictSnapshot | None, *, killed: bool, standing: str
+) -> Summary:
     current = snapshot if snapshot and snapshot.phase == experiment.phase else None
     body = body_of(current) if current else {}
     return Summary(
         experiment=experiment.key,
         status=experiment.status.value,
-        killed=bool({experiment.key, EVERYTHING} & killed),
+        killed=killed,
+        standing=standing,
         phase=experiment.phase,
         owner=experiment.owner,
         statement=experiment.statement,

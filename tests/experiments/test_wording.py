@@ -173,9 +173,12 @@ def test_one_is_singular() -> None:
 
 def test_labels_and_money_fall_into_sentences() -> None:
     income = metric(
-        key="revenue", kind=MetricKind.MEAN, value="revenue", currency="GBP", cap=500, label="revenue"
+        kind=MetricKind.MEAN, value="revenue", currency="GBP", cap=500, label="revenue per visitor"
     )
-    moments = {("revenue", "a"): revenue(N, 10), ("revenue", "b"): revenue(N, 12)}
+    moments = {("buy", "a"): revenue(N, 10), ("buy", "b"): revenue(N, 12)}
 
-    verdict = judge(experiment(metrics=MetricPlan(primary="revenue")), {"revenue": income}, evidence(moments))
-    assert "analysed units, revenue is 6.00 GBP with `b` and 5.00 GBP with `a`: +20.0 % (" in verdict.text
+    verdict = judge(experiment(), {"buy": income}, evidence(moments))
+    assert (
+        "analysed units, revenue per visitor is 6.00 GBP with `b` and 5.00 GBP with `a`: +20.0 % ("
+        in verdict.text
+    )

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli.main import cli
-from tests.service.use_cases.shops import FILES, KEY, a_store, a_week, launched, put
+from tests.service.use_cases.shops import FILES, KEY, START, a_store, a_week, launched, put
 
 
 def invoke(home: Path, *arguments: str) -> tuple[int, str, str]:
@@ -32,7 +32,7 @@ def test_a_verdict_is_judged_and_told(home: Path) -> None:
     with a_store(home) as store:
         stored = store.latest_verdict(KEY)
     assert stored is not None
-    assert as_json == stored.body + "\n"
+    assert as_json == stored.body
     assert json.loads(as_json)["decision"] == "ship"
 
 
@@ -40,7 +40,8 @@ def test_a_verdict_is_judged_and_told(home: Path) -> None:
     ("launch", "key", "said"),
     [
         (False, KEY, "no catalog is live yet"),
-        (True, "nothing", "no experiment 'nothing' is in the live catalog"),
+        (True, "nothing", f"no experiment 'nothing' is in the live catalog; known: {KEY}"),
+        (True, "fre-shipping", f"did you mean '{KEY}'?"),
         (True, KEY, "no event has arrived yet"),
     ],
 )
@@ -55,6 +56,30 @@ def test_what_cannot_be_judged_is_one_clear_line(home: Path, launch: bool, key: 
     assert err.startswith("opportune: ")
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_a_draft_says_how_to_start_it(home: Path) -> None:
+    draft = FILES["experiments/free-shipping.yaml"] + "status: draft\n"
+    with a_store(home) as store:
+        launched(store, {**FILES, "experiments/free-shipping.yaml": draft})
+
+    code, _, err = invoke(home, "verdict", KEY)
+
+    assert (code, err) == (1, f"opportune: {KEY} is a draft: `opportune start {KEY}`\n")
+
+
+def test_a_killed_experiment_is_not_only_shipped(home: Path) -> None:
+    with a_store(home) as store:
+        launched(store)
+        put(store, *a_week())
+        store.set_killed(KEY, killed=True, by="test", now=START)
+
+    code, out, _ = invoke(home, "verdict", KEY)
+
+    assert code == 0
+    assert out.startswith(
+        f"{KEY}: SHIP\nKilled: everybody gets the control value until `opportune revive {KEY}`."
+    )
 
 
 def test_a_sign_in_link_is_printed(home: Path) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from experiments.definitions import Status
 from service.app import build_services, create_app, shut_down
+from service.catalog import load
 from service.cli.setup import new_sign_in_link
 from service.clock import utc_now
 from service.storage.records import KeyClass
@@ -16,6 +18,7 @@ from service.use_cases.heartbeat import Heartbeat, beat
 from service.use_cases.judge import refresh_verdicts
 from service.use_cases.services import Services
 from service.use_cases.sessions import COOKIE
+from service.use_cases.verdicts import standing
 from tests.service.use_cases.shops import (
     FILES,
     KEY,
@@ -154,6 +157,52 @@ def test_the_verdict_page_says_what_why_and_how_we_know(shop: Shop) -> None:
         '<polygon class="band"',
     ):
         assert words in page
+
+
+@pytest.mark.parametrize("killed", [KEY, "*"])
+def test_a_killed_experiment_says_so_beside_its_verdict(shop: Shop, killed: str) -> None:
+    shop.sign_in()
+    shop.services.store.set_killed(killed, killed=True, by="test", now=utc_now())
+    shop.services.snapshots.refresh()
+    try:
+        pages = [shop.browser.get(path).text for path in ("/", f"/experiments/{KEY}")]
+        markdown = shop.browser.get(f"/v1/experiments/{KEY}/verdict.md").text
+        listed = shop.browser.get("/v1/experiments").get_json()["experiments"][0]
+    finally:
+        shop.services.store.set_killed(killed, killed=False, by="test", now=utc_now())
+
+    assert all("everybody gets the control value" in text for text in (*pages, markdown))
+    assert (listed["killed"], listed["standing"].startswith("Killed")) == (True, True)
+
+
+def test_the_page_calls_the_planned_units_what_they_are(shop: Shop) -> None:
+    shop.sign_in()
+
+    page = shop.browser.get(f"/experiments/{KEY}").text
+
+    assert "<dt>boundary tuned to</dt>" in page
+    assert "<dt>needed for 80 % power</dt>" in page
+    assert "<dt>planned</dt>" not in page
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (Status.DRAFT, "Draft: nobody"),
+        (Status.PAUSED, "Paused: everybody"),
+        (Status.STOPPED, "Stopped: everybody"),
+        (Status.RUNNING, ""),
+    ],
+)
+def test_what_is_not_served_says_so(status: Status, said: str) -> None:
+    catalog = load(FILES).catalog
+    changed = replace(catalog, experiments={KEY: replace(catalog.experiments[KEY], status=status)})
+
+    words = standing(changed, frozenset(), KEY)
+
+    assert words.startswith(said)
+    assert bool(words) == bool(said)
+    assert "left the catalog" in standing(changed, frozenset(), "gone")
 
 
 def test_what_a_marketer_writes_never_becomes_markup(shop: Shop) -> None:
