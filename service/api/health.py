@@ -14,6 +14,7 @@ from service.api.context import services
 from service.api.describe import Description, describe, document
 from service.log import logger
 from service.storage.ports import StoreUnavailableError
+from service.use_cases.heartbeat import last_beat
 from service.use_cases.meters import all_totals
 from service.use_cases.services import Services
 
@@ -21,10 +22,15 @@ bp = Blueprint("health", __name__)
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
+# Judging and erasing may keep a worker with a long history from beating for minutes.
+GONE_AFTER_S = 600.0
+
 COUNTERS = {
     "evaluations": ("Flags evaluated, approximately", "kind"),
     "events": ("Events received at /v1/events", "status"),
     "http_requests": ("Requests answered", "status"),
+    "slates": ("Slates answered", "reason"),
+    "slates_not_stored": ("Slates answered that could not be put on record at once", "reason"),
 }
 
 
@@ -69,14 +75,15 @@ def readiness(wired: Services) -> dict[str, Any]:
     snapshot = wired.snapshots.current
     store_problem = _store_problem(wired)
     model = wired.models.current
-    parts = {"catalog": snapshot.problem, "store": store_problem, "model": wired.models.problem}
+    catalog_problem = snapshot.problem or _refused_catalog(wired)
+    parts = {"catalog": catalog_problem, "store": store_problem, "model": wired.models.problem}
     return {
         "status": "ready" if wired.snapshots.ready else "starting",
         "degraded": [name for name, problem in parts.items() if problem],
         "catalog": {
             "revision": snapshot.state.revision,
             "digest": snapshot.loaded.digest,
-            "problem": snapshot.problem,
+            "problem": catalog_problem,
         },
         "store": {"ok": not store_problem, "problem": store_problem},
         "model": {
@@ -159,6 +166,14 @@ def _gauges(wired: Services) -> list[Metric]:
 def _store_problem(wired: Services) -> str:
     try:
         wired.store.ping()
-    except StoreUnavailableError:
-        return wired.snapshots.store_problem or "the store does not answer"
+    except StoreUnavailableError as error:
+        return wired.snapshots.store_problem or str(error) or "the store does not answer"
     return wired.snapshots.store_problem
+
+
+def _refused_catalog(wired: Services) -> str:
+    """Return why the worker does not make the folder live; a worker that is gone has nothing to say."""
+    beat = last_beat(wired.settings.home)
+    if beat is None or beat.age_s(wired.clock()) > GONE_AFTER_S:
+        return ""
+    return beat.problems.get("catalog", "")

@@ -159,5 +159,5 @@ def post_recommendations(ask: RecommendAsk) -> ResponseReturnValue:
 def post_items(batch: dict[str, Any]) -> ResponseReturnValue:
     """Insert or replace items."""
     stored = services().store.put_items(batch["items"])
-    services().models.read_items(services().store)
+    services().models.items_changed(services().store)
     return {"stored": stored}

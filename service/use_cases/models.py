@@ -17,6 +17,9 @@ from service.storage.records import Item
 
 FRESH_S = 2.0
 """Items are used at least this long; then the next request has them read again, beside it."""
+SETTLE_S = 0.3
+"""Changed items are read once, when no change has followed for this long: an upload has many batches."""
+SETTLE_SHARE = 4
 READ_SHARE = 50
 """A large catalogue is read so seldom that reading takes at most a fiftieth of the time."""
 
@@ -41,7 +44,7 @@ class Serving:
 class ModelHolder:
     """Holds the live model and the items; a bad directory never takes the last good model away."""
 
-    def __init__(self, models_dir: Path) -> None:
+    def __init__(self, models_dir: Path, *, settle_s: float = SETTLE_S) -> None:
         self.problem = ""
         self._root = models_dir
         self._items: Sequence[Item] | None = None
@@ -49,6 +52,9 @@ class ModelHolder:
         self._lock = threading.Lock()
         self._reading = threading.Lock()
         self._read_again_at = 0.0
+        self._settling = threading.Lock()
+        self._changed_at = 0.0
+        self._settle_s = self._least_settle_s = settle_s
 
     @property
     def current(self) -> LoadedModel | None:
@@ -83,6 +89,21 @@ class ModelHolder:
             threading.Thread(target=self.read_items, args=(store,), name="items", daemon=True).start()
         return self._serving
 
+    def items_changed(self, store: Items) -> None:
+        """Have the items read once, beside the requests, when the changes have come to rest."""
+        self._changed_at = time.monotonic()
+        if self._settling.acquire(blocking=False):
+            threading.Thread(target=self._settle, args=(store,), name="items", daemon=True).start()
+
+    def _settle(self, store: Items) -> None:
+        try:
+            while (left := self._changed_at + self._settle_s - time.monotonic()) > 0:
+                time.sleep(left)
+        finally:
+            # Before the reading: a change that it may miss finds the lock free and has them read again.
+            self._settling.release()
+        self.read_items(store)
+
     def read_items(self, store: Items) -> None:
         """Read the items now; while the store is away, those read before stay."""
         with self._reading:
@@ -98,6 +119,7 @@ class ModelHolder:
                     self._items = items
                     self._swap(self._serving.loaded)
             now = time.monotonic()
+            self._settle_s = max(self._least_settle_s, SETTLE_SHARE * (now - started))
             self._read_again_at = now + max(FRESH_S, READ_SHARE * (now - started))
 
     def _load(self, version: str) -> LoadedModel:

@@ -1,7 +1,7 @@
 """From a request to a slate: history and rules in, ranked items out, and the slate on record."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,14 +15,14 @@ from recommender.ranking import Recent, Taste, because, personal_scores, taste_o
 from service.clock import to_micros
 from service.errors import Pointer, ProblemError
 from service.log import logger
-from service.storage.ports import IngestBatch, StoreUnavailableError
+from service.storage.ports import StoreUnavailableError
 from service.storage.records import Interaction, Slate
 from service.use_cases.access import Caller, visible_person_ids
 from service.use_cases.models import LoadedModel, Serving
 from service.use_cases.services import Services
 
-HISTORY_LIMIT = 5_000
-"""Interactions read per person: enough that what was bought stays hidden; fold-in looks at the newest 200."""
+RECENTS = 500
+"""Weighted interactions read per person id: fold-in looks at the newest 200 of all ids together."""
 DEFAULT_K = 10
 DEFAULT = Recommender(key="default")
 CERTAIN = 1.0
@@ -44,6 +44,15 @@ class RecommendAsk:
     seed_items: Sequence[str] = ()
     fields: Sequence[str] | None = None
     person_token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What a recommender needs of a person: weighted interactions, newest first, and its rules' items."""
+
+    recents: Sequence[Interaction] = ()
+    hidden: frozenset[str] = frozenset()
+    only: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +86,9 @@ def recommend(services: Services, ask: RecommendAsk, *, caller: Caller) -> dict[
         now=services.clock(),
     )
     serving = services.models.serving(services.store)
-    history = read_history(services, people)
+    history = read_history(services, people, recommender)
     mask = _allowed(serving, recommender, ask, history)
-    ranked = rank(serving, recommender, history, people=people, seeds=ask.seed_items)
+    ranked = rank(serving, recommender, history.recents, people=people, seeds=ask.seed_items)
     places = top_k(ranked.scores, mask, k)
     items = [_line(serving, ranked, ask, place=int(p), rank=r) for r, p in enumerate(places, 1)]
     version = serving.loaded.version if serving.loaded else ""
@@ -97,18 +106,29 @@ def recommend(services: Services, ask: RecommendAsk, *, caller: Caller) -> dict[
     return {"slate_id": _keep(services, slate), "model": version, "reason": ranked.reason, "items": items}
 
 
-def read_history(services: Services, people: Sequence[str]) -> list[Interaction]:
-    """Return what the persons did, newest first; nothing while the store is away.
+def read_history(services: Services, people: Sequence[str], recommender: Recommender) -> History:
+    """Return what the persons did, as far as the recommender looks at it; nothing while the store is away.
 
+    Views are many and purchases few, so each is read on its own: no number of the one displaces the other.
     An event that names a user and an anonymous id is stored under both and counted once here.
     """
+    store, types = services.store, recommender.weights
     try:
-        found = [i for person in people for i in services.store.recent_interactions(person, HISTORY_LIMIT)]
+        found = [i for person in people for i in store.recent_of_types(person, types, RECENTS)]
+        hidden = _items(services, people, recommender.hide)
+        only = _items(services, people, recommender.only)
     except StoreUnavailableError:
         logger().warning("history_unreadable")
-        return []
+        return History()
     distinct = {(i.item_id, i.event_type, i.occurred_at): i for i in found}
-    return sorted(distinct.values(), key=lambda i: i.occurred_at, reverse=True)
+    recents = sorted(distinct.values(), key=lambda i: i.occurred_at, reverse=True)
+    return History(recents=recents, hidden=hidden, only=only)
+
+
+def _items(services: Services, people: Sequence[str], event_types: Collection[str]) -> frozenset[str]:
+    if not event_types:
+        return frozenset()
+    return frozenset().union(*(services.store.items_of_types(person, event_types) for person in people))
 
 
 def rank(
@@ -146,11 +166,10 @@ def _chosen(services: Services, ask: RecommendAsk) -> tuple[Recommender, int]:
 
 
 def _allowed(
-    serving: Serving, recommender: Recommender, ask: RecommendAsk, history: Sequence[Interaction]
+    serving: Serving, recommender: Recommender, ask: RecommendAsk, history: History
 ) -> npt.NDArray[np.bool_]:
-    hidden = {i.item_id for i in history if i.event_type in recommender.hide}
-    only = {i.item_id for i in history if i.event_type in recommender.only} if recommender.only else None
-    exclude = hidden.union(ask.exclude, ask.seed_items)
+    only = history.only if recommender.only else None
+    exclude = history.hidden.union(ask.exclude, ask.seed_items)
     return eligible(serving.shelf, filters=ask.filters, exclude=exclude, only=only)
 
 
@@ -208,9 +227,7 @@ def _record(items: Sequence[Mapping[str, Any]]) -> str:
 
 def _keep(services: Services, slate: Slate) -> str | None:
     """Store the slate and return its id; the page gets its answer even when the store cannot take it."""
-    try:
-        services.store.append(IngestBatch(slates=[slate]))
-    except StoreUnavailableError:
-        services.meters.count("slates_not_stored")
-        return None
-    return slate.slate_id
+    if services.slates.keep(services.store, slate):
+        return slate.slate_id
+    services.meters.count("slates_not_stored", slate.reason)
+    return None

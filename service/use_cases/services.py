@@ -8,6 +8,7 @@ from service.storage.ports import Store
 from service.use_cases.exposures import ExposureBook
 from service.use_cases.meters import Meters
 from service.use_cases.models import ModelHolder
+from service.use_cases.slates import SlateKeeper
 from service.use_cases.snapshot import SnapshotHolder
 
 
@@ -22,3 +23,4 @@ class Services:
     models: ModelHolder
     meters: Meters = field(default_factory=Meters)
     exposures: ExposureBook = field(default_factory=ExposureBook)
+    slates: SlateKeeper = field(default_factory=SlateKeeper)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from service.storage.records import Event, Item, ReceivedEvent
 from service.storage.sql import open_store
 from service.use_cases.launch import apply
 from service.use_cases.services import Services
+from service.use_cases.slates import SlateKeeper
 from service.use_cases.train import TrainReport, train
 from tests.recommender.shops import a_shop
 
@@ -107,8 +108,8 @@ def an_item(name: str, *, active: bool = True) -> Item:
 
 @contextmanager
 def open_shop(settings: Settings) -> Iterator[tuple[Services, FlaskClient]]:
-    """Give the application over a home folder."""
-    services = build_services(settings)
+    """Give the application over a home folder; it waits for slates as long as a busy machine needs."""
+    services = replace(build_services(settings), slates=SlateKeeper(patience_s=60))
     try:
         yield services, create_app(services).test_client()
     finally:

@@ -1,7 +1,11 @@
 """POST /v1/recommendations over a real store and a really trained model."""
 
+import fcntl
 import shutil
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +15,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import create_engine, text
 
 from service import settings as process_settings
-from service.storage.records import Item
+from service.app import create_app
+from service.storage.engine import database_path, lock_path
+from service.storage.migrate import migrate
+from service.storage.records import Event, Item
+from service.storage.sql import SqlStore
 from service.use_cases.access import sign_person_token
+from service.use_cases.models import ModelHolder
 from service.use_cases.services import Services
+from service.use_cases.slates import SlateKeeper
 from tests.service.recommend.kit import KEYS, NOW, Shop, an_item, an_order, open_shop, put
 
 SERVER = {"Authorization": f"Bearer {KEYS['OPPORTUNE_SERVER_KEY']}"}
@@ -176,6 +186,8 @@ def test_an_inactive_item_is_not_shown_and_a_new_one_can_be(services: Services, 
     answer = client.post("/v1/items", json={"items": items}, headers=SERVER)
 
     assert answer.get_json() == {"stored": 2}
+    while popular in ids(ask(client, k=100)):
+        time.sleep(0.01)
     assert popular not in ids(ask(client, k=100))
     assert ids(ask(client, k=5, filters={"category": ["novelties"]})) == ["brand-new"]
     ranked = ask(client, user_id="0001", k=100)["items"]
@@ -243,3 +255,87 @@ def test_items_that_others_stored_are_seen_after_a_moment(services: Services, cl
     services.models.read_items(services.store)
 
     assert ids(ask(client, k=1, filters={"category": ["late"]})) == ["late"]
+
+
+def views(n: int, **person: str) -> list[Event]:
+    return [
+        Event(
+            event_id=f"view-{person}-{i}",
+            type="Product Viewed",
+            occurred_at=NOW + timedelta(seconds=i),
+            properties={"item_id": "item-001"},
+            **person,
+        )
+        for i in range(n)
+    ]
+
+
+def test_what_was_bought_stays_hidden_and_known_after_any_number_of_views(
+    services: Services, client: FlaskClient
+) -> None:
+    put(services.store, an_order("o-1", "viewer", ["item-013", "item-014"], NOW - timedelta(days=6)))
+    before = ask(client, user_id="viewer", placement="home", k=100)
+    put(services.store, *views(6_000, user_id="viewer"))
+
+    after = ask(client, user_id="viewer", placement="home", k=100)
+
+    assert not {"item-013", "item-014"} & set(ids(after))
+    assert after["reason"] == "model"
+    assert after["items"] == before["items"]
+    assert set(ids(ask(client, user_id="viewer", placement="reorder"))) == {"item-013", "item-014"}
+
+
+def test_more_purchases_than_taste_looks_at_stay_hidden(services: Services, client: FlaskClient) -> None:
+    old = an_order("o-old", "whale", ["item-013"], NOW - timedelta(days=30))
+    put(services.store, old)
+    put(services.store, *(an_order(f"o-{n}", "whale", ["item-014"], NOW) for n in range(600)))
+
+    slate = ask(client, user_id="whale", placement="home", k=100)
+
+    assert not {"item-013", "item-014"} & set(ids(slate))
+
+
+def test_a_stuck_writer_costs_the_slate_id_and_not_the_answer(
+    services: Services, client: FlaskClient
+) -> None:
+    store = services.store
+    assert isinstance(store, SqlStore)
+    hurried = create_app(replace(services, slates=SlateKeeper(patience_s=0.01))).test_client()
+    with lock_path(store.path).open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        slates = [ask(hurried, user_id="0001", k=3) for _ in range(3)]
+
+    assert [slate["slate_id"] for slate in slates] == [None] * 3
+    assert [len(slate["items"]) for slate in slates] == [3] * 3
+    assert services.meters.totals()["slates_not_stored", "model"] == 3
+    assert ask(client, k=1)["slate_id"] is not None
+
+
+class CountingStore(SqlStore):
+    """The store, which also counts how often all items are read."""
+
+    n_reads = 0
+
+    def all_items(self) -> Sequence[Item]:
+        self.n_reads += 1
+        return super().all_items()
+
+
+def test_an_upload_of_many_batches_reads_no_items_until_it_has_come_to_rest(tmp_path: Path) -> None:
+    settings = process_settings.load({"OPPORTUNE_HOME": str(tmp_path)})
+    migrate(settings.database_url)
+    store = CountingStore(database_path(settings.database_url))
+    patient = ModelHolder(tmp_path / "models", settle_s=3_600)
+    others = [thread for thread in threading.enumerate() if thread.name == "items"]
+
+    for n in range(50):
+        store.put_items([Item(item_id=f"late-{n}")])
+        patient.items_changed(store)
+
+    assert store.n_reads == 0
+    waiting = [thread for thread in threading.enumerate() if thread.name == "items"]
+    assert len(set(waiting) - set(others)) == 1
+    ModelHolder(tmp_path / "models", settle_s=0).items_changed(store)
+    while store.n_reads == 0:
+        time.sleep(0.01)
+    store.close()
