@@ -10,6 +10,7 @@ from service.api.context import caller, services
 from service.api.describe import describe
 from service.catalog import CatalogError
 from service.errors import Pointer, ProblemError
+from service.storage.ports import RevisionMovedError
 from service.storage.records import KeyClass
 from service.use_cases import launch
 from service.use_cases.heartbeat import last_beat
@@ -80,6 +81,8 @@ def apply_catalog(body: dict[str, Any]) -> ResponseReturnValue:
         raise ProblemError(
             409, "conflict", "the change would harm a running experiment", _pointers(error)
         ) from error
+    except RevisionMovedError as error:
+        raise ProblemError(409, "conflict", f"{error}; nothing was changed, try again") from error
     except CatalogError as error:
         n = len(error.findings)
         raise ProblemError(422, "invalid_catalog", f"{n} errors; see `errors`", _pointers(error)) from error

@@ -21,7 +21,7 @@ from service.cli import desk_text
 from service.clock import utc_now
 from service.settings import Settings, make_home, require_home
 from service.storage.migrate import migrate
-from service.storage.ports import Store, StoreUnavailableError
+from service.storage.ports import RevisionMovedError, Store, StoreUnavailableError
 from service.storage.sql import open_store
 from service.use_cases import launch, steer
 
@@ -59,6 +59,9 @@ def tells(command: Callable[..., None]) -> Callable[..., None]:
         except CatalogError as error:
             click.echo(str(error))
             click.echo(f"\n{desk_text.count(len(error.findings), 'error')}. Nothing was changed.")
+            sys.exit(1)
+        except RevisionMovedError as error:
+            click.echo(f"opportune: {error}; nothing was changed, try again", err=True)
             sys.exit(1)
         except (steer.RefusedError, launch.UnknownKeyError, StoreUnavailableError, OSError) as error:
             click.echo(f"opportune: {error}", err=True)

@@ -1,8 +1,10 @@
 """`opportune run`: everything on one machine, from an empty folder to serving, and a clean stop."""
 
 import contextlib
+import fcntl
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -30,17 +32,42 @@ KEY_PREFIXES = {
 READY_TIMEOUT_S = 60.0
 DRAIN_TIMEOUT_S = 40.0
 IMPATIENCE_S = 1.0
+WORKER_LOCK = "worker.lock"
+WORKER_REFUSED = 3
+BUSY_HOME = (
+    "opportune: another Opportune uses this home ({home}): stop it, or set OPPORTUNE_HOME to another folder"
+)
 
 
 @click.command()
 def run() -> None:
-    """Set up what is missing, then serve until Ctrl-C."""
+    """Set up what is missing and serve until Ctrl-C."""
     settings = settings_module.load()
+    refuse_missing_catalog(settings)
     refuse_busy_port(settings.port)
+    refuse_busy_home(settings.home)
     with own_the_terminal():
         settings = write_missing_keys(settings)
         prepare(settings)
         sys.exit(supervise(settings))
+
+
+def refuse_missing_catalog(settings: Settings) -> None:
+    """Stop with one line, before anything is written, when there is no catalog folder."""
+    if not settings.catalog.is_dir():
+        why = "it is no folder" if settings.catalog.exists() else f"create it: mkdir -p {settings.catalog}"
+        click.echo(f"opportune: OPPORTUNE_CATALOG={settings.catalog}: {why}", err=True)
+        sys.exit(2)
+
+
+def refuse_busy_home(home: Path) -> None:
+    """Stop with one line when a worker serves this home already."""
+    with contextlib.suppress(FileNotFoundError), (home / WORKER_LOCK).open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            click.echo(BUSY_HOME.format(home=shown(home)), err=True)
+            sys.exit(1)
 
 
 def refuse_busy_port(port: int) -> None:
@@ -89,7 +116,7 @@ def write_missing_keys(settings: Settings) -> Settings:
     missing = [name for name, value in have.items() if not value]
     if not missing:
         return settings
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings_module.make_home(settings)
     lines = [f"{name}={KEY_PREFIXES[name]}{secrets.token_hex(24)}\n" for name in missing]
     descriptor = os.open(settings.keys_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -110,10 +137,12 @@ def supervise(settings: Settings) -> int:
     """Run web and worker until a signal, restart a worker that dies, drain both; return the exit code."""
     stop = threading.Event()
     asked_at = 0.0
+    asked_by = ""
 
-    def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
+    def ask_to_stop(number: int, _frame: FrameType | None) -> None:
         # One Ctrl-C may come twice, from the terminal and a parent; only an impatient second one kills.
-        nonlocal asked_at
+        nonlocal asked_at, asked_by
+        asked_by = asked_by or signal.Signals(number).name
         if stop.is_set() and time.monotonic() - asked_at > IMPATIENCE_S:
             raise SystemExit(1)
         asked_at = asked_at or time.monotonic()
@@ -132,8 +161,10 @@ def supervise(settings: Settings) -> int:
         if not wait_until_ready(settings, children["web"], stop):
             return 0 if stop.is_set() else 1
         announce(settings)
-        return watch(children, environment, stop)
+        return watch(children, environment, settings, stop)
     finally:
+        if asked_by:
+            click.echo(f"opportune: {asked_by}: draining ...", err=True)
         drain(children)
 
 
@@ -186,22 +217,32 @@ def announce(settings: Settings) -> None:
     )
     if settings.demo:
         click.echo("  next       .venv/bin/python scripts/simulate.py --lift 0.25   (in a second terminal)")
+    click.echo(
+        "In a second terminal, `opportune` needs\n"
+        f"  export OPPORTUNE_HOME={shlex.quote(str(settings.home))} "
+        f"OPPORTUNE_CATALOG={shlex.quote(str(settings.catalog))} PORT={settings.port}"
+    )
     click.echo("Ctrl-C drains and stops.\n")
 
 
 def watch(
-    children: dict[str, subprocess.Popen[bytes]], environment: dict[str, str], stop: threading.Event
+    children: dict[str, subprocess.Popen[bytes]],
+    environment: dict[str, str],
+    settings: Settings,
+    stop: threading.Event,
 ) -> int:
-    """Wait for a signal; a dead worker is replaced, a dead web process ends the run."""
+    """Wait for a signal; a dead worker is replaced, a dead web process or a taken home ends the run."""
     while not stop.wait(0.5):
         if children["web"].poll() is not None:
             click.echo("opportune: the web process ended by itself; stopping", err=True)
+            return 1
+        if children["worker"].poll() == WORKER_REFUSED:
+            click.echo(BUSY_HOME.format(home=shown(settings.home)), err=True)
             return 1
         if children["worker"].poll() is not None:
             click.echo("opportune: the worker ended by itself; starting another", err=True)
             stop.wait(1.0)
             children["worker"] = start_worker(environment)
-    click.echo("opportune: draining ...")
     return 0
 
 

@@ -11,7 +11,7 @@ from service.catalog import CatalogError, read_folder
 from service.clock import utc_now
 from service.settings import REPOSITORY, Settings, child_environment, make_home, require_home
 from service.storage.migrate import migrate
-from service.storage.ports import Store
+from service.storage.ports import RevisionMovedError, Store
 from service.storage.records import KeyClass
 from service.storage.sql import open_store
 from service.use_cases.access import hash_key, keep_environment_keys
@@ -46,16 +46,18 @@ def missing_demo_steps(store: Store, settings: Settings) -> tuple[str, ...]:
 
 def apply_catalog(store: Store, settings: Settings) -> None:
     """Make the catalog folder live; errors are shown and the last good revision keeps serving."""
-    if not settings.catalog.is_dir():
-        click.echo(f"opportune: OPPORTUNE_CATALOG={settings.catalog} is not a folder", err=True)
-        sys.exit(2)
     try:
-        apply(store, read_folder(settings.catalog), by="run", now=utc_now())
+        applied = apply(store, read_folder(settings.catalog), by="run", now=utc_now())
+    except RevisionMovedError as error:
+        click.echo(f"opportune: {error}; it keeps serving", err=True)
     except CatalogError as error:
         click.echo(str(error), err=True)
         serving = store.live_state().revision
         kept = f"revision {serving} keeps serving" if serving else "nothing is served"
         click.echo(f"opportune: the catalog has errors; {kept} until they are mended", err=True)
+    else:
+        if applied.started and not settings.demo:
+            click.echo(f"opportune: running now: {', '.join(applied.started)} of its audience")
 
 
 def run_step(settings: Settings, command: str) -> None:

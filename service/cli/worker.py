@@ -9,7 +9,10 @@ from service.settings import load, require_home
 
 @click.command()
 def worker() -> None:
-    """Follow the catalog, fill the lake, judge, train daily; ends on SIGTERM."""
+    """Run the second process.
+
+    It follows the catalog, fills the lake, judges, trains daily; it ends on SIGTERM.
+    """
     require_home(load())
     from service.worker import main  # noqa: PLC0415 - Ibis and DuckDB take a second to load
 

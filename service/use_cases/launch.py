@@ -16,7 +16,7 @@ from service.catalog.findings import did_you_mean
 from service.catalog.loader import place_of
 from service.catalog.notes import curly_quotes, starts
 from service.clock import EPOCH
-from service.storage.ports import Store
+from service.storage.ports import RevisionMovedError, Store
 from service.storage.records import StoredRevision
 
 SYNTHETIC_UNITS = 100_000
@@ -113,8 +113,20 @@ def apply(store: Store, files: Mapping[str, str], *, by: str, now: datetime) -> 
         If the files have errors; nothing was changed.
     BlockedError
         If a running experiment would be harmed; nothing was changed.
+    RevisionMovedError
+        If others went live twice while this one was reviewed; nothing was changed.
     """
     loaded = load(files)
+    try:
+        return _reviewed(store, files, loaded, by=by, now=now)
+    except RevisionMovedError:
+        # Somebody else applied between our review and our write: what is live now was not reviewed.
+        return _reviewed(store, files, loaded, by=by, now=now)
+
+
+def _reviewed(
+    store: Store, files: Mapping[str, str], loaded: LoadedCatalog, *, by: str, now: datetime
+) -> Applied:
     live = store.live_state().revision
     stored = store.revision(live) if live else None
     if stored is not None and stored.digest == loaded.digest:
@@ -123,7 +135,7 @@ def apply(store: Store, files: Mapping[str, str], *, by: str, now: datetime) -> 
     blocked = _blocked(store, files, (previous, loaded), now=now)
     if blocked:
         raise BlockedError(blocked)
-    revision = store.add_revision(files, loaded.digest, by=by, now=now)
+    revision = store.add_revision(files, loaded.digest, by=by, now=now, expected=live)
     started = tuple(f"{d.key} on {percent(d.allocation_bp)}" for d in _starting(previous, loaded, now))
     return Applied(revision=revision, changed=revision != live, started=started)
 

@@ -1,5 +1,6 @@
 """`opportune run`, as `make run` starts it: a real supervisor, a real web process, a real worker."""
 
+import fcntl
 import os
 import re
 import signal
@@ -41,6 +42,20 @@ def catalog(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def port() -> int:
+    return free_port()
+
+
+def wait_until_locked(path: Path) -> None:
+    while True:
+        with path.open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+        time.sleep(0.1)
+
+
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -128,6 +143,48 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path, catalog: Path, port: int
             time.sleep(0.1)
 
     assert replacement is not None
+
+
+def test_a_second_run_on_the_same_home_ends_with_one_line(tmp_path: Path, catalog: Path, port: int) -> None:
+    home, log = tmp_path / "home", tmp_path / "run.log"
+
+    with running(environment(home, catalog, port), log) as process:
+        text = wait_for(log, "Ctrl-C drains", process)
+        while not (home / "worker.lock").exists():
+            time.sleep(0.1)
+        wait_until_locked(home / "worker.lock")
+        second = subprocess.run(
+            [sys.executable, "-m", "service.cli.main", "run"],
+            cwd=ROOT,
+            env=environment(home, catalog, free_port()),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+    assert f"export OPPORTUNE_HOME={home} OPPORTUNE_CATALOG={catalog} PORT={port}" in text
+    assert second.returncode == 1
+    assert second.stderr.count("\n") == 1
+    assert "another Opportune uses this home" in second.stderr
+    assert "SIGTERM: draining" in log.read_text("utf-8")
+
+
+def test_a_worker_that_finds_its_home_taken_ends_the_run(tmp_path: Path, catalog: Path, port: int) -> None:
+    home, log = tmp_path / "home", tmp_path / "run.log"
+
+    with running(environment(home, catalog, port), log) as process:
+        wait_for(log, "Ctrl-C drains", process)
+        worker = child_running(process.pid, "worker")
+        assert worker is not None
+        os.kill(worker, signal.SIGKILL)
+        with (home / "worker.lock").open("ab") as taken:
+            fcntl.flock(taken, fcntl.LOCK_EX)
+            code = process.wait()
+
+    assert code == 1
+    assert log.read_text("utf-8").count("another Opportune uses this home") == 1
 
 
 def test_a_busy_port_is_one_clear_line(tmp_path: Path, catalog: Path) -> None:
