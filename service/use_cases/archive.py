@@ -196,7 +196,8 @@ def _take_out(stream: IO[bytes], place: Path, entry: Entry, name: str) -> None:
     digest = hashlib.sha256()
     size = 0
     with place.open("xb") as file:
-        while chunk := stream.read(CHUNK):
+        # Never more than was promised: a small archive can unpack to more than the disk holds.
+        while size <= entry.size and (chunk := stream.read(min(CHUNK, entry.size - size + 1))):
             digest.update(chunk)
             size += len(chunk)
             file.write(chunk)

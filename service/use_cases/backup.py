@@ -1,16 +1,20 @@
 """One archive of everything worth keeping: the database, the lake, the live model; keys only if asked."""
 
+import dataclasses
+import fcntl
+import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from service.lake import manifest as lake_manifest
+from service.lake.manifest import sync_folder
 from service.settings import Settings
 from service.storage.engine import InUse, database_path, in_use_path
 from service.use_cases.archive import BackupError, Contents, Progress, pack, quiet, unpack
@@ -18,6 +22,9 @@ from service.use_cases.archive import BackupError, Contents, Progress, pack, qui
 DATABASE = "opportune.db"
 LAKE, MODELS, KEYS = "lake", "models", "keys.env"
 PAGES = 2_048
+UNFINISHED = "restore.unfinished"
+# Folders of the home that a process may leave behind when it is killed.
+HELD, UNPACKED = ".backup-", ".restore-"
 
 
 class _Facts(NamedTuple):
@@ -30,7 +37,7 @@ class _Facts(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupReport:
-    """What an archive holds."""
+    """What an archive holds, and what is left to do for who has restored it."""
 
     path: Path
     files: int
@@ -38,6 +45,7 @@ class BackupReport:
     log_offset: int
     revision: int
     with_keys: bool
+    reminders: tuple[str, ...] = ()
 
 
 def back_up(
@@ -45,8 +53,8 @@ def back_up(
 ) -> BackupReport:
     """Copy a consistent state to `target`, a ``.tar.gz`` or a new folder, while the service runs.
 
-    The lake is held still first and the database copied after it, so the copy of the lake is never ahead
-    of the copied log. Writers go on meanwhile.
+    The lake is held still while the database is copied and the lake's files, which never change, get second
+    names; packing, which takes longest, holds up nobody. The copy of the lake is never ahead of the log's.
 
     Raises
     ------
@@ -59,13 +67,15 @@ def back_up(
     if target.exists():
         raise BackupError(f"{target} exists already; choose another name")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".backup-", dir=target.parent) as scratch:
-        copy = Path(scratch) / DATABASE
+    sweep_unfinished(settings.home)
+    with _holding(target.parent) as scratch, _holding(settings.home) as held:
+        copy = scratch / DATABASE
         with _still(settings.lake):
             facts = _copy_database(source, copy, progress)
-            files = _collect(settings, copy, model=facts.model, with_keys=with_keys)
-            made = {"made_at": now.isoformat(), "log_offset": facts.log_offset, "revision": facts.revision}
-            contents = pack(target, files, made=made, progress=progress)
+            lake = _hold_lake(settings.lake, held)
+        files = {DATABASE: copy, **lake, **_others(settings, model=facts.model, with_keys=with_keys)}
+        made = {"made_at": now.isoformat(), "log_offset": facts.log_offset, "revision": facts.revision}
+        contents = pack(target, files, made=made, progress=progress)
     return _report(target, contents)
 
 
@@ -75,7 +85,8 @@ def restore(
     """Put the state in `archive` in place of nothing, or with `replace` in place of what is there.
 
     Every digest is checked before anything is moved. What is replaced is kept in a folder
-    ``before-restore-<time>`` of the home.
+    ``before-restore-<time>`` of the home. Killed while it moves, it leaves a mark that keeps everything else
+    from starting; the same command then finishes the work.
 
     Raises
     ------
@@ -88,17 +99,80 @@ def restore(
     settings.home.mkdir(parents=True, exist_ok=True)
     with _alone(database):
         occupied = [str(path) for name, path in places.items() if name != KEYS and _occupied(path)]
-        if occupied and not replace:
+        if occupied and not replace and not _mark(settings).exists():
             raise BackupError(f"there is data already ({', '.join(occupied)}); --replace moves it aside")
-        with tempfile.TemporaryDirectory(prefix=".restore-", dir=settings.home) as scratch:
+        for left in settings.home.glob(f"{UNPACKED}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=UNPACKED, dir=settings.home) as scratch:
             folder = Path(scratch)
             contents = unpack(archive, folder, progress=progress)
             _check_database(folder / DATABASE)
-            aside = settings.home / f"before-restore-{now:%Y%m%dT%H%M%S%fZ}"
-            for name, place in places.items():
-                if name != KEYS or KEYS in contents.files:
-                    _exchange(folder / name, place, aside)
-    return _report(archive, contents)
+            wanted = {name: place for name, place in places.items() if name != KEYS or KEYS in contents.files}
+            _exchange_all(settings, folder, wanted, now=now)
+    return dataclasses.replace(_report(archive, contents), reminders=_reminders(settings, contents))
+
+
+def check_restored(settings: Settings) -> None:
+    """Refuse to go on in a home whose restore was interrupted: what lies there is neither old nor new.
+
+    Raises
+    ------
+    BackupError
+        If there is the mark of an unfinished restore.
+    """
+    if _mark(settings).exists():
+        raise BackupError(
+            f"a restore into {settings.home} was interrupted and its data is incomplete; "
+            "run the same `opportune restore` again"
+        )
+
+
+def sweep_unfinished(home: Path) -> None:
+    """Remove what killed backups held on to: second names keep the rows of a person who was erased since."""
+    for folder in home.glob(f"{HELD}*"):
+        with _claimed(folder) as mine:
+            if mine:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _mark(settings: Settings) -> Path:
+    return settings.home / UNFINISHED
+
+
+def _exchange_all(settings: Settings, folder: Path, places: Mapping[str, Path], *, now: datetime) -> None:
+    """Put everything of `folder` in its place; from the first move to the last the mark is there."""
+    _sync_tree(folder)
+    mark = _mark(settings)
+    first_time = not mark.exists()
+    if first_time:
+        with mark.open("w", encoding="utf-8") as file:
+            file.write(f"before-restore-{now:%Y%m%dT%H%M%S%fZ}")
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(settings.home)
+    # A second try keeps what was there first together in one folder, and its own half-done work apart.
+    aside = settings.home / (PurePath(mark.read_text("utf-8")).name or "before-restore")
+    half_done = None if first_time else settings.home / f"half-restored-{now:%Y%m%dT%H%M%S%fZ}"
+    for name, place in places.items():
+        _exchange(folder / name, place, aside, half_done)
+    folders = {settings.home, aside, half_done, *(place.parent for place in places.values())}
+    for changed in folders:
+        if changed is not None and changed.is_dir():
+            sync_folder(changed)
+    mark.unlink()
+    sync_folder(settings.home)
+
+
+def _reminders(settings: Settings, contents: Contents) -> tuple[str, ...]:
+    """Return what a restore cannot do by itself."""
+    made_at = str(contents.made.get("made_at", "it was made"))[:19].replace("T", " ")
+    told = [f"The backup is of {made_at} UTC. Repeat `opportune delete-person` for whoever was erased since."]
+    if not settings.keys_file.exists():
+        told.append(
+            "There is no keys.env here and the backup held none: the next `make run` makes new keys. "
+            "Every page then needs the new client key, and every backend the new server key."
+        )
+    return tuple(told)
 
 
 def _report(path: Path, contents: Contents) -> BackupReport:
@@ -159,14 +233,51 @@ def _copy_database(source: Path, copy: Path, progress: Progress) -> _Facts:
     return _Facts(log_offset=offset, revision=live[0], model=live[1])
 
 
-def _collect(settings: Settings, copy: Path, *, model: str, with_keys: bool) -> dict[str, Path]:
-    """Return name in the archive -> file: the live model only, of the lake what its manifest names."""
-    files = {DATABASE: copy}
-    index = settings.lake / lake_manifest.MANIFEST
-    if index.is_file():
-        files[f"{LAKE}/{lake_manifest.MANIFEST}"] = index
-        for entry in lake_manifest.read_manifest(settings.lake).files:
-            files[f"{LAKE}/{entry.path}"] = settings.lake / entry.path
+@contextmanager
+def _holding(parent: Path) -> Iterator[Path]:
+    """Give a new folder below `parent`, claimed for as long as this process lives."""
+    with tempfile.TemporaryDirectory(prefix=HELD, dir=parent) as held, _claimed(Path(held)):
+        yield Path(held)
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[bool]:
+    """Claim a folder for this process; False if another one has it. A claim dies with its holder."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def _hold_lake(lake: Path, held: Path) -> dict[str, Path]:
+    """Give the files that the lake's manifest names a second name; return name in the archive -> file."""
+    index = lake / lake_manifest.MANIFEST
+    if not index.is_file():
+        return {}
+    names = [lake_manifest.MANIFEST, *(entry.path for entry in lake_manifest.read_manifest(lake).files)]
+    for name in names:
+        place = held / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.hardlink_to(lake / name)
+        except OSError:
+            # Not every file system has second names.
+            shutil.copyfile(lake / name, place)
+    return {f"{LAKE}/{name}": held / name for name in names}
+
+
+def _others(settings: Settings, *, model: str, with_keys: bool) -> dict[str, Path]:
+    """Return name in the archive -> file: the live model only, and the keys when asked for."""
+    files = {}
     folder = settings.models / model if model else None
     if folder is not None and folder.is_dir():
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -192,14 +303,22 @@ def _occupied(path: Path) -> bool:
     return path.exists()
 
 
-def _exchange(new: Path, place: Path, aside: Path) -> None:
-    """Put `new` at `place`; what was there, a write-ahead log too, is kept in `aside`."""
-    for old in (place, place.with_name(place.name + "-wal"), place.with_name(place.name + "-shm")):
+def _exchange(new: Path, place: Path, aside: Path, half_done: Path | None) -> None:
+    """Put `new` at `place`; what was there, a write-ahead log too, is kept in `aside` or `half_done`."""
+    # The database goes last: as long as it has not gone, what lies beside it is its own.
+    for old in (place.with_name(place.name + "-wal"), place.with_name(place.name + "-shm"), place):
         if old.exists():
-            aside.mkdir(parents=True, exist_ok=True)
-            shutil.move(old, aside / old.name)
+            kept = half_done if half_done is not None and (aside / place.name).exists() else aside
+            kept.mkdir(parents=True, exist_ok=True)
+            shutil.move(old, kept / old.name)
     if new.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(new, place)
     if new.name == KEYS and place.exists():
         place.chmod(0o600)
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir():
+            sync_folder(path)

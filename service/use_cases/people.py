@@ -33,7 +33,9 @@ def erase_person(
     if lake.exists():
         # Arrow takes a while to load and web workers need it for nothing else.
         from service import lake as event_lake  # noqa: PLC0415
+        from service.use_cases.backup import sweep_unfinished  # noqa: PLC0415
 
         # After the log: an export that runs meanwhile is waited for, and then finds nothing to bring back.
         erased["lake"] = event_lake.erase(lake, user_ids=user_ids, anonymous_ids=anonymous)
+        sweep_unfinished(lake.parent)
     return erased

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -11,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from service.lake import export_all, read_interactions, read_manifest
-from service.settings import Settings, load
+from service.lake import erase, export, export_all, read_interactions, read_manifest
+from service.settings import Settings, child_environment, load
 from service.storage.migrate import migrate
 from service.storage.ports import IngestBatch
 from service.storage.records import KeyClass
 from service.storage.sql import SqlStore, open_store
-from service.use_cases.archive import BackupError
-from service.use_cases.backup import back_up, restore
+from service.use_cases.archive import BackupError, unpack
+from service.use_cases.backup import back_up, check_restored, restore
+from service.use_cases.people import erase_person
 from tests.service.storage.facts import a_batch, an_event
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -212,6 +215,122 @@ def test_a_backup_never_overwrites_and_needs_a_database(shop: Settings, tmp_path
     with pytest.raises(BackupError, match="nothing to back up"):
         back_up(settings_in(tmp_path / "empty"), tmp_path / "new.tar.gz", now=NOW)
     assert not list(tmp_path.glob(".backup-*"))
+
+
+KILLED = """
+import os, shutil, sys
+from pathlib import Path
+from datetime import UTC, datetime
+from service.settings import load
+from service.use_cases import backup
+real, left = shutil.move, int(sys.argv[3])
+def move(*args):
+    global left
+    real(*args)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), 9)
+backup.shutil.move = move
+settings = load({"OPPORTUNE_HOME": sys.argv[1]})
+backup.restore(settings, Path(sys.argv[2]), now=datetime.now(UTC), replace=True)
+"""
+
+
+@pytest.mark.parametrize("moves", [1, 2, 3, 5])
+def test_a_killed_restore_is_refused_to_start_and_finished_by_another_one(
+    shop: Settings, tmp_path: Path, moves: int
+) -> None:
+    back_up(shop, tmp_path / "b.tar.gz", now=NOW)
+    with opened(shop) as store:
+        store.append(a_batch(an_event("after the backup")))
+    command = [sys.executable, "-c", KILLED, str(shop.home), str(tmp_path / "b.tar.gz"), str(moves)]
+    assert subprocess.run(command, check=False).returncode == -9
+
+    with pytest.raises(BackupError, match="interrupted"):
+        check_restored(shop)
+    restore(shop, tmp_path / "b.tar.gz", now=LATER)
+
+    check_restored(shop)
+    with opened(shop) as store:
+        assert store.last_seq() == 21
+    assert read_manifest(shop.lake).offset == 20
+    (aside,) = shop.home.glob("before-restore-*")
+    with opened(load({"OPPORTUNE_HOME": str(aside)})) as store:
+        assert store.last_seq() == 22
+    assert read_manifest(aside / "lake").offset == 20
+    assert not list(shop.home.glob(".restore-*"))
+
+
+def test_a_worker_does_not_start_on_half_a_restore(shop: Settings) -> None:
+    (shop.home / "restore.unfinished").write_text("before-restore-x")
+    command = [sys.executable, "-m", "service.cli.main", "worker"]
+    env = child_environment(OPPORTUNE_HOME=str(shop.home))
+
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert "run the same `opportune restore` again" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_small_archive_cannot_fill_the_disk(shop: Settings, tmp_path: Path) -> None:
+    back_up(shop, tmp_path / "good", now=NOW)
+    with tarfile.open(tmp_path / "bomb.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "good" / "manifest.json", arcname="manifest.json")
+        bomb = tarfile.TarInfo("opportune.db")
+        bomb.size = 200_000_000
+        with Path("/dev/zero").open("rb") as zeros:
+            tar.addfile(bomb, zeros)
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    with pytest.raises(BackupError, match=r"opportune\.db"):
+        unpack(tmp_path / "bomb.tar.gz", folder)
+
+    taken = [path.stat().st_size for path in folder.iterdir()]
+    assert taken == [(tmp_path / "good" / "opportune.db").stat().st_size + 1]
+
+
+def test_restore_reminds_of_erasures_and_of_keys_that_are_nowhere(shop: Settings, tmp_path: Path) -> None:
+    back_up(shop, tmp_path / "without.tar.gz", now=NOW)
+    back_up(shop, tmp_path / "with.tar.gz", now=NOW, with_keys=True)
+
+    nowhere = restore(settings_in(tmp_path / "other"), tmp_path / "without.tar.gz", now=LATER)
+    there = restore(settings_in(tmp_path / "third"), tmp_path / "with.tar.gz", now=LATER)
+
+    assert "2026-11-22 12:00" in nowhere.reminders[0]
+    assert "delete-person" in nowhere.reminders[0]
+    assert "new client key" in nowhere.reminders[1]
+    assert len(there.reminders) == 1
+
+
+def test_the_lake_goes_on_while_a_backup_is_packed(shop: Settings, tmp_path: Path) -> None:
+    stages: list[int] = []
+    with opened(shop) as store:
+
+        def erase_and_export(done: int, total: int) -> None:
+            # Files are packed one by one at the end: the last stage counts them.
+            if total < 20 and done == 1 and not stages:
+                stages.append(export(store, shop.lake, wait=False))
+                stages.append(erase(shop.lake, user_ids=[], anonymous_ids=["v1"]))
+
+        back_up(shop, tmp_path / "b", now=NOW, progress=erase_and_export)
+
+    assert stages[0] == 21
+    assert read_manifest(tmp_path / "b" / "lake").offset == 20
+    restore(settings_in(tmp_path / "other"), tmp_path / "b", now=LATER)
+    assert not list(shop.home.glob(".backup-*"))
+
+
+def test_what_a_killed_backup_held_is_let_go(shop: Settings) -> None:
+    left = shop.home / ".backup-killed"
+    (left / "lake").mkdir(parents=True)
+    (left / "lake" / "rows").write_text("of somebody")
+
+    with opened(shop) as store:
+        erase_person(store, shop.lake, user_ids=["nobody"], anonymous_ids=[])
+
+    assert not left.exists()
 
 
 def test_writers_are_not_held_up_by_a_backup(shop: Settings, tmp_path: Path) -> None:
