@@ -58,7 +58,11 @@ def load(root: Path, version: str) -> tuple[Mapping[str, Any], Model]:
         arrays = {name: _map_array(folder, name, facts) for name, facts in manifest["arrays"].items()}
     except InvalidArtifactError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except OSError as error:
+        # Anybody may read this at /readyz: names below the models folder only.
+        name = Path(error.filename).name if isinstance(error.filename, str | Path) else "its files"
+        raise InvalidArtifactError(f"model {version}: {name}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidArtifactError(f"model {version}: {type(error).__name__}: {error}") from error
     return manifest, from_arrays(manifest, arrays)
 

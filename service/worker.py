@@ -11,23 +11,25 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC
 from pathlib import Path
 from types import FrameType
 
 from service import log
-from service.catalog import CatalogError, read_folder
+from service.catalog import CatalogError
 from service.clock import Clock, utc_now
-from service.lake import export
+from service.lake import LakeBusyError, export
 from service.log import logger
 from service.settings import Settings
 from service.settings import load as load_settings
 from service.storage.ports import Store
 from service.storage.sql import open_store
+from service.use_cases.archive import BackupError
+from service.use_cases.backup import check_restored, sweep_unfinished
+from service.use_cases.catalog_watch import CatalogWatch, Tell, first_finding, quiet
 from service.use_cases.heartbeat import Heartbeat, beat
 from service.use_cases.judge import refresh_verdicts
-from service.use_cases.launch import apply
 from service.use_cases.training_child import TrainingChild
 
 TICK_S = 1.0
@@ -44,15 +46,15 @@ SETTLED_S = 10.0
 class Worker:
     """The duties of one process over one home; `run` returns when `stop` was called."""
 
-    def __init__(self, settings: Settings, store: Store, *, clock: Clock = utc_now) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, *, clock: Clock = utc_now, tell: Tell = quiet
+    ) -> None:
         self._settings = settings
         self._store = store
         self._clock = clock
+        self._catalog = CatalogWatch(settings, store, tell=tell)
         self._stopping = threading.Event()
         self._problems: dict[str, str] = {}
-        self._catalog_seen: dict[str, str] | None = None
-        self._catalog_tried: dict[str, str] | None = None
-        self._catalog_fault: CatalogError | None = None
         self._offset = -1
         self._judged: tuple[int, int] = (-1, -1)
         self._judge_after = 0.0
@@ -70,11 +72,11 @@ class Worker:
             self.step()
             self._stopping.wait(max(0.0, TICK_S - (time.monotonic() - started)))
         self._training.stop()
-        self._beat()
+        self._do("heartbeat", self._beat)
 
     def step(self) -> None:
         """Do every duty once."""
-        self._beat()
+        self._do("heartbeat", self._beat)
         duties: tuple[tuple[str, Callable[[], None]], ...] = (
             ("catalog", self._watch_catalog),
             ("lake", self._export),
@@ -89,9 +91,9 @@ class Worker:
         try:
             duty()
         except Exception as error:  # noqa: BLE001 - one duty's trouble must not stop the others
-            problem = f"{type(error).__name__}: {error}"[:2_000]
+            problem = _told(error)
             if self._problems.get(name) != problem:
-                logger().error("duty_failed", duty=name, error=problem)
+                _log_failure(name, error)
             self._problems[name] = problem
             return
         if self._problems.pop(name, ""):
@@ -105,30 +107,17 @@ class Worker:
         beat(self._settings.home, heartbeat)
 
     def _watch_catalog(self) -> None:
-        if not self._settings.watch_catalog:
-            return
-        files = read_folder(self._settings.catalog)
-        settled, self._catalog_seen = files == self._catalog_seen, files
-        # An editor writes in pieces: only what two looks in a row agree on is tried, and tried once.
-        if settled and files != self._catalog_tried:
-            self._try_catalog(files)
-        if self._catalog_fault is not None:
-            raise self._catalog_fault
-
-    def _try_catalog(self, files: dict[str, str]) -> None:
-        self._catalog_fault = None
-        try:
-            applied = apply(self._store, files, by="watch", now=self._clock())
-        except CatalogError as error:
-            self._catalog_fault = error
-        else:
-            if applied.changed:
-                logger().info("catalog_applied", revision=applied.revision)
-        self._catalog_tried = files
+        if self._settings.watch_catalog:
+            self._catalog.look(now=self._clock())
 
     def _export(self) -> None:
         while not self._stopping.is_set():
-            before, self._offset = self._offset, export(self._store, self._settings.lake)
+            try:
+                reached = export(self._store, self._settings.lake, wait=False)
+            except LakeBusyError:
+                # A backup or a training reads: nothing is lost by trying again at the next tick.
+                return
+            before, self._offset = self._offset, reached
             if self._offset == before:
                 return
 
@@ -151,6 +140,24 @@ class Worker:
         self._training.look(now=self._clock())
 
 
+def _told(error: Exception) -> str:
+    """Return what the heartbeat, and through it `/readyz`, says: one line, without a path of this machine."""
+    if isinstance(error, CatalogError):
+        return first_finding(error)
+    why = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return f"{type(error).__name__}: {why}"[:2_000]
+
+
+def _log_failure(duty: str, error: Exception) -> None:
+    # On a full disk the log may be refused too, and that is no reason to end.
+    with suppress(OSError):
+        if isinstance(error, CatalogError):
+            # Whoever edits the folder was told in words already.
+            logger().info("catalog_refused", findings=len(error.findings), first=_told(error))
+        else:
+            logger().error("duty_failed", duty=duty, error=f"{type(error).__name__}: {error}"[:2_000])
+
+
 @contextmanager
 def only_worker(home: Path) -> Iterator[bool]:
     """Hold the home's worker lock; False if another process has it. The kernel frees it when we die."""
@@ -167,6 +174,13 @@ def only_worker(home: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
+def _tell(text: str) -> None:
+    # Under `make run` standard error is what the person who edits the catalog looks at.
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
 def main() -> int:
     """Run the worker until SIGTERM or SIGINT; return the exit code."""
     settings = load_settings()
@@ -175,9 +189,15 @@ def main() -> int:
         if not alone:
             sys.stderr.write("opportune: another worker already serves this home; this one ends\n")
             return 3
+        try:
+            check_restored(settings)
+        except BackupError as error:
+            sys.stderr.write(f"opportune: {error}\n")
+            return 1
+        sweep_unfinished(settings.home)
         store = open_store(settings)
         try:
-            worker = Worker(settings, store)
+            worker = Worker(settings, store, tell=_tell)
 
             def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
                 worker.stop()

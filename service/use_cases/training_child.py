@@ -52,6 +52,9 @@ class TrainingChild:
         """End a training that is under way: the next one starts anew, nothing half-made is ever served."""
         if self._child is None:
             return
+        if self._child.poll() is None:
+            # What we cut short was no attempt: the next worker starts at once, not a day later.
+            (self._settings.home / ATTEMPT).unlink(missing_ok=True)
         self._child.terminate()
         try:
             self._child.wait(STOP_S)

@@ -12,8 +12,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.lake import read_manifest
+from service.lake.manifest import reading
 from service.settings import Settings, child_environment
 from service.storage.ports import Store
+from service.use_cases.catalog_watch import quiet
 from service.use_cases.heartbeat import last_beat
 from service.use_cases.training_child import ATTEMPT, TrainingChild, TrainingError
 from service.worker import Worker
@@ -41,8 +43,9 @@ def write_catalog(settings: Settings, files: dict[str, str]) -> None:
         path.write_text(text, "utf-8")
 
 
-def a_worker(home: Path, store: Store) -> Worker:
-    return Worker(replace(settings_in(home), watch_catalog=True), store, clock=lambda: NOW)
+def a_worker(home: Path, store: Store, told: list[str] | None = None) -> Worker:
+    tell = quiet if told is None else told.append
+    return Worker(replace(settings_in(home), watch_catalog=True), store, clock=lambda: NOW, tell=tell)
 
 
 def test_a_step_fills_the_lake_and_judges(home: Path, store: Store) -> None:
@@ -67,38 +70,117 @@ def test_a_saved_catalog_is_live_after_two_looks(home: Path, store: Store) -> No
     assert (first, store.live_state().revision) == (0, 1)
 
 
-def test_a_broken_catalog_is_told_once_and_the_last_good_one_stays(home: Path, store: Store) -> None:
-    worker = a_worker(home, store)
+def test_a_broken_catalog_is_told_once_in_words_and_the_last_good_one_stays(home: Path, store: Store) -> None:
+    told: list[str] = []
+    worker = a_worker(home, store, told)
     write_catalog(settings_in(home), FILES)
     worker.step()
     worker.step()
-    write_catalog(settings_in(home), {"metrics.yaml": "metrics: {purchase: {kind: nonsense}}"})
+    assert told == ["opportune: revision 1 is live"]
+    told.clear()
+    write_catalog(
+        settings_in(home),
+        {"metrics.yaml": FILES["metrics.yaml"] + "  odd: {kind: nonsense, event: X, window: 1d}\n"},
+    )
 
     with capture_logs() as lines:
         for _ in range(4):
             worker.step()
 
-    assert [line["duty"] for line in lines if line["event"] == "duty_failed"] == ["catalog"]
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == []
+    (text,) = told
+    assert "metrics.yaml:5:15  error E303" in text
+    assert "    5 |   odd: {kind: nonsense, event: X, window: 1d}" in text
+    assert "^^^^^^^^" in text
+    assert text.endswith("revision 1 keeps serving until it is mended")
     assert store.live_state().revision == 1
     heartbeat = last_beat(home)
     assert heartbeat is not None
-    assert "metrics.yaml" in heartbeat.problems["catalog"]
+    assert heartbeat.problems["catalog"].startswith("metrics.yaml:5:15: E303 ")
+    assert "\n" not in heartbeat.problems["catalog"]
 
 
-def test_a_mended_catalog_clears_the_problem(home: Path, store: Store) -> None:
-    worker = a_worker(home, store)
-    write_catalog(settings_in(home), {"metrics.yaml": "metrics: ["})
-    worker.step()
-    worker.step()
-    write_catalog(settings_in(home), FILES)
-
-    for _ in range(3):
-        worker.step()
+def test_a_mended_catalog_clears_the_problem_and_says_so(home: Path, store: Store) -> None:
+    told: list[str] = []
+    worker = a_worker(home, store, told)
+    for files in ({"metrics.yaml": "metrics: ["}, FILES, {"metrics.yaml": "metrics: ["}, FILES):
+        write_catalog(settings_in(home), files)
+        for _ in range(3):
+            worker.step()
 
     heartbeat = last_beat(home)
     assert heartbeat is not None
     assert heartbeat.problems == {}
     assert store.live_state().revision == 1
+    assert [text.splitlines()[-1] for text in told if "error" not in text.splitlines()[-1]] == [
+        "opportune: revision 1 is live",
+        "opportune: the catalog is in order again; revision 1 is live",
+    ]
+
+
+def test_a_refused_change_is_told_as_refused(home: Path, store: Store) -> None:
+    told: list[str] = []
+    worker = a_worker(home, store, told)
+    running = FILES["experiments/free-shipping.yaml"]
+    for text in (running, running.replace("variants:", "allocation: 50%\nvariants:")):
+        write_catalog(settings_in(home), {**FILES, "experiments/free-shipping.yaml": text})
+        for _ in range(3):
+            worker.step()
+
+    assert "E500" in told[-1]
+    assert "the change is refused; revision 1 keeps serving" in told[-1]
+    heartbeat = last_beat(home)
+    assert heartbeat is not None
+    assert heartbeat.problems["catalog"].startswith("refused: experiments/free-shipping.yaml:")
+
+
+def test_a_folder_that_is_gone_is_told_once_and_its_place_kept_from_others(home: Path, store: Store) -> None:
+    told: list[str] = []
+    worker = a_worker(home, store, told)
+    for _ in range(3):
+        worker.step()
+
+    (text,) = told
+    assert str(settings_in(home).catalog) in text
+    heartbeat = last_beat(home)
+    assert heartbeat is not None
+    assert str(home) not in heartbeat.problems["catalog"]
+
+
+def test_a_disk_that_takes_no_sign_of_life_does_not_end_the_worker(home: Path, store: Store) -> None:
+    put(store, *a_week(per_day=1))
+    # A folder in its place refuses the file as a full disk does.
+    (home / "worker.json.tmp").mkdir()
+    worker = Worker(settings_in(home), store, clock=lambda: NOW)
+
+    with capture_logs() as lines:
+        worker.step()
+        worker.step()
+
+    assert [line["duty"] for line in lines if line["event"] == "duty_failed"] == ["heartbeat"]
+    assert read_manifest(home / "lake").offset == store.last_seq()
+    (home / "worker.json.tmp").rmdir()
+    worker.step()
+    worker.step()
+    heartbeat = last_beat(home)
+    assert heartbeat is not None
+    assert heartbeat.problems == {}
+
+
+def test_a_reader_of_the_lake_holds_up_nothing_but_the_export(home: Path, store: Store) -> None:
+    worker = a_worker(home, store, [])
+    write_catalog(settings_in(home), FILES)
+    put(store, *a_week(per_day=1))
+
+    with reading(home / "lake"):
+        worker.step()
+        worker.step()
+    first = read_manifest(home / "lake").offset
+    worker.step()
+
+    assert store.live_state().revision == 1
+    assert last_beat(home) is not None
+    assert (first, read_manifest(home / "lake").offset) == (0, store.last_seq())
 
 
 def test_trouble_with_one_duty_does_not_stop_the_others(home: Path, store: Store) -> None:
@@ -215,3 +297,33 @@ def test_a_training_under_way_is_ended_with_the_worker(home: Path, store: Store)
 
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+def test_a_training_that_was_cut_short_is_started_again_at_once(home: Path, store: Store) -> None:
+    launched(store, {**FILES, "recommenders.yaml": RECOMMENDERS})
+    put(store, *a_week(per_day=1))
+    now = datetime.now(UTC)
+    cut = a_training(home, store, "import time; time.sleep(600)")
+    cut.look(now=now)
+    cut.stop()
+    mark = home / "trained"
+    training = a_training(home, store, f"open({str(mark)!r}, 'a').write('x')")
+
+    training.look(now=now)
+    finished(training, now=now)
+
+    assert mark.read_text() == "x"
+
+
+def test_a_training_that_had_ended_when_the_worker_stops_was_an_attempt(home: Path, store: Store) -> None:
+    launched(store, {**FILES, "recommenders.yaml": RECOMMENDERS})
+    put(store, *a_week(per_day=1))
+    training = a_training(home, store, "raise SystemExit(4)")
+    training.look(now=datetime.now(UTC))
+    child = training._child
+    assert child is not None
+    child.wait()
+
+    training.stop()
+
+    assert (home / ATTEMPT).exists()
