@@ -43,6 +43,11 @@ def test_a_replay_seals_the_lift_shows_every_day_and_opens_the_envelope(tmp_path
     assert out.index(sealed[0]) < out.index("day  1") < out.index(opened[0])
     assert re.findall(r"^day +(\d+) ", out, re.MULTILINE) == [str(day) for day in range(1, 10)]
     assert "the accounts      add up" in out
+    # A day is closed when the next one has begun: each row counts up to the day before its own, once.
+    days = re.findall(r"^day .*judged up to (\d{4}-\d\d-\d\d)", out, re.MULTILINE)
+    assert len(set(days)) == len(days) - out.count("(earlier)")
+    assert re.search(r"check +split ok, \d\d\.\d/\d\d\.\d, p [0-9.]+$", out, re.MULTILINE)
+    assert not re.search(r"[{}]", out.split("The envelope held")[0])
     assert "quarantined" not in out.split("Sent in all:")[1].splitlines()[0]
     assert "NOT sales uplift" in out
     assert again.returncode == 2
@@ -65,6 +70,7 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "Is `make run` running?" in done.stderr
+    assert "Sealed envelope" not in done.stdout
 
 
 def test_without_keys_it_says_where_they_come_from(tmp_path: Path) -> None:
@@ -75,4 +81,6 @@ def test_without_keys_it_says_where_they_come_from(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 2
-    assert "no client and no server and no analyst key" in done.stderr
+    assert "no client, server, analyst key" in done.stderr
+    assert all(word in done.stderr for word in ("make run", "OPPORTUNE_HOME", *names))
+    assert "Sealed envelope" not in done.stdout
