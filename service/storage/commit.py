@@ -1,9 +1,9 @@
 """Group commit: request threads encode and wait, one thread a process writes many batches with one fsync."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,10 @@ from service.storage.engine import Database
 from service.storage.ports import StoreBusyError, StoreUnavailableError
 from service.storage.records import AppendStatus
 
-GROUP_ROWS = 1_000
-WAITING_ROWS = 20_000
+GROUP_ROWS = 2_000
+WAITING_ROWS = 40_000
 PATIENCE_S = 10.0
+PROBE_EVERY_S = 1.0
 
 Row = tuple[Any, ...]
 
@@ -33,8 +34,9 @@ class EncodedBatch:
 
     @property
     def weight(self) -> int:
-        """Return how much room the batch takes in the waiting room."""
-        return 1 + len(self.events) + len(self.quarantined) + len(self.slates)
+        """Return how much room the batch takes in the waiting room: its rows, and one for itself."""
+        copies = sum(map(len, self.interactions))
+        return 1 + len(self.events) + copies + len(self.quarantined) + len(self.slates)
 
 
 def insert_sql(table: Table) -> str:
@@ -102,13 +104,15 @@ class _Pending:
     done: threading.Lock = field(default_factory=threading.Lock)
     statuses: list[AppendStatus] | None = None
     error: Exception | None = None
+    settled: bool = False
 
     def __post_init__(self) -> None:
         self.done.acquire()
 
     def settle(self, *, statuses: list[AppendStatus] | None = None, error: Exception | None = None) -> None:
-        self.statuses, self.error = statuses, error
-        self.done.release()
+        if not self.settled:
+            self.statuses, self.error, self.settled = statuses, error, True
+            self.done.release()
 
 
 class GroupCommitter:
@@ -125,27 +129,50 @@ class GroupCommitter:
         self._weight = 0
         self._closing = False
         self._thread: threading.Thread | None = None
+        self._failure = ""
+        self._probing = threading.Lock()
+        self._probe_at = 0.0
 
     def append(self, batch: EncodedBatch) -> list[AppendStatus]:
         """Queue `batch`, block until it is durable, return the status of each event."""
         pending = _Pending(batch)
         self._enter(pending)
         if not pending.done.acquire(timeout=self._patience_s):
+            self._failure = f"no answer from the database within {self._patience_s:g} s"
             raise StoreUnavailableError(
-                f"no answer from the database within {self._patience_s:g} s; the batch may or may not be "
-                "stored, sending it again is harmless"
+                f"{self._failure}; the batch may or may not be stored, sending it again is harmless"
             )
         if pending.error is not None:
             raise pending.error
         return pending.statuses or []
 
-    def close(self) -> None:
-        """Write what was accepted, then end the thread."""
+    def check(self) -> None:
+        """Raise StoreUnavailableError while writing fails; after a failure a write is tried now and then.
+
+        Without that try a server that was taken out of the turn for its full disk would never come back.
+        """
+        if not self._failure:
+            return
+        with self._probing:
+            if self._failure and time.monotonic() >= self._probe_at:
+                try:
+                    self._database.probe()
+                except StoreUnavailableError as error:
+                    self._failure = str(error)
+                else:
+                    self._failure = ""
+                self._probe_at = time.monotonic() + PROBE_EVERY_S
+            if self._failure:
+                raise StoreUnavailableError(self._failure)
+
+    def close(self) -> bool:
+        """Write what was accepted, then end the thread; return False if it is stuck and was left behind."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(timeout=self._patience_s)
+        return self._thread is None or not self._thread.is_alive()
 
     def _enter(self, pending: _Pending) -> None:
         with self._changed:
@@ -155,7 +182,7 @@ class GroupCommitter:
                 raise StoreBusyError(f"{self._weight} rows are waiting to be written already")
             self._waiting.append(pending)
             self._weight += pending.batch.weight
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
@@ -170,16 +197,20 @@ class GroupCommitter:
             self._turn()
 
     def _turn(self) -> None:
-        """Take the lock, then whatever has gathered meanwhile: waiting for the lock is the linger."""
+        """Take the lock, then whatever has gathered meanwhile: waiting for the lock is the linger.
+
+        This thread waits without an end: who waits for it has a deadline, and only a blocking wait is fair.
+        Nothing may end the thread, and nobody may wait for an answer that will not come.
+        """
+        group: list[_Pending] = []
         try:
             with self._database.lock.held():
-                self._commit(self._drain())
-                # Everybody has been answered: what goes wrong from here on is nobody's failure.
-                with suppress(StoreUnavailableError):
-                    self._database.checkpoint()
-        except OSError as error:
-            for pending in self._drain():
-                pending.settle(error=StoreUnavailableError(f"the lock file refused: {error.strerror}"))
+                group = self._drain()
+                self._commit(group)
+                self._database.tidy()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the next batch deserves its own try
+            reason = f"the lock file refused: {error.strerror}" if isinstance(error, OSError) else ""
+            self._fail(group or self._drain(), reason or f"the commit failed: {type(error).__name__}")
 
     def _drain(self) -> list[_Pending]:
         group: list[_Pending] = []
@@ -197,8 +228,7 @@ class GroupCommitter:
             with self._database.transaction() as connection:
                 statuses = commit_group(connection, [pending.batch for pending in group])
         except StoreUnavailableError as error:
-            for pending in group:
-                pending.settle(error=StoreUnavailableError(str(error)))
+            self._fail(group, str(error))
         except Exception as error:  # noqa: BLE001 - one poisonous row must not fail the others, nor end the thread
             if len(group) == 1:
                 group[0].settle(error=error)
@@ -206,5 +236,12 @@ class GroupCommitter:
                 for pending in group:
                     self._commit([pending])
         else:
+            self._failure = ""
             for pending, answer in zip(group, statuses, strict=True):
                 pending.settle(statuses=answer)
+
+    def _fail(self, group: list[_Pending], reason: str) -> None:
+        """Tell those who are not answered yet, and remember it for `check`."""
+        self._failure = reason
+        for pending in group:
+            pending.settle(error=StoreUnavailableError(reason))

@@ -8,7 +8,6 @@ one at once and dies with its holder; docs/decisions/0002-storage.md has the mea
 import fcntl
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,9 +20,12 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from service.settings import SettingsError
 from service.storage.ports import StoreUnavailableError
+from service.storage.turns import WriterLock
 
 BUSY_TIMEOUT_MS = 5_000
 READERS = 8
+CONTROL_PATIENCE_S = 10.0
+PROBE_PATIENCE_S = 1.0
 TRUNCATE_BYTES = 16 * 1024 * 1024
 TRUNCATE_BUSY_MS = 300
 TRUNCATE_BACK_OFF_S = (1.0, 30.0)
@@ -78,31 +80,6 @@ def _explain(reason: str) -> str:
     return f"the database refused: {reason}"
 
 
-class WriterLock:
-    """The kernel lock in front of the single writer; also excludes the threads of this process.
-
-    The file is never removed: a second file of the same name would be a second lock.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._mutex = threading.Lock()
-        self._fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Wait for the turn of this thread, keep it for the length of the block."""
-        with self._mutex:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        """Give the descriptor back; never unlocks, since a forked parent may hold the lock through it."""
-        os.close(self._fd)
-
-
 class InUse:
     """The mark that some process has the store open; `restore` wants to be alone."""
 
@@ -134,6 +111,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        _create(path)
         self._in_use = InUse(in_use_path(path))
         self.lock = WriterLock(lock_path(path))
         self._readers = _engine(path, begin="BEGIN", size=READERS)
@@ -149,13 +127,26 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, within_s: float = CONTROL_PATIENCE_S) -> Iterator[Connection]:
         """Take the writer's turn; commit at the end of the block, or roll back when it raises."""
-        with store_errors(), self.lock.held():
+        with store_errors(), self.lock.held(within_s=within_s):
             with self.transaction() as connection:
                 yield connection
-            with suppress(StoreUnavailableError):
-                self.checkpoint()
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Keep the write-ahead log short after a commit; what fails here is nobody's failure any more."""
+        try:
+            self.checkpoint()
+        except Exception:  # noqa: BLE001 - the rows are durable: their writer must not be told otherwise
+            with suppress(Exception):
+                self._writer.dispose()
+
+    def probe(self) -> None:
+        """Write and sync one page that changes nothing; raise StoreUnavailableError when that fails."""
+        with self.writing(within_s=PROBE_PATIENCE_S) as connection:
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA user_version={int(version)}")
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -172,10 +163,11 @@ class Database:
         """Empty the write-ahead log when its file has grown; the caller holds the lock.
 
         SQLite's automatic checkpoint keeps the log short inside COMMIT but never shrinks the file. A reader
-        may keep this one busy: then it is tried again later, not with every commit.
+        may keep this one busy: then it is tried again later, not with every commit. With ``over_bytes=0``
+        (an erasure) it is tried at once.
         """
         now = time.monotonic()
-        if now < self._truncate_at or self.wal_bytes() <= over_bytes:
+        if (over_bytes and now < self._truncate_at) or self.wal_bytes() <= over_bytes:
             return
         with store_errors():
             busy = self._truncate()
@@ -210,12 +202,23 @@ class Database:
         """Close every connection and lock of this process."""
         self._readers.dispose()
         self._writer.dispose()
-        self.lock.close()
         self._in_use.close()
 
 
+def _create(path: Path) -> None:
+    """Make an empty file that only its owner reads; SQLite gives its log and index files the same mode.
+
+    An existing file is not even opened: closing it would drop the locks that SQLite holds in this process.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+
+
 def _engine(path: Path, *, begin: str, size: int) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", pool_size=size, max_overflow=0, pool_timeout=5)
+    # A driver's complaint ends up in logs: it may say which statement, never whose data.
+    engine = create_engine(
+        f"sqlite:///{path}", pool_size=size, max_overflow=0, pool_timeout=5, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def configure(opened: DBAPIConnection, _record: object) -> None:

@@ -225,5 +225,9 @@ class Store(EventLog, People, Items, Control, Verdicts, Protocol):
         ...
 
     def ping(self) -> None:
-        """Raise StoreUnavailableError when the store cannot answer."""
+        """Raise StoreUnavailableError when the store cannot answer, or its last write failed.
+
+        After a failed write (a full disk, a stuck writer) it tries a write of its own, at most one a second,
+        and is content again as soon as that one or any other succeeds.
+        """
         ...

@@ -14,7 +14,7 @@ from service.settings import Settings
 from service.storage import erasure, rows, schema
 from service.storage.commit import GroupCommitter
 from service.storage.control import SqlControl, SqlVerdicts
-from service.storage.engine import Database, database_path, store_errors
+from service.storage.engine import CONTROL_PATIENCE_S, Database, database_path, store_errors
 from service.storage.lookup import SqlLookup
 from service.storage.ports import IngestBatch
 from service.storage.records import DEFAULT_TENANT, AppendStatus, Interaction, Item, LoggedEvent
@@ -126,7 +126,7 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup):
         person = erasure.Person.of(self.tenant, person_ids, user_ids, anonymous_ids)
         erased = erasure.erase(person, reading=self.reading, writing=self.writing)
         database = self._process()[0]
-        with store_errors(), database.lock.held():
+        with store_errors(), database.lock.held(within_s=CONTROL_PATIENCE_S):
             # The write-ahead log still holds the old pages: empty it now, not when it has grown.
             database.checkpoint(over_bytes=0)
         return erased
@@ -179,8 +179,9 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup):
                 return found
 
     def ping(self) -> None:
-        """Raise StoreUnavailableError when the store cannot answer."""
+        """Raise StoreUnavailableError when the store cannot answer, or could not write and still cannot."""
         self.live_state()
+        self._process()[1].check()
 
     def close(self) -> None:
         """Finish what was accepted, then release connections and locks; a later use opens them again."""
@@ -188,8 +189,9 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup):
             opened, self._open = self._open, None
         if opened is not None:
             database, committer = opened
-            committer.close()
-            database.close()
+            # A thread that still waits for the lock of a stuck writer needs its connections.
+            if committer.close():
+                database.close()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

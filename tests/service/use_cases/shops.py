@@ -68,7 +68,7 @@ def put_in_quarantine(store: Store, event_id: str, reason: str) -> None:
         detail="",
         body=(
             '{"event_id":"' + event_id + '","type":"Experiment Viewed",'
-            '"properties":{"experiment_key":"free-shipping"}}'
+            '"properties":{"experiment_key":"free-shipping","phase":1}}'
         ),
         received_at=START,
         source="api",
