@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 from experiments.definitions import TOTAL_BP, Experiment
 from experiments.hashing import bucket
+from experiments.identifiers import is_identifier
 from experiments.targeting import Attributes
 
 ANONYMOUS_ID = "anonymous_id"
@@ -109,6 +110,9 @@ def unit_text(value: object) -> str | None:
 def unit_id_of(unit: str, context: Attributes) -> str | None:
     """Return the id that `unit` is randomized by, or None if the context does not hold one.
 
+    An id that no event could carry (longer than 128 characters, control characters) is none: its exposure
+    could never be stored, so it must not be enrolled.
+
     Parameters
     ----------
     unit : str
@@ -126,10 +130,10 @@ def unit_id_of(unit: str, context: Attributes) -> str | None:
     >>> unit_id_of("anonymous_id", {"targetingKey": "t-1"})
     't-1'
     """
-    value = context.get(unit)
-    if value.__class__ is str and value:
-        return value  # nearly every id is a text; this is the hot path
-    found = unit_text(value)
-    if found is None and unit == ANONYMOUS_ID:
-        return unit_text(context.get(TARGETING_KEY))
-    return found
+    found = unit_text(context.get(unit))
+    if is_identifier(found):
+        return found
+    if unit == ANONYMOUS_ID:
+        found = unit_text(context.get(TARGETING_KEY))
+        return found if is_identifier(found) else None
+    return None

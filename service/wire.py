@@ -14,11 +14,11 @@ import orjson
 from marshmallow import ValidationError, fields
 
 from experiments.definitions import JsonValue
+from experiments.identifiers import MAX_IDENTIFIER, is_identifier
 from service.errors import ProblemError
 
 MAX_DEPTH = 32
 MAX_INTEGER = 2**53
-MAX_IDENTIFIER = 128
 MAX_DIGITS = 17
 
 # 2**53 has sixteen digits: shorter runs need no exact look at whole numbers.
@@ -26,10 +26,6 @@ _LONG_DIGITS = b"0" * 16
 _DIGITS_AS_ZERO = bytes(ord("0") if byte in b"0123456789" else ord(" ") for byte in range(256))
 _ESCAPED_COLON = b"\\u003"
 
-# C0 and C1 controls, lone surrogates, and the characters that reorder or hide text.
-_NOT_IN_IDENTIFIER = re.compile(
-    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
-)
 _INSTANT = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]{1,9})?"
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})",
@@ -152,13 +148,6 @@ def _check_text(value: JsonValue) -> None:
             _check_text(inner)
 
 
-def is_identifier(value: object) -> bool:
-    """Return whether `value` may serve as an id: 1..128 visible characters, taken as they are."""
-    return (
-        isinstance(value, str) and 1 <= len(value) <= MAX_IDENTIFIER and not _NOT_IN_IDENTIFIER.search(value)
-    )
-
-
 def read_instant(text: str) -> datetime:
     """Return the aware UTC time of an RFC 3339 date-time; the offset is mandatory.
 
@@ -251,16 +240,6 @@ class Whole(JsonField[int]):
         if isinstance(value, bool) or not isinstance(value, int) or not self.least <= value <= self.most:
             raise ValueError(f"expected a whole number from {self.least} to {self.most}")
         return value
-
-
-class Real(JsonField[float]):
-    """A finite JSON number; a boolean or a string is none."""
-
-    def read(self, value: object) -> float:
-        """Return the number as a float."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError("expected a number")
-        return float(value)
 
 
 class Truth(JsonField[bool]):

@@ -53,7 +53,7 @@ def exposure_event(
         "event_id": OWN_IDS + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:40],
         "type": EXPOSURE,
         "anonymous_id": anonymous_id,
-        "user_id": context.get("user_id"),
+        "user_id": unit_id_of("user_id", context),
         "occurred_at": now.isoformat(timespec="microseconds"),
         "properties": {
             "experiment_key": assigned.key,

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import orjson
 from marshmallow import Schema, ValidationError, validates_schema
 
+from experiments.identifiers import is_identifier
 from service.errors import ProblemError
 from service.storage.interactions import EXPOSURE_EVENT, ORDER_EVENTS, interactions_of
 from service.storage.ports import IngestBatch, Store
@@ -15,7 +16,7 @@ from service.storage.records import AppendStatus, Event, KeyClass, QuarantinedEv
 from service.use_cases.access import Caller
 from service.use_cases.exposures import ExposureBook, ExposureDesk, Refusal, describe
 from service.use_cases.services import Services
-from service.wire import Identifier, Instant, Object, is_identifier
+from service.wire import Identifier, Instant, Object
 
 MAX_EVENTS = 500
 MAX_EVENT_BYTES = 32 * 1024

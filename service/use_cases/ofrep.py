@@ -15,6 +15,7 @@ import orjson
 from experiments.assignment import Assignment, MissingUnitError
 from experiments.definitions import JsonValue
 from experiments.errors import UnknownFlagError
+from experiments.identifiers import MAX_IDENTIFIER, is_identifier
 from service.errors import ProblemError
 from service.log import logger
 from service.storage.records import KeyClass
@@ -22,7 +23,7 @@ from service.use_cases.access import SECRET_CLASSES, Caller, find_caller, origin
 from service.use_cases.cors import Headers, answer_headers
 from service.use_cases.services import Services
 from service.use_cases.snapshot import ServingSnapshot
-from service.wire import MAX_IDENTIFIER, is_identifier, read_json
+from service.wire import read_json
 
 PREFIX = "/ofrep/v1/evaluate/flags"
 BODY_LIMIT = 64 << 10

@@ -17,6 +17,7 @@ from experiments.assignment import (
 )
 from experiments.definitions import Catalog, Experiment, Flag, Schedule, Status
 from experiments.errors import UnknownFlagError
+from experiments.identifiers import is_identifier
 from experiments.targeting import parse_condition
 from tests.experiments.builders import experiment, variants
 
@@ -215,7 +216,7 @@ def test_ranges_lie_side_by_side_inside_all_buckets(weights: list[int], allocati
     )
 
 
-@given(unit_id=st.text(min_size=1))
+@given(unit_id=st.text(min_size=1).filter(is_identifier))
 def test_a_served_variant_is_the_one_that_ingest_recomputes(unit_id: str) -> None:
     e = experiment(variants=variants(3_000, 3_000, 4_000), allocation_bp=6_000)
 
@@ -229,3 +230,13 @@ def test_a_new_phase_randomizes_again() -> None:
     moves = Counter(variant_of(e, u) == variant_of(replace(e, phase=2), u) for u in units)
 
     assert abs(moves[True] - 2_000) < 3 * 1_000**0.5
+
+
+@pytest.mark.parametrize("unusable", ["x" * 129, "a\nb", "\u202eabc", "\ud800", 1e300])
+def test_an_id_that_no_event_could_carry_is_not_enrolled(unusable: Any) -> None:
+    by_user = assign(experiment(unit="user_id"), {"user_id": unusable, "targetingKey": "t"})
+
+    assert summary(by_user) == ("default", Reason.DEFAULT, "no_unit", False)
+    assert unit_id_of("anonymous_id", {"anonymous_id": unusable, "targetingKey": "t"}) == "t"
+    with pytest.raises(MissingUnitError):
+        assign(experiment(), {"anonymous_id": unusable})

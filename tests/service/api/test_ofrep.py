@@ -227,6 +227,31 @@ def test_exposing_a_member_stores_the_user_id(server: Server) -> None:
     assert answer.json()["metadata"]["unit"] == "user_id"
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [{"user_id": 42}, {"user_id": "u" * 129}, {"user_id": True}, {"anonymous_id": ""}, {"user_id": []}],
+)
+def test_an_exposure_is_stored_whatever_other_ids_come_along(server: Server, beside: dict[str, Any]) -> None:
+    unit = next(u for u in map(str, iter(uuid.uuid4, None)) if _is_enrolled(server, u))
+
+    answer = server.post(f"{BULK}/button", {"context": {"targetingKey": unit, **beside}, "expose": True})
+
+    assert answer.json()["metadata"]["exposure"] == "accepted"
+
+
+def test_a_unit_id_that_no_event_could_carry_is_not_enrolled(server: Server) -> None:
+    asked = {"context": {"anonymous_id": "x" * 300}, "expose": True}
+
+    answer = server.post(f"{BULK}/button", asked)
+
+    assert (answer.status_code, answer.json()["errorCode"]) == (400, "TARGETING_KEY_MISSING")
+
+
+def _is_enrolled(server: Server, unit: str) -> bool:
+    answer = server.post(f"{BULK}/button", {"context": {"targetingKey": unit}})
+    return bool(answer.json()["metadata"]["enrolled"])
+
+
 def test_evaluations_are_counted_apart_from_exposures(server: Server) -> None:
     server.post(BULK, a_context())
 
