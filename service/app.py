@@ -29,6 +29,7 @@ from service.settings import Settings
 from service.storage.records import KeyClass
 from service.storage.sql import open_store
 from service.use_cases.access import hash_key
+from service.use_cases.archive import check_restored
 from service.use_cases.meters import Meters
 from service.use_cases.models import ModelHolder
 from service.use_cases.services import Services
@@ -62,6 +63,7 @@ class OrjsonProvider(JSONProvider):
 def build_services(settings: Settings) -> Services:
     """Wire one process: open the store, read what is live. Starts no thread."""
     log.configure(settings.log_level)
+    check_restored(settings.home)
     store = open_store(settings)
     snapshots = SnapshotHolder(store, own_keys=own_keys(settings), spare=settings.spare)
     models = ModelHolder(settings.models)

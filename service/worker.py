@@ -25,8 +25,8 @@ from service.settings import Settings
 from service.settings import load as load_settings
 from service.storage.ports import Store
 from service.storage.sql import open_store
-from service.use_cases.archive import BackupError
-from service.use_cases.backup import check_restored, sweep_unfinished
+from service.use_cases.archive import BackupError, check_restored
+from service.use_cases.backup import sweep_unfinished
 from service.use_cases.catalog_watch import CatalogWatch, Tell, first_finding, quiet
 from service.use_cases.heartbeat import Heartbeat, beat
 from service.use_cases.judge import refresh_verdicts
@@ -190,7 +190,7 @@ def main() -> int:
             sys.stderr.write("opportune: another worker already serves this home; this one ends\n")
             return 3
         try:
-            check_restored(settings)
+            check_restored(settings.home)
         except BackupError as error:
             sys.stderr.write(f"opportune: {error}\n")
             return 1

@@ -15,7 +15,7 @@ from service.storage.migrate import migrate as migrate_database
 from service.storage.ports import StoreUnavailableError
 from service.storage.sql import SqlStore, open_store
 from service.use_cases.access import keep_environment_keys
-from service.use_cases.archive import BackupError, Progress
+from service.use_cases.archive import BackupError, Progress, check_restored
 from service.use_cases.backup import BackupReport, back_up
 from service.use_cases.backup import restore as restore_backup
 from service.use_cases.import_events import ImportReport, import_events, import_items
@@ -35,6 +35,7 @@ def migrate() -> None:
     settings = process_settings.load()
     process_settings.make_home(settings)
     with _clear_errors():
+        check_restored(settings.home)
         migrate_database(settings.database_url)
         with _store(settings) as store:
             keep_environment_keys(store, settings, now=utc_now())
@@ -101,8 +102,10 @@ def restore(archive: Path, *, replace: bool) -> None:
             report = restore_backup(settings, archive, now=utc_now(), replace=replace, progress=progress)
         migrate_database(settings.database_url)
     _tell_backup("Restored", report)
-    if not report.with_keys:
+    if not report.with_keys and settings.keys_file.exists():
         click.echo("The keys in keys.env are untouched; the backup held none.")
+    for reminder in report.reminders:
+        click.echo(reminder)
 
 
 @click.command("delete-person")
@@ -143,6 +146,7 @@ def _clear_errors() -> Iterator[None]:
 @contextmanager
 def _store(settings: Settings) -> Iterator[SqlStore]:
     process_settings.make_home(settings)
+    check_restored(settings.home)
     migrate_database(settings.database_url)
     store = open_store(settings)
     try:

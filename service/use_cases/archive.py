@@ -14,6 +14,8 @@ from typing import IO, Any
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+# The mark in a home from the first move of a restore to its last.
+UNFINISHED = "restore.unfinished"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz")
 CHUNK = 1024 * 1024
 MAX_MANIFEST = 64 * 1024 * 1024
@@ -40,6 +42,21 @@ class Contents:
 
     files: Mapping[str, Entry]
     made: Mapping[str, Any]
+
+
+def check_restored(home: Path) -> None:
+    """Refuse to go on in a home whose restore was interrupted: what lies there is neither old nor new.
+
+    Raises
+    ------
+    BackupError
+        If there is the mark of an unfinished restore.
+    """
+    if (home / UNFINISHED).exists():
+        raise BackupError(
+            f"a restore into {home} was interrupted and its data is incomplete; "
+            "run the same `opportune restore` again"
+        )
 
 
 def quiet(_done: int, _total: int) -> None:

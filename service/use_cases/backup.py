@@ -17,12 +17,11 @@ from service.lake import manifest as lake_manifest
 from service.lake.manifest import sync_folder
 from service.settings import Settings
 from service.storage.engine import InUse, database_path, in_use_path
-from service.use_cases.archive import BackupError, Contents, Progress, pack, quiet, unpack
+from service.use_cases.archive import UNFINISHED, BackupError, Contents, Progress, pack, quiet, unpack
 
 DATABASE = "opportune.db"
 LAKE, MODELS, KEYS = "lake", "models", "keys.env"
 PAGES = 2_048
-UNFINISHED = "restore.unfinished"
 # Folders of the home that a process may leave behind when it is killed.
 HELD, UNPACKED = ".backup-", ".restore-"
 
@@ -110,21 +109,6 @@ def restore(
             wanted = {name: place for name, place in places.items() if name != KEYS or KEYS in contents.files}
             _exchange_all(settings, folder, wanted, now=now)
     return dataclasses.replace(_report(archive, contents), reminders=_reminders(settings, contents))
-
-
-def check_restored(settings: Settings) -> None:
-    """Refuse to go on in a home whose restore was interrupted: what lies there is neither old nor new.
-
-    Raises
-    ------
-    BackupError
-        If there is the mark of an unfinished restore.
-    """
-    if _mark(settings).exists():
-        raise BackupError(
-            f"a restore into {settings.home} was interrupted and its data is incomplete; "
-            "run the same `opportune restore` again"
-        )
 
 
 def sweep_unfinished(home: Path) -> None:

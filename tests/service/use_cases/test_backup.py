@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -19,8 +20,8 @@ from service.storage.migrate import migrate
 from service.storage.ports import IngestBatch
 from service.storage.records import KeyClass
 from service.storage.sql import SqlStore, open_store
-from service.use_cases.archive import BackupError, unpack
-from service.use_cases.backup import back_up, check_restored, restore
+from service.use_cases.archive import BackupError, check_restored, unpack
+from service.use_cases.backup import back_up, restore
 from service.use_cases.people import erase_person
 from tests.service.storage.facts import a_batch, an_event
 
@@ -30,6 +31,13 @@ LATER = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 def settings_in(home: Path) -> Settings:
     return load({"OPPORTUNE_HOME": str(home)})
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -247,10 +255,10 @@ def test_a_killed_restore_is_refused_to_start_and_finished_by_another_one(
     assert subprocess.run(command, check=False).returncode == -9
 
     with pytest.raises(BackupError, match="interrupted"):
-        check_restored(shop)
+        check_restored(shop.home)
     restore(shop, tmp_path / "b.tar.gz", now=LATER)
 
-    check_restored(shop)
+    check_restored(shop.home)
     with opened(shop) as store:
         assert store.last_seq() == 21
     assert read_manifest(shop.lake).offset == 20
@@ -261,14 +269,18 @@ def test_a_killed_restore_is_refused_to_start_and_finished_by_another_one(
     assert not list(shop.home.glob(".restore-*"))
 
 
-def test_a_worker_does_not_start_on_half_a_restore(shop: Settings) -> None:
+@pytest.mark.parametrize("name", ["run", "worker", "migrate", "import"])
+def test_nothing_starts_on_half_a_restore(shop: Settings, name: str, free_port: int) -> None:
     (shop.home / "restore.unfinished").write_text("before-restore-x")
-    command = [sys.executable, "-m", "service.cli.main", "worker"]
-    env = child_environment(OPPORTUNE_HOME=str(shop.home))
+    words = [name, __file__] if name == "import" else [name]
+    command = [sys.executable, "-m", "service.cli.main", *words]
+    env = child_environment(OPPORTUNE_HOME=str(shop.home), PORT=str(free_port))
+    keys = shop.keys_file.read_text()
 
     ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
     assert ended.returncode == 1
+    assert shop.keys_file.read_text() == keys
     assert "run the same `opportune restore` again" in ended.stderr
     assert "Traceback" not in ended.stderr
 
