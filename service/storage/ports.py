@@ -217,7 +217,28 @@ class Verdicts(Protocol):
         ...
 
 
-class Store(EventLog, People, Items, Control, Verdicts, Protocol):
+class Retention(Protocol):
+    """What need not be kept for ever."""
+
+    def prune(
+        self, *, now: datetime, keep_slates_days: int = 90, keep_verdicts: int = 100
+    ) -> Mapping[str, int]:
+        """Delete what has served its time; return rows deleted by table.
+
+        Goes: sign-in tokens that are spent or expired, sessions that are expired, slates older than
+        `keep_slates_days`, verdict snapshots but for the newest `keep_verdicts` of each phase, every change
+        of the decision and the last of each UTC day of `as_of`. Every transaction is short, and a call does
+        a bounded amount of work: call it once an hour.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If the store cannot be written; what was deleted until then stays deleted.
+        """
+        ...
+
+
+class Store(EventLog, People, Items, Control, Verdicts, Retention, Protocol):
     """The whole store, as `service/app.py` wires it."""
 
     def close(self) -> None:

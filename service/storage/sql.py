@@ -18,6 +18,7 @@ from service.storage.engine import CONTROL_PATIENCE_S, Database, database_path, 
 from service.storage.lookup import SqlLookup
 from service.storage.ports import IngestBatch
 from service.storage.records import DEFAULT_TENANT, AppendStatus, Interaction, Item, LoggedEvent
+from service.storage.retention import SqlRetention
 
 READ_ROWS = 2_000
 WRITE_ROWS = 1_000
@@ -34,7 +35,7 @@ def open_store(settings: Settings) -> "SqlStore":
     return SqlStore(database_path(settings.database_url))
 
 
-class SqlStore(SqlControl, SqlVerdicts, SqlLookup):
+class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlRetention):
     """All ports of the store. One object may be made before a fork and used after it, by any thread."""
 
     def __init__(self, path: Path, *, tenant: str = DEFAULT_TENANT) -> None:

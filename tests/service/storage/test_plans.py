@@ -108,3 +108,12 @@ def test_devices_are_not_looked_for_when_the_user_has_none(large: SqlStore) -> N
         assert large.anonymous_ids_of(["nobody"]) == ()
 
     assert len([s for s in seen if "FROM event" in s[0]]) == 2
+
+
+def test_pruning_finds_old_slates_by_their_time(large: SqlStore) -> None:
+    with statements() as seen:
+        large.prune(now=NOW)
+
+    plans = {line for statement in seen if "slate" in statement[0] for line in plan(large, statement)}
+    assert "SEARCH slate USING INDEX slate_by_time (tenant=? AND created_us<?)" in plans
+    assert not [line for line in plans if line.startswith("SCAN")]

@@ -1,0 +1,98 @@
+"""What is kept for how long; the log, interactions, items and revisions are kept until somebody is erased."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from sqlalchemy import delete, func, or_, select
+
+from service.clock import from_micros, to_micros
+from service.storage import schema
+from service.storage.control import Connections
+from service.storage.paging import PAGE_ROWS, delete_in_pages
+
+# At most this many pages of a table at once: a backlog is worked off by the hours that follow.
+PRUNE_PAGES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the rule about a verdict snapshot looks at."""
+
+    number: int
+    as_of_us: int
+    decision: str
+
+
+def superseded(history: Sequence[Kept], *, newest: int) -> list[int]:
+    """Return the numbers of the snapshots of one phase, oldest first, that nobody needs any more.
+
+    Kept are the `newest` ones, every change of the decision and the last of each UTC day of `as_of`.
+    Applying the rule again to what is left removes nothing.
+    """
+    older = history[: max(0, len(history) - newest)]
+    kept = {row.number for row in (*history[:1], *history[-1:])}
+    for before, row in pairwise(history):
+        if row.decision != before.decision:
+            kept.add(row.number)
+        if from_micros(row.as_of_us).date() != from_micros(before.as_of_us).date():
+            kept.add(before.number)
+    return [row.number for row in older if row.number not in kept]
+
+
+class SqlRetention:
+    """The Retention port."""
+
+    def prune(
+        self: Connections, *, now: datetime, keep_slates_days: int = 90, keep_verdicts: int = 100
+    ) -> Mapping[str, int]:
+        """Delete what has served its time, in short transactions; return rows deleted by table."""
+        moment = to_micros(now)
+        sign_in, session, slate = schema.sign_in, schema.session, schema.slate
+        deleted = {
+            table.name: delete_in_pages(
+                self.writing, table.c[key], (over,), tenant=self.tenant, pages=PRUNE_PAGES
+            )
+            for table, key, over in (
+                (sign_in, "sha256", or_(sign_in.c.used_us.is_not(None), sign_in.c.expires_us <= moment)),
+                (session, "sha256", session.c.expires_us <= moment),
+                (slate, "slate_id", slate.c.created_us < to_micros(now - timedelta(days=keep_slates_days))),
+            )
+        }
+        deleted["verdict_snapshot"] = sum(
+            _forget(self, experiment, phase, newest=keep_verdicts)
+            for experiment, phase in _long_histories(self, over=keep_verdicts)
+        )
+        return deleted
+
+
+def _long_histories(store: Connections, *, over: int) -> list[tuple[str, int]]:
+    table = schema.verdict_snapshot
+    query = (
+        select(table.c.experiment, table.c.phase)
+        .where(table.c.tenant == store.tenant)
+        .group_by(table.c.experiment, table.c.phase)
+        .having(func.count() > over)
+    )
+    with store.reading() as connection:
+        return [(row.experiment, row.phase) for row in connection.execute(query)]
+
+
+def _forget(store: Connections, experiment: str, phase: int, *, newest: int) -> int:
+    table = schema.verdict_snapshot
+    mine = (table.c.tenant == store.tenant, table.c.experiment == experiment, table.c.phase == phase)
+    query = select(table.c.number, table.c.as_of_us, table.c.decision).where(*mine).order_by(table.c.number)
+    with store.reading() as connection:
+        history = [Kept(row.number, row.as_of_us, row.decision) for row in connection.execute(query)]
+    deleted = 0
+    for page in _pages(superseded(history, newest=newest)):
+        with store.writing() as connection:
+            deleted += connection.execute(delete(table).where(*mine, table.c.number.in_(page))).rowcount
+    return deleted
+
+
+def _pages(numbers: Iterable[int]) -> Iterator[list[int]]:
+    every = list(numbers)
+    for start in range(0, len(every), PAGE_ROWS):
+        yield every[start : start + PAGE_ROWS]

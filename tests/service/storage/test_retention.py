@@ -1,0 +1,127 @@
+"""What is pruned, and what never is."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.storage.paging import PAGE_ROWS
+from service.storage.ports import IngestBatch, Store
+from service.storage.records import KeyClass, VerdictSnapshot
+from service.storage.retention import PRUNE_PAGES, Kept, superseded
+from tests.service.storage.facts import NOW, a_batch, a_slate, an_event
+
+DAY_US = 86_400_000_000
+LATER = NOW + timedelta(days=100)
+
+
+def put(store: Store, number: int, *, as_of: datetime = NOW, decision: str = "keep running") -> None:
+    store.put_verdict(
+        VerdictSnapshot(
+            experiment="x",
+            phase=1,
+            revision=1,
+            log_offset=number,
+            as_of=as_of,
+            computed_at=as_of,
+            digest="d",
+            body=f'{{"decision":"{decision}","number":{number}}}',
+        )
+    )
+
+
+def numbers(store: Store) -> list[int]:
+    return [snapshot.log_offset for snapshot in store.verdict_history("x", 1, 1_000)]
+
+
+def test_nothing_that_is_young_is_pruned(store: Store) -> None:
+    store.append(IngestBatch(events=[an_event("e1")], slates=[a_slate("s1", "u:u1")]))
+    store.put_sign_in("aa", KeyClass.ADMIN, expires_at=NOW + timedelta(minutes=10))
+    store.put_session("bb", KeyClass.ADMIN, expires_at=NOW + timedelta(hours=8))
+    for number in range(1, 101):
+        put(store, number)
+
+    assert store.prune(now=NOW) == {"sign_in": 0, "session": 0, "slate": 0, "verdict_snapshot": 0}
+    assert store.session("bb", now=NOW) is KeyClass.ADMIN
+    assert store.use_sign_in("aa", now=NOW) is KeyClass.ADMIN
+
+
+def test_what_has_served_its_time_goes_and_the_log_stays(store: Store) -> None:
+    store.append(a_batch(an_event("e1")))
+    store.append(
+        IngestBatch(
+            slates=[
+                a_slate("old", "u:u1"),
+                replace(a_slate("edge", "u:u1"), created_at=LATER - timedelta(days=90)),
+            ]
+        )
+    )
+    store.put_sign_in("spent", KeyClass.ADMIN, expires_at=LATER + timedelta(days=1))
+    store.put_sign_in("expired", KeyClass.ADMIN, expires_at=NOW)
+    store.put_sign_in("open", KeyClass.ADMIN, expires_at=LATER + timedelta(days=1))
+    store.use_sign_in("spent", now=NOW)
+    store.put_session("expired", KeyClass.ADMIN, expires_at=LATER)
+    store.put_session("open", KeyClass.ADMIN, expires_at=LATER + timedelta(days=1))
+
+    assert store.prune(now=LATER) == {"sign_in": 2, "session": 1, "slate": 1, "verdict_snapshot": 0}
+    assert store.prune(now=LATER) == {"sign_in": 0, "session": 0, "slate": 0, "verdict_snapshot": 0}
+    assert store.prune(now=LATER, keep_slates_days=1)["slate"] == 1
+    assert store.last_seq() == 1
+    assert len(store.recent_interactions("u:u1", 9)) == 1
+    assert store.use_sign_in("spent", now=LATER) is None
+    assert store.use_sign_in("open", now=LATER) is KeyClass.ADMIN
+    assert store.session("open", now=LATER) is KeyClass.ADMIN
+
+
+def test_many_slates_go_in_many_short_transactions_and_no_more_than_said_at_once(store: Store) -> None:
+    for start in range(0, 1_200, 400):
+        store.append(IngestBatch(slates=[a_slate(f"s{n}", "u:u1") for n in range(start, start + 400)]))
+
+    assert store.prune(now=LATER)["slate"] == 1_200
+    assert PRUNE_PAGES * PAGE_ROWS >= 100_000
+
+
+def test_superseded_verdicts_go_but_for_changes_days_and_the_newest(store: Store) -> None:
+    for number in range(1, 11):
+        put(store, number, decision="keep running" if number < 4 else "roll out")
+    for number in range(11, 21):
+        put(store, number, as_of=NOW + timedelta(days=1), decision="roll out")
+
+    assert store.prune(now=NOW, keep_verdicts=3)["verdict_snapshot"] == 14
+
+    # 1: the first; 4: the decision changed; 10: the last of its day; 18..20: the newest.
+    assert numbers(store) == [1, 4, 10, 18, 19, 20]
+    assert store.prune(now=NOW, keep_verdicts=3)["verdict_snapshot"] == 0
+    put(store, 21, as_of=NOW + timedelta(days=2))
+    assert numbers(store)[-1] == 21
+    latest = store.latest_verdict("x")
+    assert latest is not None
+    assert latest.log_offset == 21
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 2), st.sampled_from("abc")), max_size=60),
+    newest=st.integers(0, 10),
+)
+def test_pruning_again_prunes_nothing_and_no_change_of_mind_is_lost(
+    steps: list[tuple[int, str]], newest: int
+) -> None:
+    history: list[Kept] = []
+    day = 0
+    for number, (days, decision) in enumerate(steps, start=1):
+        day += days
+        history.append(Kept(number, day * DAY_US, decision))
+
+    gone = set(superseded(history, newest=newest))
+    left = [row for row in history if row.number not in gone]
+
+    assert superseded(left, newest=newest) == []
+    assert minds(left) == minds(history)
+    assert {row.as_of_us for row in left} == {row.as_of_us for row in history}
+    assert history[len(history) - newest :] == left[len(left) - newest :] or newest > len(history)
+
+
+def minds(history: list[Kept]) -> list[str]:
+    decisions = [row.decision for row in history]
+    return [d for i, d in enumerate(decisions) if i == 0 or d != decisions[i - 1]]
