@@ -59,9 +59,13 @@ def show(value: object) -> str:
 
 
 class StrictSchema(Schema):
-    """Refuses unknown keys with a suggestion; `later` names keys of features that do not exist yet."""
+    """Refuses unknown keys with a suggestion; `later` names keys of features that do not exist yet.
+
+    `elsewhere` says under which key a key is known that is often written too far out.
+    """
 
     later: tuple[str, ...] = ()
+    elsewhere: Mapping[str, str] = {}
 
     class Meta:
         """Unknown keys are collected by `_known`, so that all are told at once."""
@@ -76,6 +80,9 @@ class StrictSchema(Schema):
             if key in self.later:
                 hint = "remove it: it would have no effect"
                 wrong[key] = [Said("E190", f"'{key}' is {NOT_YET}", hint, at_key=True)]
+            elif key in self.elsewhere:
+                hint = f"it belongs under {self.elsewhere[key]}:"
+                wrong[key] = [Said("E102", f"unknown key '{key}' here", hint, at_key=True)]
             elif key not in known:
                 wrong[key] = [Said("E102", f"unknown key '{key}'", did_you_mean(key, known), at_key=True)]
         if wrong:

@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+# Errors that hide what else a file says: they come first, because others may only follow from them.
+UNREADABLE = frozenset({"E100", "E104", "E105", "E106", "E107", "E109", "E110"})
 MAX_EXCERPT = 140
 LEAD = 40
 MAX_LISTED = 12
@@ -43,10 +45,10 @@ class Finding:
 
 
 class CatalogError(Exception):
-    """The catalog has errors; nothing of it is used. `findings` holds all of them in order of place."""
+    """The catalog has errors; nothing of it is used. `findings`: what cannot be read first, then by place."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
-        self.findings = tuple(sorted(findings))
+        self.findings = tuple(sorted(findings, key=lambda found: (found.code not in UNREADABLE, found)))
         super().__init__("\n".join(found.text() for found in self.findings))
 
 

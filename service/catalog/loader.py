@@ -14,13 +14,13 @@ from typing import Any
 from marshmallow import ValidationError
 from marshmallow.exceptions import SCHEMA
 
-from experiments.definitions import Catalog
+from experiments.definitions import Catalog, type_name
 from experiments.errors import InvalidDefinitionError
 from recommender.definitions import Placement, Recommender
 from recommender.errors import InvalidRecommenderError
 from service.catalog import references
 from service.catalog.fields import Said
-from service.catalog.findings import CatalogError, Finding, did_you_mean, excerpt
+from service.catalog.findings import UNREADABLE, CatalogError, Finding, did_you_mean, excerpt
 from service.catalog.nodes import MAX_BYTES, Entry, Fault, MappingNode, data, locate, parse
 from service.catalog.schemas import COLLECTIONS, LATER_KINDS, SINGLES, build
 
@@ -71,7 +71,9 @@ class Reading:
     def findings(self) -> list[Finding]:
         """Return every fault as a finding; of a flood the first ones and how many there are."""
         told = [(file, fault) for file, faults in self.faults.items() for fault in _without_echoes(faults)]
-        told.sort(key=lambda one: (one[0], one[1].span.line, one[1].span.column))
+        told.sort(
+            key=lambda one: (one[1].code not in UNREADABLE, one[0], one[1].span.line, one[1].span.column)
+        )
         found = [finding(self.files[file], file, fault) for file, fault in told[:MAX_FINDINGS]]
         if len(told) > MAX_FINDINGS:
             file, fault = told[MAX_FINDINGS]
@@ -195,6 +197,7 @@ def _read_one(reading: Reading, name: str) -> None:
     if not FILE_NAME.fullmatch(name) or ".." in name.split("/") or name.startswith("/"):
         message = "not the name of a catalog file: a relative path that ends in .yaml"
         reading.faults[name].append(_fault_at_start("E109", message))
+        reading.unreadable.append(text)
         return
     root, faults = parse(text)
     reading.faults[name].extend(faults)
@@ -221,10 +224,12 @@ def _read_collection(reading: Reading, name: str, root: MappingNode, kind: str, 
         hint = did_you_mean(kind, [*SINGLES, *COLLECTIONS])
         hint = hint if hint.startswith("did") else "a definition needs 'experiment: my-key' or 'flag: my-key'"
         faults.append(Fault(span=entry.key, code="E102", message=message, hint=hint))
+        reading.unreadable.append(reading.files[name])
     elif not isinstance(entry.node, MappingNode):
         if data(entry.node) is not None:
             message = f"'{kind}' must hold 'key: definition' pairs"
             faults.append(Fault(span=entry.key, code="E301", message=message))
+            reading.unreadable.append(reading.files[name])
     else:
         for key, inner in entry.node.entries.items():
             reading.mentioned.add((kind, key))
@@ -266,12 +271,33 @@ def _built(reading: Reading, definition: Definition) -> object:
     except ValidationError as error:
         faults.extend(definition.fault(path, said) for path, said in _flat(error.messages, ()))
     except InvalidDefinitionError as error:
-        faults.append(
-            definition.fault(error.path or _own(definition), Said(error.code, str(error), error.hint))
-        )
+        path = _culprit(error, definition.value) or error.path or _own(definition)
+        faults.append(definition.fault(path, Said(error.code, str(error), error.hint)))
     except InvalidRecommenderError as error:
         faults.append(definition.fault((), Said("E350", str(error), at_key=True)))
     return None
+
+
+def _culprit(error: InvalidDefinitionError, value: object) -> tuple[str | int, ...]:
+    """Return which variant an error about all of them is best shown at; empty when there is none."""
+    given = value.get("variants") if isinstance(value, dict) else None
+    if not isinstance(given, dict) or not given or error.path != ("variants",):
+        return ()
+    names = list(given)
+    if error.code == "E311":
+        return ("variants", names[0])
+    if error.code == "E310":
+        return ("variants", names[-1], "weight")
+    if error.code != "E313":
+        return ()
+    values = [_value_of(part) for part in given.values()]
+    odd = next((i for i, one in enumerate(values) if type_name(one) != type_name(values[0])), 0)
+    return ("variants", names[odd], "value")
+
+
+def _value_of(part: Any) -> Any:  # noqa: ANN401 - plain YAML data
+    long_form = isinstance(part, dict) and ("weight" in part or "value" in part)
+    return part.get("value") if long_form else part
 
 
 def _own(definition: Definition) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from experiments.definitions import JsonValue
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16
+MAX_HINT = 80
 MAX_INTEGER = 2**53
 
 WORDS: dict[str, bool | None] = {
@@ -243,7 +244,19 @@ def _syntax(text: str, error: yaml.MarkedYAMLError) -> Fault:
         hint = "this is a tab: indent with spaces"
     elif text[where : where + 1] in "%@`":
         hint = "put the value in quotes"
+    elif "mapping values are not allowed" in str(error.problem):
+        hint = _quoted(text, where)
     return _at(text, where, "E104", f"not valid YAML: {error.problem}", hint)
+
+
+def _quoted(text: str, where: int) -> str:
+    """Return how the line would read with its text in quotes: a ': ' inside a text is taken for a key."""
+    start = text.rfind("\n", 0, where) + 1
+    line = text[start:].partition("\n")[0].strip()
+    key, _, value = line.partition(": ")
+    if ": " not in value or len(value) > MAX_HINT or set(value) & set("\"'#\\{["):
+        return "if the ':' belongs to a text, put the text in quotes; else check the indentation"
+    return f'put the text in quotes: {key}: "{value}"'
 
 
 def _at(text: str, index: int, code: str, message: str, hint: str = "") -> Fault:

@@ -49,11 +49,16 @@ def check(
         known[kind].append(key)
     for definition in definitions:
         for kind, code, (path, name) in _mentions(definition):
-            if (kind, name) not in mentioned and not any(name in text for text in unreadable):
+            if (kind, name) not in mentioned and not _may_define(name, unreadable):
                 hint = did_you_mean(name, known[kind]) or f"define it under {kind}:"
                 yield definition, path, Said(code, f"unknown {kind[:-1]} '{name}'", hint)
     yield from _circles(definitions, parts["audiences"])
     yield from _margins(definitions, parts)
+
+
+def _may_define(name: str, unreadable: Iterable[str]) -> bool:
+    """Return whether a name may be unknown only because a file could not be read, or is empty for now."""
+    return any(name in text or not text.strip() for text in unreadable)
 
 
 def _mentions(definition: Placed) -> Iterator[tuple[str, str, Mention]]:

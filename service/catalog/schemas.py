@@ -5,6 +5,7 @@ A rule about form lives here, a rule about meaning in `__post_init__` of the dom
 
 from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from marshmallow import post_load
@@ -144,6 +145,15 @@ class ExperimentSchema(StrictSchema):
         "layer", "holdout", "prerequisites", "ramp", "force", "notify", "name", "offer", "offers",
         "switchback", "bandit", "tags",
     )  # fmt: skip
+    elsewhere = MappingProxyType(
+        {
+            **dict.fromkeys(("statement", "baseline", "target", "due"), "hypothesis"),
+            **dict.fromkeys(("primary", "secondary", "guardrails"), "metrics"),
+            **dict.fromkeys(("alpha", "power", "mde"), "analysis"),
+            **dict.fromkeys(("start", "end"), "schedule"),
+            "min_runtime": "decide",
+        }
+    )
     experiment = Name(required=True)
     owner = Word(longest=256, load_default="")
     hypothesis = Hypothesis(HypothesisSchema, load_default=dict)

@@ -11,6 +11,7 @@ import click
 
 from experiments.definitions import Experiment
 from service.catalog.diff import Difference
+from service.use_cases.forecast import Needed
 from service.use_cases.launch import Applied, Movement, Plan
 from service.use_cases.steer import Desk, Steered
 
@@ -117,12 +118,21 @@ def _notes(difference: Difference, plan: Plan, movement: Movement | None) -> Ite
     if movement:
         yield _movement(movement, unsafe=unsafe, new_phase=_new_phase(key, plan))
     elif difference.sign == "+":
-        needed = plan.needed[key]
-        yield f"safe: nobody takes part yet, so nobody moves; it needs about {needed:,} people"
+        yield "safe: nobody takes part yet, so nobody moves"
+        yield from _needed(plan.loaded.catalog.experiments[key], plan.needed[key])
     elif difference.sign == "-":
         yield "everybody gets what the page shows without it; its key stays taken"
     else:
         yield "UNSAFE: see below" if unsafe else "safe: nobody moves"
+
+
+def _needed(experiment: Experiment, needed: Needed) -> Iterator[str]:
+    mde, power = experiment.analysis.mde, experiment.analysis.power
+    yield f"a true effect of {mde * 100:g}% relative is found, counting people of all variants together,"
+    yield (
+        f"by about {needed.half:,} people in half of such experiments, "
+        f"by about {needed.planned:,} in {power * 100:g}% of them"
+    )
 
 
 def _movement(movement: Movement, *, unsafe: bool, new_phase: bool) -> str:
@@ -155,7 +165,7 @@ def plan_members(plan: Plan) -> dict[str, Any]:
             }
             for m in plan.movements
         },
-        "needed": dict(plan.needed),
+        "needed": {key: asdict(needed) for key, needed in plan.needed.items()},
         "warnings": {key: text for (_kind, key), text in plan.warnings.items()},
         "starts": dict(plan.starts),
         "notes": list(plan.notes),

@@ -8,7 +8,6 @@ from typing import Any
 
 from experiments.definitions import Catalog, Experiment, Flag, Status
 from experiments.launch import MovedUnits, moved_units, review
-from experiments.power import planned_total
 from service.catalog import CatalogError, Finding, LoadedCatalog, load
 from service.catalog.diff import Difference, diff, parts, percent
 from service.catalog.edit import find
@@ -18,6 +17,7 @@ from service.catalog.notes import curly_quotes, starts
 from service.clock import EPOCH
 from service.storage.ports import RevisionMovedError, Store
 from service.storage.records import StoredRevision
+from service.use_cases.forecast import Needed, needed
 
 SYNTHETIC_UNITS = 100_000
 READ_EVENTS = 10_000
@@ -57,7 +57,7 @@ class Plan:
     blocked: tuple[Finding, ...]
     loaded: LoadedCatalog
     previous: LoadedCatalog | None
-    needed: Mapping[str, int]
+    needed: Mapping[str, Needed]
     warnings: Mapping[tuple[str, str], str]
     starts: Mapping[str, str]
     notes: tuple[str, ...]
@@ -94,7 +94,7 @@ def plan(
         loaded=loaded,
         previous=previous,
         needed={
-            d.key: _needed(loaded.catalog.experiments[d.key])
+            d.key: needed(loaded.catalog.experiments[d.key])
             for d in differences
             if d.kind == "experiments" and d.sign == "+"
         },
@@ -380,8 +380,3 @@ def _note(
     experiment = experiments.get(str(seen.get("experiment_key")))
     if experiment is not None and seen.get("phase") == experiment.phase:
         units[experiment.key].add(str(seen.get("unit_id")))
-
-
-def _needed(experiment: Experiment) -> int:
-    """Return how many units the primary needs in control and the smallest treatment."""
-    return max(planned_total(experiment, variant.key) for variant in experiment.variants[1:])

@@ -178,13 +178,13 @@ def test_all_errors_of_all_files_come_in_one_run_in_order() -> None:
     )
 
     assert [(f.path, f.code) for f in found] == [
+        ("c.yaml", "E104"),
         ("a.yaml", "E401"),
         ("a.yaml", "E190"),
         ("a.yaml", "E305"),
         ("b.yaml", "E302"),
         ("b.yaml", "E203"),
         ("b.yaml", "E203"),
-        ("c.yaml", "E104"),
         ("m.yaml", "E330"),
     ]
 
