@@ -29,7 +29,7 @@ WIDTH = 100
     help="Print the stored JSON; into a file or a pipe, exactly its bytes, so that its sha256 is the ETag.",
 )
 def verdict(key: str, *, as_json: bool) -> None:
-    """Bring the lake up to date, judge the experiment KEY, print the verdict."""
+    """Judge the experiment KEY now and print it."""
     from service.lake import export_all  # noqa: PLC0415 - Ibis and DuckDB take a second to load
     from service.use_cases.judge import refresh_verdict  # noqa: PLC0415
 
@@ -59,7 +59,10 @@ def verdict(key: str, *, as_json: bool) -> None:
 @click.command(name="sign-in-link")
 @click.option("--base", default="", help="Where the pages are served. Default: http://127.0.0.1:$PORT.")
 def sign_in_link(base: str) -> None:
-    """Print a link that signs an analyst in once, within the next hour."""
+    """Print a link that signs an analyst in.
+
+    It works once, within the next hour.
+    """
     settings = settings_module.load()
     click.echo(new_sign_in_link(settings, base.rstrip("/") or f"http://127.0.0.1:{settings.port}"))
 
