@@ -23,7 +23,10 @@ View = Callable[..., ResponseReturnValue]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What is known about a route: the source of /openapi.json, /docs and the CORS rules."""
+    """What is known about a route: the source of /openapi.json, /docs and the CORS rules.
+
+    `scopes` are the keys that open it; `sign_in` tells that a signed-in browser may come in as well.
+    """
 
     summary: str
     tag: str
@@ -32,6 +35,7 @@ class Description:
     answer: type[Schema] | None = None
     status: int = 200
     media_type: str = "application/json"
+    sign_in: bool = False
 
 
 def describe(

@@ -1,5 +1,6 @@
 """The description of every route, made from what guards it: /openapi.json, and /docs for people."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -7,36 +8,28 @@ from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
-from flask import Blueprint, Flask, Response, current_app, render_template_string
+from flask import Blueprint, Flask, Response, current_app, render_template
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields
 from werkzeug.routing import Rule
 
 from service.api.describe import Description, description_of, document
 from service.storage.records import KeyClass
+from service.use_cases.sessions import COOKIE
 
 bp = Blueprint("openapi", __name__)
 
 _PARAMETER = re.compile(r"<(?:(?P<converter>\w+)(?:\([^)]*\))?:)?(?P<name>\w+)>")
 _TYPES = {"int": "integer", "float": "number"}
 _UNWRITTEN = frozenset({"HEAD", "OPTIONS"})
-DOCS_CSP = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+DOCS_CSP = "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'"
 EXTENSION = "opportune_openapi"
-
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Opportune: routes</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;width:100%}
-td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #ddd}
-td{vertical-align:top}code{white-space:nowrap}</style>
-<h1>{{ info.title }} {{ info.version }}</h1>
-<p>{{ info.description }} The same as data: <a href="/openapi.json">/openapi.json</a>.</p>
-{% for tag, rows in groups.items() %}<h2>{{ tag }}</h2>
-<table><thead><tr><th>Route</th><th>What</th><th>Key</th></tr></thead><tbody>
-{% for row in rows %}<tr><td><code>{{ row.method }} {{ row.path }}</code></td><td>{{ row.summary }}</td>
-<td>{{ row.key_classes }}</td></tr>{% endfor %}</tbody></table>{% endfor %}
-</html>"""
+_VALUES: Mapping[str, object] = {
+    "date-time": "2026-11-22T10:00:00Z",
+    "integer": 1,
+    "number": 1.5,
+    "boolean": True,
+}
 
 
 class Pointer(Schema):
@@ -80,7 +73,7 @@ def get_openapi() -> ResponseReturnValue:
 def get_docs() -> Response:
     """Return a plain page with every route."""
     spec = specification(current_app)
-    page = render_template_string(PAGE, info=spec["info"], groups=_groups(spec))
+    page = render_template("routes.html", info=spec["info"], groups=_groups(spec))
     return Response(
         page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": DOCS_CSP}
     )
@@ -107,6 +100,7 @@ def build(app: Flask) -> dict[str, Any]:
     )
     spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
     spec.components.security_scheme("api_key", {"type": "apiKey", "in": "header", "name": "X-API-Key"})
+    spec.components.security_scheme("sign_in", {"type": "apiKey", "in": "cookie", "name": COOKIE})
     spec.components.security_scheme("basic", {"type": "http", "scheme": "basic"})
     for rule in sorted(app.url_map.iter_rules(), key=lambda r: r.rule):
         view = app.view_functions[rule.endpoint]
@@ -133,6 +127,8 @@ def _operation(rule: Rule, method: str, view: object) -> dict[str, Any]:
     if about.scopes is not None:
         operation["security"] = [{"bearer": []}, {"api_key": []}, {"basic": []}]
         operation["x-scopes"] = [c.value for c in KeyClass if c in about.scopes]
+    if about.sign_in:
+        operation.setdefault("security", []).append({"sign_in": []})
     return operation
 
 
@@ -164,15 +160,38 @@ def _groups(spec: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
     groups: dict[str, list[dict[str, str]]] = {}
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
-            keys = ", ".join(f"{scope}_" for scope in operation.get("x-scopes", ())) or "none"
+            keys = [f"{scope}_" for scope in operation.get("x-scopes", ())]
+            keys += ["sign-in"] if {"sign_in": []} in operation.get("security", ()) else []
             row = {
                 "method": method.upper(),
                 "path": path,
                 "summary": operation["summary"],
-                "key_classes": keys,
+                "key_classes": ", ".join(keys) or "none",
+                "body": _body_example(spec, operation),
             }
             groups.setdefault(operation["tags"][0], []).append(row)
     return dict(sorted(groups.items()))
+
+
+def _body_example(spec: Mapping[str, Any], operation: Mapping[str, Any]) -> str:
+    """Return a body of the right form, every member there, values only of the right type."""
+    if "requestBody" not in operation:
+        return ""
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    return json.dumps(_example(spec["components"]["schemas"], schema), indent=2)
+
+
+def _example(schemas: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+    schema = schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    kind = schema.get("type", "object")
+    kind = next(k for k in kind if k != "null") if isinstance(kind, list) else kind
+    if "enum" in schema:
+        return schema["enum"][0]
+    if kind == "array":
+        return [_example(schemas, schema.get("items", {}))]
+    if kind == "object":
+        return {name: _example(schemas, member) for name, member in schema.get("properties", {}).items()}
+    return _VALUES.get(schema.get("format", ""), _VALUES.get(kind, "..."))
 
 
 def _schema_name(schema: Any) -> str:  # noqa: ANN401 - apispec passes a class or an instance

@@ -66,7 +66,11 @@ class VerdictSchema(Schema):
 @bp.get("")
 @document(
     Description(
-        summary="List experiments with status and newest decision", tag=TAG, scopes=READERS, answer=ListSchema
+        summary="List experiments with status and newest decision",
+        tag=TAG,
+        scopes=READERS,
+        sign_in=True,
+        answer=ListSchema,
     )
 )
 def get_experiments() -> dict[str, object]:
@@ -78,7 +82,11 @@ def get_experiments() -> dict[str, object]:
 
 
 @bp.get("/<key>/verdict")
-@document(Description(summary="Read the newest verdict", tag=TAG, scopes=READERS, answer=VerdictSchema))
+@document(
+    Description(
+        summary="Read the newest verdict", tag=TAG, scopes=READERS, sign_in=True, answer=VerdictSchema
+    )
+)
 def get_verdict(key: str) -> Response:
     """Return the snapshot byte for byte as it was judged."""
     snapshot = _find(key)
@@ -91,7 +99,11 @@ def get_verdict(key: str) -> Response:
 @bp.get("/<key>/verdict.csv")
 @document(
     Description(
-        summary="Read the newest verdict's metrics as CSV", tag=TAG, scopes=READERS, media_type="text/csv"
+        summary="Read the newest verdict's metrics as CSV",
+        tag=TAG,
+        scopes=READERS,
+        sign_in=True,
+        media_type="text/csv",
     )
 )
 def get_verdict_csv(key: str) -> Response:
@@ -103,7 +115,11 @@ def get_verdict_csv(key: str) -> Response:
 @bp.get("/<key>/verdict.md")
 @document(
     Description(
-        summary="Read the newest verdict as Markdown", tag=TAG, scopes=READERS, media_type="text/markdown"
+        summary="Read the newest verdict as Markdown",
+        tag=TAG,
+        scopes=READERS,
+        sign_in=True,
+        media_type="text/markdown",
     )
 )
 def get_verdict_md(key: str) -> Response:

@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from service.api.describe import Description, document
 from service.dashboard import page as pages
 from service.errors import ProblemError
 from service.storage.ports import StoreUnavailableError
@@ -21,6 +22,10 @@ POLICY = (
     "base-uri 'none'; frame-ancestors 'none'"
 )
 EXTENSION = "opportune"
+
+
+def _page(summary: str) -> Description:
+    return Description(summary=summary, tag="pages", scopes=None, media_type="text/html", sign_in=True)
 
 
 @bp.after_request
@@ -52,6 +57,7 @@ def wait(_error: StoreUnavailableError) -> ResponseReturnValue:
 
 
 @bp.get("/")
+@document(_page("List experiments with their newest decisions"))
 def home() -> ResponseReturnValue:
     """List every experiment of the live catalog with its newest decision."""
     if not _is_signed_in():
@@ -71,6 +77,7 @@ def home() -> ResponseReturnValue:
 
 
 @bp.get("/experiments/<key>")
+@document(_page("Read the newest verdict of one experiment"))
 def experiment(key: str) -> ResponseReturnValue:
     """Show the newest verdict of one experiment."""
     if not _is_signed_in():

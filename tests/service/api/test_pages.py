@@ -68,7 +68,12 @@ def test_the_page_of_routes_names_every_route(server: Server) -> None:
     for path, operations in spec["paths"].items():
         for method in operations:
             assert f"{method.upper()} {path}" in page.text
-    assert "<td>ck_, sk_</td>" in page.text
+    assert re.search(r"GET /experiments/\{key\}</code>.*\n<td[^>]*>sign-in</td>", page.text)
+    assert re.search(
+        r"GET /v1/experiments/\{key\}/verdict</code>.*\n<td[^>]*>[^<]*ak_, sign-in</td>", page.text
+    )
+    assert ">ck_, sk_</td>" in page.text
+    assert "&#34;event_id&#34;:" in page.text
     assert not re.search(r"<script|https?://|built-in", page.text)
 
 
