@@ -97,7 +97,8 @@ class Worker:
             self._problems[name] = problem
             return
         if self._problems.pop(name, ""):
-            logger().info("duty_recovered", duty=name)
+            with suppress(OSError):
+                logger().info("duty_recovered", duty=name)
 
     def _beat(self) -> None:
         at = self._clock().astimezone(UTC).isoformat()

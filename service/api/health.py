@@ -75,7 +75,7 @@ def readiness(wired: Services) -> dict[str, Any]:
     snapshot = wired.snapshots.current
     store_problem = _store_problem(wired)
     model = wired.models.current
-    catalog_problem = snapshot.problem or _refused_catalog(wired)
+    catalog_problem = "; ".join(why for why in (snapshot.problem, _refused_catalog(wired)) if why)
     parts = {"catalog": catalog_problem, "store": store_problem, "model": wired.models.problem}
     return {
         "status": "ready" if wired.snapshots.ready else "starting",

@@ -47,6 +47,22 @@ def test_a_catalog_that_the_worker_refuses_is_told_with_its_place(wired: Service
     assert readiness(wired)["degraded"] == []
 
 
+def test_a_first_catalog_with_errors_is_told_as_well(tmp_path: Path) -> None:
+    with a_store(tmp_path) as store:
+        services = build_services(settings_in(tmp_path))
+        settings = replace(services.settings, watch_catalog=True)
+        settings.catalog.mkdir()
+        (settings.catalog / "flags.yaml").write_text("flags: [", "utf-8")
+        worker = Worker(settings, store)
+        for _ in range(3):
+            worker.step()
+
+        state = readiness(services)
+        shut_down(services)
+
+    assert state["catalog"]["problem"].startswith("no catalog has been applied; flags.yaml:1:")
+
+
 def test_a_worker_that_is_long_gone_has_nothing_to_say(wired: Services) -> None:
     at = (utc_now() - timedelta(hours=1)).isoformat()
     beat(
