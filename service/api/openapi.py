@@ -137,7 +137,13 @@ def _page(endpoint: str, view: object) -> Description:
     if endpoint.endswith(".static"):
         return Description(summary="A file that the pages need", tag="pages", scopes=None, media_type="*/*")
     first = (getattr(view, "__doc__", "") or "A page").strip().partition("\n")[0]
-    return Description(summary=first, tag="pages", scopes=None, media_type="text/html")
+    return Description(
+        summary=first,
+        tag="pages",
+        scopes=None,
+        media_type="text/html",
+        sign_in=getattr(view, "needs_sign_in", False),
+    )
 
 
 def _parameters(rule: Rule) -> Iterator[dict[str, Any]]:

@@ -1,9 +1,11 @@
 """Sign in by a one-time link, list experiments, read a verdict."""
 
+from collections.abc import Callable
+from functools import wraps
+
 from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from service.api.describe import Description, document
 from service.dashboard import page as pages
 from service.errors import ProblemError
 from service.storage.ports import StoreUnavailableError
@@ -24,8 +26,18 @@ POLICY = (
 EXTENSION = "opportune"
 
 
-def _page(summary: str) -> Description:
-    return Description(summary=summary, tag="pages", scopes=None, media_type="text/html", sign_in=True)
+View = Callable[..., ResponseReturnValue]
+
+
+def readers_only(view: View) -> View:
+    """Show a page to those who have signed in; `needs_sign_in` tells the description of the routes."""
+
+    @wraps(view)
+    def guarded(*args: object, **kwargs: object) -> ResponseReturnValue:
+        return view(*args, **kwargs) if _is_signed_in() else _ask_to_sign_in()
+
+    guarded.needs_sign_in = True  # type: ignore[attr-defined]
+    return guarded
 
 
 @bp.after_request
@@ -57,11 +69,9 @@ def wait(_error: StoreUnavailableError) -> ResponseReturnValue:
 
 
 @bp.get("/")
-@document(_page("List experiments with their newest decisions"))
+@readers_only
 def home() -> ResponseReturnValue:
     """List every experiment of the live catalog with its newest decision."""
-    if not _is_signed_in():
-        return _ask_to_sign_in()
     wiring = _services()
     live = wiring.snapshots.current
     found = verdicts.listing(live.loaded.catalog, live.state.killed, wiring.store)
@@ -77,11 +87,9 @@ def home() -> ResponseReturnValue:
 
 
 @bp.get("/experiments/<key>")
-@document(_page("Read the newest verdict of one experiment"))
+@readers_only
 def experiment(key: str) -> ResponseReturnValue:
     """Show the newest verdict of one experiment."""
-    if not _is_signed_in():
-        return _ask_to_sign_in()
     wiring = _services()
     live = wiring.snapshots.current
     snapshot = verdicts.find(live.loaded.catalog, wiring.store, key)
