@@ -9,7 +9,8 @@ EXPERIMENT = """\
 # {title}: one question, answered by an experiment. All keys: docs/catalog.md.
 experiment: {name}               # its name for ever: never used for another question
 owner: you@example.com
-status: draft                    # `opportune start {name}` sets it to running
+status: draft                    # nobody sees it; `opportune start {name}` sets it to running. Without this
+                                 # line it runs on 100% of its audience as soon as the file is applied
 
 hypothesis:
   statement: "Showing ... will make more people buy, because ..."
@@ -46,6 +47,7 @@ metrics:
     event: Order Completed       # the name of the event as your site sends it
     window: 7d
     direction: up                # more is better
+    label: order rate            # a noun: verdicts say "order rate is 12 % with ..."
 """
 
 

@@ -1,4 +1,4 @@
-"""What an error says besides that something is wrong: first things first, at the culprit, and how to mend it."""
+"""What an error says besides that something is wrong: first things first, at the culprit, with a way out."""
 
 import pytest
 
