@@ -41,6 +41,7 @@ SHARE_OF_TIME = 3
 LOOK_AGAIN_S = 60.0
 # A log that has not grown for this long has settled: its last exposures, too few to be news, get their row.
 SETTLED_S = 10.0
+PRUNE_EVERY_S = 3_600.0
 
 
 class Worker:
@@ -60,6 +61,7 @@ class Worker:
         self._judge_after = 0.0
         self._look_after = 0.0
         self._training = TrainingChild(settings, store)
+        self._prune_after = 0.0
 
     def stop(self) -> None:
         """Let the step under way finish, then end."""
@@ -82,6 +84,7 @@ class Worker:
             ("lake", self._export),
             ("verdicts", self._judge),
             ("training", self._train),
+            ("pruning", self._prune),
         )
         for name, duty in duties:
             if not self._stopping.is_set():
@@ -139,6 +142,12 @@ class Worker:
 
     def _train(self) -> None:
         self._training.look(now=self._clock())
+
+    def _prune(self) -> None:
+        if time.monotonic() >= self._prune_after:
+            self._prune_after = time.monotonic() + LOOK_AGAIN_S
+            self._store.prune(now=self._clock())
+            self._prune_after = time.monotonic() + PRUNE_EVERY_S
 
 
 def _told(error: Exception) -> str:

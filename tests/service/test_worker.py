@@ -1,9 +1,11 @@
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +17,7 @@ from service.lake import read_manifest
 from service.lake.manifest import reading
 from service.settings import Settings, child_environment
 from service.storage.ports import Store
+from service.storage.records import KeyClass
 from service.use_cases.catalog_watch import quiet
 from service.use_cases.heartbeat import last_beat
 from service.use_cases.training_child import ATTEMPT, TrainingChild, TrainingError
@@ -196,6 +199,16 @@ def test_trouble_with_one_duty_does_not_stop_the_others(home: Path, store: Store
     heartbeat = last_beat(home)
     assert heartbeat is not None
     assert "catalog" in heartbeat.problems
+
+
+def test_what_has_served_its_time_is_pruned(home: Path, store: Store) -> None:
+    store.put_sign_in("aa", KeyClass.ANALYST, expires_at=NOW - timedelta(days=1))
+    store.put_sign_in("bb", KeyClass.ANALYST, expires_at=NOW + timedelta(days=1))
+
+    Worker(settings_in(home), store, clock=lambda: NOW).step()
+
+    with closing(sqlite3.connect(home / "opportune.db")) as database:
+        assert database.execute("SELECT sha256 FROM sign_in").fetchall() == [("bb",)]
 
 
 def test_a_running_worker_ends_cleanly_and_a_second_one_refuses(home: Path, store: Store) -> None:
