@@ -5,7 +5,6 @@ import binascii
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,18 +13,12 @@ from urllib.parse import urlsplit
 from service.settings import Settings
 from service.storage.ports import Control
 from service.storage.records import KeyClass
+from service.use_cases.unguessable import is_unguessable
 
 MAX_KEY_LENGTH = 512
 MAX_TOKEN_LENGTH = 2_048
-MIN_DISTINCT = 8
-MAX_ORDERLY = 2
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1"})
 SECRET_CLASSES = frozenset({KeyClass.SERVER, KeyClass.ANALYST, KeyClass.ADMIN})
-
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-([0-9a-f])[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-_HEX = re.compile(r"[0-9a-f]{32,128}", re.IGNORECASE)
-_URL_SAFE = re.compile(r"[A-Za-z0-9_-]{22,128}")
-_KIND_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[a-z0-9])|(?<=[0-9])(?=[A-Za-z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,25 +103,6 @@ def verify_person_token(secret: str, token: str, *, now: datetime) -> str | None
     return subject if good else None
 
 
-def is_unguessable(anonymous_id: str) -> bool:
-    """Tell whether an id looks like 96 random bits or more.
-
-    A look, not a proof: a UUID must be of version 4, other ids are 32 or more hex digits, or 22 or more
-    url-safe characters in which kinds of character mix as they do by chance. Words, numbers and
-    dates behind a prefix do not pass.
-    """
-    uuid = _UUID.fullmatch(anonymous_id)
-    if uuid:
-        return uuid[1] == "4"
-    distinct = len(set(anonymous_id.lower()))
-    if _HEX.fullmatch(anonymous_id):
-        return distinct >= MIN_DISTINCT and not anonymous_id.isdigit()
-    if not _URL_SAFE.fullmatch(anonymous_id):
-        return False
-    letters = re.sub("[-_]", "", anonymous_id)
-    return distinct >= MIN_DISTINCT and len(_KIND_CHANGE.findall(letters)) > MAX_ORDERLY
-
-
 def visible_person_ids(
     caller: Caller,
     *,
@@ -148,22 +122,6 @@ def visible_person_ids(
         return named
     vouched = verify_person_token(secret, token, now=now) if token else None
     return tuple(p for p in named if p == vouched or (p.startswith("a:") and is_unguessable(p[2:])))
-
-
-def may_use_history(
-    caller: Caller,
-    *,
-    user_id: str | None,
-    anonymous_id: str | None,
-    token: str,
-    secret: str,
-    now: datetime,
-) -> bool:
-    """Tell whether the caller may use the history of every person named (at least one)."""
-    visible = visible_person_ids(
-        caller, user_id=user_id, anonymous_id=anonymous_id, token=token, secret=secret, now=now
-    )
-    return len(visible) > 0 and len(visible) == bool(user_id) + bool(anonymous_id)
 
 
 def _signature(secret: str, payload: str) -> bytes:

@@ -16,14 +16,13 @@ from service.use_cases.access import (
     Caller,
     find_caller,
     hash_key,
-    is_unguessable,
-    may_use_history,
     origin_allowed,
     presented_key,
     sign_person_token,
     verify_person_token,
     visible_person_ids,
 )
+from service.use_cases.unguessable import is_unguessable
 
 NOW = datetime(2027, 1, 7, 12, tzinfo=UTC)
 SECRET = "s" * 32
@@ -108,14 +107,15 @@ def test_claims_of_another_form_are_refused(claims: object) -> None:
     assert verify_person_token(SECRET, f"{payload}.{honest.partition('.')[2]}", now=NOW) is None
 
 
-@given(st.uuids(version=4))
-def test_a_random_uuid_passes_in_either_form(made: uuid.UUID) -> None:
-    assert is_unguessable(str(made))
-    assert is_unguessable(str(made).upper())
+def test_a_random_uuid_passes_in_either_form() -> None:
+    made = [str(uuid.uuid4()) for _ in range(500)]
+
+    assert sum(map(is_unguessable, made)) >= 498
+    assert sum(is_unguessable(one.upper()) for one in made) >= 498
 
 
 def test_random_hex_digits_pass() -> None:
-    assert all(is_unguessable(secrets.token_hex(16)) for _ in range(500))
+    assert sum(is_unguessable(secrets.token_hex(16)) for _ in range(500)) >= 498
 
 
 def test_random_url_safe_ids_nearly_always_pass() -> None:
@@ -142,6 +142,25 @@ def test_random_url_safe_ids_nearly_always_pass() -> None:
         "00000000-0000-1000-8000-00805f9b34fb",
         "018f3f7e-7b7a-7cc0-8f3f-7e7b7a7cc08f",
         secrets.token_hex(8),
+        "visitor-20261122T012746Z-42",
+        "507f1f77bcf86cd799439011",
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "01arz3ndektsv4rrffq69g5fav",
+        "cust2024Q1store07EU-000123",
+        "Store7-Till3-Customer00001234",
+        "user-A1-B2-C3-0000000000042",
+        "Order2026W47-Shop12-Client0001",
+        "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+        "maria2Garcia1985x07x21ES",
+        "0123456789abcdef0123456789abcdef",
+        "00000000000000000000abcdef012345",
+        "deadbeefcafe4242deadbeefcafe4242",
+        "00000000-0000-4000-8000-000000000042",
+        "mariagarciafrombarcelonaspain",
+        "iPhone12Safari17LondonShop3",
+        "ABC123DEF456GHI789JKL012",
+        "a1b2c3d4e5f6g7h8i9j0k1l2",
+        "qwertyuiopasdfghjklzxcvbnm",
         "x" * 200,
     ],
 )
@@ -149,32 +168,28 @@ def test_ids_that_can_be_guessed_do_not_pass(guessable: str) -> None:
     assert not is_unguessable(guessable)
 
 
+def visible(caller: Caller, token: str = "", **ids: str | None) -> tuple[str, ...]:
+    named = {"user_id": None, "anonymous_id": None, **ids}
+    return visible_person_ids(caller, **named, token=token, secret=SECRET, now=NOW)
+
+
 def test_a_secret_key_may_use_anybodys_history() -> None:
-    assert may_use_history(SERVER, user_id="maria", anonymous_id="m", token="", secret=SECRET, now=NOW)
-    assert not may_use_history(SERVER, user_id=None, anonymous_id=None, token="", secret=SECRET, now=NOW)
+    assert visible(SERVER, user_id="maria", anonymous_id="m") == ("u:maria", "a:m")
+    assert visible(SERVER) == ()
 
 
 def test_a_public_key_sees_a_known_person_only_with_a_token_of_that_person() -> None:
-    def may(token: str) -> bool:
-        return may_use_history(
-            CLIENT, user_id="maria", anonymous_id=None, token=token, secret=SECRET, now=NOW
-        )
-
-    assert not may("")
-    assert not may(a_token("u:li"))
-    assert not may(a_token("a:maria"))
-    assert may(a_token("u:maria"))
+    assert visible(CLIENT, user_id="maria") == ()
+    assert visible(CLIENT, a_token("u:li"), user_id="maria") == ()
+    assert visible(CLIENT, a_token("a:maria"), user_id="maria") == ()
+    assert visible(CLIENT, a_token("u:maria"), user_id="maria") == ("u:maria",)
 
 
 def test_a_public_key_sees_an_id_that_cannot_be_guessed_and_nothing_beside_it() -> None:
-    own = str(uuid.uuid4())
+    own = "3f0c9a52-8a1e-4e0b-b1c7-5d2e9f6a7b80"
 
-    seen = visible_person_ids(CLIENT, user_id="maria", anonymous_id=own, token="", secret=SECRET, now=NOW)
-
-    assert seen == (f"a:{own}",)
-    assert may_use_history(CLIENT, user_id=None, anonymous_id=own, token="", secret=SECRET, now=NOW)
-    assert not may_use_history(CLIENT, user_id="maria", anonymous_id=own, token="", secret=SECRET, now=NOW)
-    assert not may_use_history(CLIENT, user_id=None, anonymous_id="maria", token="", secret=SECRET, now=NOW)
+    assert visible(CLIENT, user_id="maria", anonymous_id=own) == (f"a:{own}",)
+    assert visible(CLIENT, anonymous_id="maria") == ()
 
 
 def test_the_word_localhost_stands_for_any_local_port() -> None:

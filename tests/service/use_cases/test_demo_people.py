@@ -3,9 +3,9 @@ import pytest
 
 from experiments.errors import InvalidParameterError
 from service.clock import to_micros
-from service.use_cases.access import is_unguessable
 from service.use_cases.demo_data import CUTOFF, read_orders
 from service.use_cases.demo_people import DAY_US, Lives, People, World, loses_purchases
+from service.use_cases.unguessable import is_unguessable
 
 
 @pytest.fixture(scope="module")
