@@ -1,0 +1,26 @@
+"""Events as they are sent, and the way in."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from service.storage.sql import SqlStore
+from service.use_cases.exposures import ExposureBook
+from service.use_cases.ingest import CLIENT, Terms, take_in
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def send(store: SqlStore, *events: Any, trust: str = CLIENT, now: datetime = NOW) -> list[dict[str, Any]]:
+    return take_in(store, ExposureBook(), events, terms=Terms(trust=trust, source="test", now=now))
+
+
+def an_event(**changes: Any) -> dict[str, Any]:
+    event = {
+        "event_id": "e1",
+        "type": "Product Viewed",
+        "anonymous_id": "a1",
+        "occurred_at": "2026-11-22T11:59:59Z",
+        "properties": {"item_id": "tea"},
+        **changes,
+    }
+    return {name: value for name, value in event.items() if value is not ...}
