@@ -79,7 +79,10 @@ def test_a_broken_catalog_is_told_once_in_words_and_the_last_good_one_stays(home
     write_catalog(settings_in(home), FILES)
     worker.step()
     worker.step()
-    assert told == ["opportune: revision 1 is live"]
+    assert told == [
+        "opportune: revision 1 is live",
+        "opportune: running now: free-shipping on 100% of its audience",
+    ]
     told.clear()
     write_catalog(
         settings_in(home),
@@ -115,8 +118,9 @@ def test_a_mended_catalog_clears_the_problem_and_says_so(home: Path, store: Stor
     assert heartbeat is not None
     assert heartbeat.problems == {}
     assert store.live_state().revision == 1
-    assert [text.splitlines()[-1] for text in told if "error" not in text.splitlines()[-1]] == [
+    assert [text for text in told if text.endswith("is live")] == [
         "opportune: revision 1 is live",
+        "opportune: running now: free-shipping on 100% of its audience",
         "opportune: the catalog is in order again; revision 1 is live",
     ]
 
