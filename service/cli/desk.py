@@ -273,7 +273,7 @@ def revive(key: str) -> None:
     if was_killed:
         click.echo(f"{what} is revived, in every worker within 2 seconds.")
     else:
-        click.echo(f"{what} was not killed by that name; nothing changed.")
+        click.echo(f"{key} was not killed; nothing changed.")
     if left:
         names = ", ".join("everything ('*')" if name == launch.EVERYTHING else name for name in left)
         click.echo(f"Still killed: {names}.")

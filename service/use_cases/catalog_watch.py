@@ -70,6 +70,8 @@ class CatalogWatch:
             mended, self._fault = self._fault is not None, None
             if applied.changed:
                 self._tell(f"opportune: revision {applied.revision} is live")
+                if applied.started:
+                    self._tell(f"opportune: running now: {', '.join(applied.started)} of its audience")
                 logger().info("catalog_applied", revision=applied.revision)
             elif mended:
                 self._tell(f"opportune: the catalog is in order again; revision {applied.revision} is live")

@@ -25,6 +25,7 @@ EXPOSURE = "Experiment Viewed"
 EVERYTHING = "*"
 TRY_BACK = 20
 MAX_NAMED = 12
+BECAME_DRAFT = "cannot become a draft"
 JUDGED_BY = frozenset({"primary", "secondary", "guardrails", "analysis", "min_runtime"})
 
 Progress = Callable[[int, int], None]
@@ -286,7 +287,8 @@ def _finding(message: str, catalog: Catalog, files: Mapping[str, str], lost: Map
     found = find(files, key) if key else None
     if found is None:
         return _vanished(message, lost)
-    return place_of(files[found.file], found.file, (found.kind,), code="E500", message=message)
+    told = place_of(files[found.file], found.file, (found.kind,), code="E500", message=message)
+    return replace(told, hint=f"`opportune stop {key}` ends it") if BECAME_DRAFT in message else told
 
 
 def _vanished(message: str, lost: Mapping[str, str]) -> Finding:

@@ -287,7 +287,7 @@ def test_a_running_experiment_whose_file_is_gone_is_stopped_from_the_live_revisi
 def test_a_draft_of_a_live_key_does_not_hide_that_it_is_live(live: Desk) -> None:
     live.write("experiments/banner.yaml", BANNER.replace("running", "draft").replace("Free", "Free today"))
 
-    assert "E500" in live.run("apply", code=1)
+    assert "`opportune stop banner` ends it" in live.run("apply", code=1)
     live.run("stop", "banner")
 
     assert live.read("experiments/banner.yaml") == BANNER.replace("running", "stopped")
