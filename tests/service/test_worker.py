@@ -120,7 +120,6 @@ def test_a_mended_catalog_clears_the_problem_and_says_so(home: Path, store: Stor
     assert store.live_state().revision == 1
     assert [text for text in told if text.endswith("is live")] == [
         "opportune: revision 1 is live",
-        "opportune: running now: free-shipping on 100% of its audience",
         "opportune: the catalog is in order again; revision 1 is live",
     ]
 
