@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from service.clock import from_micros, to_micros
 from service.settings import DEMO_CATALOG
 from service.storage.records import Item
+from service.use_cases.ingest import MAX_PRODUCTS
 
 DAYS = 30
 END = datetime(2011, 12, 10, tzinfo=UTC)
@@ -126,13 +127,19 @@ def as_event(order: DemoOrder, shift: timedelta) -> dict[str, Any]:
 
 
 def order_properties(order: DemoOrder) -> dict[str, Any]:
-    """Return Segment's e-commerce properties of an order or a refund."""
+    """Return Segment's e-commerce properties of an order or a refund; a few have more lines than an event may.
+
+    The largest lines are kept then; the revenue is that of the whole order.
+    """
+    lines = order.lines
+    if len(lines) > MAX_PRODUCTS:
+        lines = tuple(sorted(lines, key=lambda x: (-x.quantity * x.price_milli, x.item_id))[:MAX_PRODUCTS])
     return {
         "order_id": order.order_id,
         "revenue": round(order.revenue_milli / 1000, 2),
         "currency": CURRENCY,
         "products": [
             {"product_id": line.item_id, "quantity": line.quantity, "price": line.price_milli / 1000}
-            for line in order.lines
+            for line in lines
         ],
     }
