@@ -1,6 +1,6 @@
 """An event log in a list, and events to put into it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,6 +32,10 @@ class ListLog:
     def read(self, after: int, limit: int) -> Sequence[LoggedEvent]:
         self.reads.append(limit)
         return [logged for logged in self.logged if logged.seq > after][:limit]
+
+    def stored_events(self, event_ids: Iterable[str]) -> Sequence[LoggedEvent]:
+        wanted = set(event_ids)
+        return [logged for logged in self.logged if logged.received.event.event_id in wanted]
 
     def last_seq(self) -> int:
         return self.logged[-1].seq if self.logged else 0
