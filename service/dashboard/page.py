@@ -59,6 +59,8 @@ QUARANTINED = {
     "override": "QA override",
     "unknown_experiment": "unknown experiment",
     "unknown_revision": "unknown revision",
+    "not_running": "a draft, or dated before the launch",
+    "event_id_conflict": "its event_id was taken",
     "phase_mismatch": "another phase",
     "unit_mismatch": "unit is not the event's own",
     "invalid_event": "malformed",
