@@ -127,9 +127,9 @@ def as_event(order: DemoOrder, shift: timedelta) -> dict[str, Any]:
 
 
 def order_properties(order: DemoOrder) -> dict[str, Any]:
-    """Return Segment's e-commerce properties of an order or a refund; a few have more lines than an event may.
+    """Return Segment's e-commerce properties of an order or a refund.
 
-    The largest lines are kept then; the revenue is that of the whole order.
+    A few have more lines than an event may: the largest are kept, and the revenue is that of the whole order.
     """
     lines = order.lines
     if len(lines) > MAX_PRODUCTS:

@@ -106,14 +106,14 @@ def test_a_marker_of_another_store_does_not_count(
 def test_an_order_that_the_store_refuses_stops_the_load_with_its_name(
     settings: Settings, store: Store
 ) -> None:
-    line = Line(item_id="x" * 100, quantity=1, price_milli=1)
+    line = Line(item_id="x" * 1_000, quantity=1, price_milli=1)
     huge = DemoOrder(
         order_id="1",
         customer_id=1,
         country="France",
         occurred_us=1_300_000_000_000_000,
         refund=False,
-        lines=(line,) * 1_000,
+        lines=(line,) * 100,
     )
 
     with pytest.raises(DemoLoadError, match="demo-1 was refused: too_large"):
