@@ -194,9 +194,9 @@ def tell_check(check: dict[str, Any]) -> str:
     """Return a check in a few words."""
     if check["check"] != "srm" or not check.get("counts"):
         return f"{check['check'].replace('_', ' ')} {check['state']}: {check['detail']}"
-    counts = check["counts"].values()
-    shares = "/".join(f"{100 * n / max(1, sum(counts)):.1f}" for n in counts)
-    return f"split {check['state']}, {shares}, p {check['p_value']:.2g}"
+    total = max(1, sum(check["counts"].values()))
+    shares = ", ".join(f"{variant} {100 * n / total:.1f} %" for variant, n in check["counts"].items())
+    return f"split {check['state']}: {shares}, p {check['p_value']:.2g}"
 
 
 @click.command()
@@ -228,11 +228,11 @@ def tell_check(check: dict[str, Any]) -> str:
 @click.option("--picks", default="picks-for-you", show_default=True, help="Second comparison; '' for none.")
 @click.option(
     "--slates",
-    default=10_000,
+    default=20_000,
     show_default=True,
     type=click.IntRange(min=0),
-    help="How many people are shown a slate, for the second comparison. Half of all by default: a slate"
-    " is a request more, most of the replay's time; with fewer the second verdict is less sure.",
+    help="How many people are shown a slate, for the second comparison. Each is a request more: with fewer"
+    " the replay is shorter and the second verdict less sure.",
 )
 @click.option("--again", is_flag=True, help="Run although the experiment has exposures of another run.")
 def main(**options: Any) -> None:  # noqa: ANN401 - click passes options by name

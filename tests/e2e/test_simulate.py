@@ -46,7 +46,7 @@ def test_a_replay_seals_the_lift_shows_every_day_and_opens_the_envelope(tmp_path
     # A day is closed when the next one has begun: each row counts up to the day before its own, once.
     days = re.findall(r"^day .*judged up to (\d{4}-\d\d-\d\d)", out, re.MULTILINE)
     assert len(set(days)) == len(days) - out.count("(earlier)")
-    assert re.search(r"check +split ok, \d\d\.\d/\d\d\.\d, p [0-9.]+$", out, re.MULTILINE)
+    assert re.search(r"check +split ok: banner \d\d\.\d %, control \d\d\.\d %, p [0-9.]+$", out, re.MULTILINE)
     assert not re.search(r"[{}]", out.split("The envelope held")[0])
     assert "quarantined" not in out.split("Sent in all:")[1].splitlines()[0]
     assert "NOT sales uplift" in out
