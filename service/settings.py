@@ -14,6 +14,10 @@ ORIGIN = re.compile(
 SQLITE = "sqlite:///"
 
 
+# The mark in a home from the first move of a restore to its last.
+UNFINISHED_RESTORE = "restore.unfinished"
+
+
 class SettingsError(Exception):
     """An environment variable has a value that cannot be used."""
 
@@ -214,14 +218,26 @@ def make_home(settings: Settings) -> None:
         ) from error
 
 
+def unfinished_restore(home: Path) -> str:
+    """Return what is wrong with a home whose restore was interrupted; empty when nothing is."""
+    if not (home / UNFINISHED_RESTORE).exists():
+        return ""
+    return (
+        f"a restore into {home} was interrupted and its data is incomplete; run the same `opportune restore` "
+        "again, or another backup's. What was there before lies in its folder before-restore-..."
+    )
+
+
 def require_home(settings: Settings) -> Settings:
-    """Return `settings` when there is a store: a command that only looks must not make an empty one.
+    """Return `settings` when there is a whole store: a command that only looks must not make an empty one.
 
     Raises
     ------
     SettingsError
-        If there is none.
+        If there is none, or if it was half restored.
     """
+    if problem := unfinished_restore(settings.home):
+        raise SettingsError(problem)
     if not settings.has_data:
         raise SettingsError(f"no data in {settings.home}; set OPPORTUNE_HOME")
     return settings

@@ -127,7 +127,7 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self, *, within_s: float = CONTROL_PATIENCE_S) -> Iterator[Connection]:
+    def writing(self, *, within_s: float | None = CONTROL_PATIENCE_S) -> Iterator[Connection]:
         """Take the writer's turn; commit at the end of the block, or roll back when it raises."""
         with store_errors(), self.lock.held(within_s=within_s):
             with self.transaction() as connection:

@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, func, select
@@ -14,7 +15,7 @@ from service.settings import Settings
 from service.storage import erasure, rows, schema
 from service.storage.commit import GroupCommitter
 from service.storage.control import SqlControl, SqlVerdicts
-from service.storage.engine import CONTROL_PATIENCE_S, Database, database_path, store_errors
+from service.storage.engine import Database, database_path, store_errors
 from service.storage.lookup import SqlLookup
 from service.storage.ports import IngestBatch
 from service.storage.records import DEFAULT_TENANT, AppendStatus, Interaction, Item, LoggedEvent
@@ -125,9 +126,11 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlRetention):
     ) -> Mapping[str, int]:
         """Erase every row of the person; return rows erased by table."""
         person = erasure.Person.of(self.tenant, person_ids, user_ids, anonymous_ids)
-        erased = erasure.erase(person, reading=self.reading, writing=self.writing)
         database = self._process()[0]
-        with store_errors(), database.lock.held(within_s=CONTROL_PATIENCE_S):
+        # No deadline here: the rows that name the person's devices go first, so that a second call after a
+        # turn that never came could not find the rest.
+        erased = erasure.erase(person, reading=self.reading, writing=partial(database.writing, within_s=None))
+        with store_errors(), database.lock.held():
             # The write-ahead log still holds the old pages: empty it now, not when it has grown.
             database.checkpoint(over_bytes=0)
         return erased

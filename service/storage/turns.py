@@ -20,6 +20,7 @@ class WriterLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._abandoned: _Queued | None = None
         os.close(self._descriptor())
 
     @contextmanager
@@ -35,7 +36,7 @@ class WriterLock:
         if within_s is None:
             _wait(descriptor)
         else:
-            _wait_within(descriptor, within_s)
+            self._wait_within(descriptor, within_s)
         try:
             yield
         finally:
@@ -43,6 +44,32 @@ class WriterLock:
 
     def _descriptor(self) -> int:
         return os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+    def _wait_within(self, descriptor: int, seconds: float) -> None:
+        """Take the lock if it is free, else let a thread queue for it in the kernel and wait for that thread.
+
+        Trying again and again instead would never get in between writers that queue. A thread whose caller
+        has gone gives the lock back as soon as it gets it; while there is one, nobody else queues behind the
+        same stuck holder, so that threads and descriptors stay few.
+        """
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        else:
+            return
+        if self._abandoned is not None and self._abandoned.is_waiting:
+            os.close(descriptor)
+            raise StoreUnavailableError("another writer still holds the database; nothing was changed")
+        queue = _Queued(descriptor)
+        try:
+            queue.wait(seconds)
+        except StoreUnavailableError:
+            self._abandoned = queue
+            raise
 
 
 def _wait(descriptor: int) -> None:
@@ -61,26 +88,6 @@ def _release(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _wait_within(descriptor: int, seconds: float) -> None:
-    """Take the lock if it is free, else let a thread queue for it in the kernel and wait for that thread.
-
-    Trying again and again instead would never get in between writers that queue. A thread whose caller has
-    gone gives the lock back as soon as it gets it.
-    """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pass
-    except BaseException:
-        os.close(descriptor)
-        raise
-    else:
-        return
-    queue = _Queued(descriptor)
-    threading.Thread(target=queue.run, name="turn", daemon=True).start()
-    queue.wait(seconds)
-
-
 class _Queued:
     """One wait for the lock in a thread of its own, which its caller may give up."""
 
@@ -90,8 +97,40 @@ class _Queued:
         self._deciding = threading.Lock()
         self._given_up = False
         self._error: OSError | None = None
+        try:
+            threading.Thread(target=self._run, name="turn", daemon=True).start()
+        except BaseException:
+            os.close(descriptor)
+            raise
 
-    def run(self) -> None:
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the kernel has not yet answered."""
+        return not self._ended.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Return with the lock held, or raise; an interrupted wait is given up, too."""
+        try:
+            self._ended.wait(seconds)
+        except BaseException:
+            self._give_up(keep_if_held=False)
+            raise
+        if self._give_up(keep_if_held=True):
+            raise StoreUnavailableError(
+                f"another writer has held the database for {seconds:g} s; nothing was changed"
+            )
+        if self._error is not None:
+            raise self._error
+
+    def _give_up(self, *, keep_if_held: bool) -> bool:
+        """Leave the lock to the thread unless it has it already; return whether the wait was given up."""
+        with self._deciding:
+            self._given_up = not self._ended.is_set()
+            if not self._given_up and not keep_if_held and self._error is None:
+                _release(self._descriptor)
+        return self._given_up
+
+    def _run(self) -> None:
         try:
             _wait(self._descriptor)
         except OSError as error:
@@ -100,14 +139,3 @@ class _Queued:
             self._ended.set()
             if self._given_up and self._error is None:
                 _release(self._descriptor)
-
-    def wait(self, seconds: float) -> None:
-        self._ended.wait(seconds)
-        with self._deciding:
-            self._given_up = not self._ended.is_set()
-        if self._given_up:
-            raise StoreUnavailableError(
-                f"another writer has held the database for {seconds:g} s; nothing was changed"
-            )
-        if self._error is not None:
-            raise self._error

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from service.settings import unfinished_restore
+
 FORMAT = 1
 MANIFEST = "manifest.json"
-# The mark in a home from the first move of a restore to its last.
-UNFINISHED = "restore.unfinished"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz")
 CHUNK = 1024 * 1024
 MAX_MANIFEST = 64 * 1024 * 1024
@@ -52,11 +52,8 @@ def check_restored(home: Path) -> None:
     BackupError
         If there is the mark of an unfinished restore.
     """
-    if (home / UNFINISHED).exists():
-        raise BackupError(
-            f"a restore into {home} was interrupted and its data is incomplete; "
-            "run the same `opportune restore` again"
-        )
+    if problem := unfinished_restore(home):
+        raise BackupError(problem)
 
 
 def quiet(_done: int, _total: int) -> None:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from service.lake import manifest as lake_manifest
 from service.lake.manifest import sync_folder
-from service.settings import Settings
+from service.settings import UNFINISHED_RESTORE, Settings
 from service.storage.engine import InUse, database_path, in_use_path
-from service.use_cases.archive import UNFINISHED, BackupError, Contents, Progress, pack, quiet, unpack
+from service.use_cases.archive import BackupError, Contents, Progress, pack, quiet, unpack
 
 DATABASE = "opportune.db"
 LAKE, MODELS, KEYS = "lake", "models", "keys.env"
@@ -120,7 +120,7 @@ def sweep_unfinished(home: Path) -> None:
 
 
 def _mark(settings: Settings) -> Path:
-    return settings.home / UNFINISHED
+    return settings.home / UNFINISHED_RESTORE
 
 
 def _exchange_all(settings: Settings, folder: Path, places: Mapping[str, Path], *, now: datetime) -> None:

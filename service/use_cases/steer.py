@@ -183,7 +183,12 @@ def steer(store: Store, folder: Path, key: str, change: Change, *, now: datetime
         raise launch.BlockedError(refused)
     others = tuple(d.key for d in diff(launch.live_catalog(store), load(edited_files)) if d.key != key)
     _write(folder / edit.file, edit.text)
-    applied = launch.apply(store, edited_files, by=f"cli {key}", now=now)
+    try:
+        applied = launch.apply(store, edited_files, by=f"cli {key}", now=now)
+    except Exception:
+        # A file that was edited but not applied would be made live by the watch, behind the user's back.
+        _put_back(folder / edit.file, files.get(edit.file))
+        raise
     return Steered(
         key=key,
         file=edit.file,
@@ -193,6 +198,13 @@ def steer(store: Store, folder: Path, key: str, change: Change, *, now: datetime
         others=others,
         restored=edit.restored,
     )
+
+
+def _put_back(path: Path, text: str | None) -> None:
+    if text is None:
+        path.unlink(missing_ok=True)
+    else:
+        _write(path, text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,8 @@ COLUMNS = (
 NONE = "n/a"
 UNSERVED = {
     Status.DRAFT: "Draft: nobody takes part.",
-    Status.PAUSED: "Paused: everybody gets the control value and nothing new is counted.",
-    Status.STOPPED: "Stopped: everybody gets the control value and nothing new is counted.",
+    Status.PAUSED: "Paused: everybody gets the control value; who took part is counted to the end.",
+    Status.STOPPED: "Stopped: everybody gets the control value; who took part is counted to the end.",
 }
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

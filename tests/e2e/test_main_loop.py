@@ -288,8 +288,7 @@ def check_recommendations(server: Server, connections: Sequence[http.client.HTTP
     """A purchase changes the recommendations of both web workers, from the acknowledgement on."""
     first, second = connections
     ask = {"user_id": "customer-1", "placement": "home"}
-    for connection in connections:
-        wait_until(partial(is_personal, server, connection, ask), "each worker serves the model")
+    wait_until(partial(agreed, server, connections, ask), "both workers serve the same model")
     before = [items_of(slate(server, connection, ask)) for connection in connections]
     assert before[0] == before[1]
     assert {item.split("-")[0] for item in before[0][:3]} == {"t1"}, "the customer's own taste leads"
@@ -310,8 +309,10 @@ def check_recommendations(server: Server, connections: Sequence[http.client.HTTP
     assert items_of(again[0]) == items_of(again[1])
 
 
-def is_personal(server: Server, connection: http.client.HTTPConnection, ask: dict[str, Any]) -> bool:
-    return bool(slate(server, connection, ask)["reason"] == "model")
+def agreed(server: Server, connections: Sequence[http.client.HTTPConnection], ask: dict[str, Any]) -> bool:
+    """Whether every worker follows the history, with one and the same model: the worker trains, too."""
+    slates = [slate(server, connection, ask) for connection in connections]
+    return {s["reason"] for s in slates} == {"model"} and len({s["model"] for s in slates}) == 1
 
 
 def items_of(answer: dict[str, Any]) -> list[str]:
