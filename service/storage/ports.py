@@ -94,10 +94,6 @@ class EventLog(Protocol):
 class People(Protocol):
     """What is known of single persons."""
 
-    def recent_interactions(self, person_id: str, limit: int) -> Sequence[Interaction]:
-        """Return the newest interactions of one person, newest first."""
-        ...
-
     def recent_of_types(
         self, person_id: str, event_types: Collection[str], limit: int
     ) -> Sequence[Interaction]:

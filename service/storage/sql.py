@@ -18,7 +18,7 @@ from service.storage.control import SqlControl, SqlVerdicts
 from service.storage.engine import Database, database_path, store_errors
 from service.storage.lookup import SqlLookup
 from service.storage.ports import IngestBatch
-from service.storage.records import DEFAULT_TENANT, AppendStatus, Interaction, Item, LoggedEvent
+from service.storage.records import DEFAULT_TENANT, AppendStatus, Item, LoggedEvent
 from service.storage.retention import SqlRetention
 
 READ_ROWS = 2_000
@@ -103,18 +103,6 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlRetention):
             query = query.where(table.c.phase == phase)
         with self.reading() as connection:
             return {row.reason: row.n for row in connection.execute(query)}
-
-    def recent_interactions(self, person_id: str, limit: int) -> Sequence[Interaction]:
-        """Return the newest interactions of one person, newest first."""
-        table = schema.interaction
-        query = (
-            select(table)
-            .where(table.c.tenant == self.tenant, table.c.person_id == person_id)
-            .order_by(table.c.occurred_us.desc(), table.c.event_id.desc(), table.c.item_id.desc())
-            .limit(limit)
-        )
-        with self.reading() as connection:
-            return [rows.interaction(row) for row in connection.execute(query)]
 
     def anonymous_ids_of(self, user_ids: Iterable[str]) -> Sequence[str]:
         """Return the anonymous ids that came in events of these users and of no other user."""

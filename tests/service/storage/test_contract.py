@@ -18,6 +18,8 @@ from service.storage.records import (
 )
 from tests.service.storage.facts import NOW, a_bad_event, a_batch, a_slate, an_event
 
+SHOPPING = ("Order Completed", "Order Refunded", "Product Added", "Product Viewed")
+
 ACCEPTED, DUPLICATE = AppendStatus.ACCEPTED, AppendStatus.DUPLICATE
 
 
@@ -37,7 +39,7 @@ def test_an_id_twice_in_one_batch_is_accepted_once_and_first(store: Store) -> No
 
     assert statuses == [ACCEPTED, DUPLICATE, ACCEPTED]
     assert store.read(0, 10)[0].received.event.type == "Product Viewed"
-    assert len(store.recent_interactions("u:u1", 10)) == 2
+    assert len(store.recent_of_types("u:u1", SHOPPING, 10)) == 2
 
 
 def test_an_event_comes_back_as_it_was_stored(store: Store) -> None:
@@ -77,7 +79,7 @@ def test_interactions_are_written_for_each_known_id_newest_first(store: Store) -
     )
     store.append(a_batch(an_event("e1"), later))
 
-    assert store.recent_interactions("u:u1", 1) == [
+    assert store.recent_of_types("u:u1", SHOPPING, 1) == [
         Interaction(
             person_id="u:u1",
             item_id="cup",
@@ -86,8 +88,8 @@ def test_interactions_are_written_for_each_known_id_newest_first(store: Store) -
             quantity=3.0,
         )
     ]
-    assert [found.item_id for found in store.recent_interactions("a:a1", 10)] == ["cup", "tea"]
-    assert store.recent_interactions("u:nobody", 10) == []
+    assert [found.item_id for found in store.recent_of_types("a:a1", SHOPPING, 10)] == ["cup", "tea"]
+    assert store.recent_of_types("u:nobody", SHOPPING, 10) == []
 
 
 def test_interactions_of_a_duplicate_are_not_written(store: Store) -> None:
@@ -95,7 +97,7 @@ def test_interactions_of_a_duplicate_are_not_written(store: Store) -> None:
 
     store.append(a_batch(an_event("e1", properties={"item_id": "cup"})))
 
-    assert [found.item_id for found in store.recent_interactions("u:u1", 10)] == ["tea"]
+    assert [found.item_id for found in store.recent_of_types("u:u1", SHOPPING, 10)] == ["tea"]
 
 
 def test_the_same_quarantined_event_is_one_row(store: Store) -> None:
@@ -170,9 +172,9 @@ def test_erasing_a_person_leaves_nothing_of_them_and_everything_of_others(store:
 
     assert erased == {"event": 1, "interaction": 2, "quarantine": 1, "slate": 1}
     assert [row.received.event.event_id for row in store.read(0, 10)] == ["e2"]
-    assert store.recent_interactions("u:u1", 9) == []
-    assert store.recent_interactions("a:a1", 9) == []
-    assert len(store.recent_interactions("u:u2", 9)) == 1
+    assert store.recent_of_types("u:u1", SHOPPING, 9) == []
+    assert store.recent_of_types("a:a1", SHOPPING, 9) == []
+    assert len(store.recent_of_types("u:u2", SHOPPING, 9)) == 1
     assert store.quarantine_counts() == {"variant_mismatch": 1}
     assert store.delete_person([], user_ids=["u1"], anonymous_ids=[]) == dict.fromkeys(erased, 0)
 

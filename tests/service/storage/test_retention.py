@@ -68,7 +68,7 @@ def test_what_has_served_its_time_goes_and_the_log_stays(store: Store) -> None:
     assert store.prune(now=LATER) == {"sign_in": 0, "session": 0, "slate": 0, "verdict_snapshot": 0}
     assert store.prune(now=LATER, keep_slates_days=1)["slate"] == 1
     assert store.last_seq() == 1
-    assert len(store.recent_interactions("u:u1", 9)) == 1
+    assert len(store.recent_of_types("u:u1", ("Order Completed", "Product Viewed"), 9)) == 1
     assert store.use_sign_in("spent", now=LATER) is None
     assert store.use_sign_in("open", now=LATER) is KeyClass.ADMIN
     assert store.session("open", now=LATER) is KeyClass.ADMIN

@@ -19,6 +19,8 @@ from service.storage.sql import SqlStore, open_store
 from service.use_cases.import_events import ImportReport, import_events, import_items
 from service.use_cases.import_files import ImportFileError
 
+SHOPPING = ("Order Completed", "Order Refunded", "Product Added", "Product Viewed")
+
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ORDER = {
     "event_id": "o1",
@@ -57,7 +59,7 @@ def test_a_file_of_lines_is_imported_once_however_often_it_is_run(store: SqlStor
     assert (second.accepted, second.duplicate) == (0, 1_200)
     received = store.read(0, 1)[0].received
     assert (received.trust, received.source) == ("server", "import")
-    assert store.recent_interactions("u:u1", 1)[0].quantity == 2.0
+    assert store.recent_of_types("u:u1", SHOPPING, 1)[0].quantity == 2.0
 
 
 def test_refused_events_are_counted_by_reason_with_examples(store: SqlStore, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from service.use_cases.services import Services
 from service.use_cases.snapshot import SnapshotHolder
 from tests.service.use_cases.deliveries import NOW, an_event, send
 
+SHOPPING = ("Order Completed", "Order Refunded", "Product Added", "Product Viewed")
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
@@ -137,7 +139,7 @@ def test_events_become_interactions_of_each_known_id(store: SqlStore) -> None:
     send(store, an_event(type="Order Completed", user_id="u1", properties={"products": products}))
 
     for person in ("u:u1", "a:a1"):
-        found = {i.item_id: i.quantity for i in store.recent_interactions(person, 9)}
+        found = {i.item_id: i.quantity for i in store.recent_of_types(person, SHOPPING, 9)}
         assert found == {"tea": 3.0, "7": 1.0}
 
 
