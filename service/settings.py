@@ -21,6 +21,14 @@ UNFINISHED_RESTORE = "restore.unfinished"
 class SettingsError(Exception):
     """An environment variable has a value that cannot be used."""
 
+    exit_code = 2
+
+
+class UnfinishedRestoreError(SettingsError):
+    """The home was half restored: nothing wrong was asked for, but nothing can be done in it either."""
+
+    exit_code = 1
+
 
 def _env(variable: str, doc: str) -> dict[str, str]:
     return {"env": variable, "doc": doc}
@@ -228,6 +236,18 @@ def unfinished_restore(home: Path) -> str:
     )
 
 
+def require_restored(home: Path) -> None:
+    """Refuse a home whose restore was interrupted.
+
+    Raises
+    ------
+    UnfinishedRestoreError
+        If there is the mark of it.
+    """
+    if problem := unfinished_restore(home):
+        raise UnfinishedRestoreError(problem)
+
+
 def require_home(settings: Settings) -> Settings:
     """Return `settings` when there is a whole store: a command that only looks must not make an empty one.
 
@@ -236,8 +256,7 @@ def require_home(settings: Settings) -> Settings:
     SettingsError
         If there is none, or if it was half restored.
     """
-    if problem := unfinished_restore(settings.home):
-        raise SettingsError(problem)
+    require_restored(settings.home)
     if not settings.has_data:
         raise SettingsError(f"no data in {settings.home}; set OPPORTUNE_HOME")
     return settings

@@ -33,12 +33,8 @@ def migrate() -> None:
     To this version's schema; the hashes of the environment's keys are stored too.
     """
     settings = process_settings.load()
-    process_settings.make_home(settings)
-    with _clear_errors():
-        check_restored(settings.home)
-        migrate_database(settings.database_url)
-        with _store(settings) as store:
-            keep_environment_keys(store, settings, now=utc_now())
+    with _clear_errors(), _store(settings) as store:
+        keep_environment_keys(store, settings, now=utc_now())
     click.echo("The database is up to date.")
 
 

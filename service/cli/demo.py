@@ -5,7 +5,7 @@ import sys
 import click
 
 from service.clock import utc_now
-from service.settings import Settings, SettingsError, load, make_home, unfinished_restore
+from service.settings import Settings, load, make_home, require_restored
 from service.storage.migrate import migrate
 from service.storage.ports import Store
 from service.storage.sql import open_store
@@ -20,8 +20,7 @@ def demo_load(*, yes: bool) -> None:
     Its items too; the orders end 30 days before the last one. Repeating it adds nothing.
     """
     settings = load()
-    if problem := unfinished_restore(settings.home):
-        raise SettingsError(problem)
+    require_restored(settings.home)
     make_home(settings)
     migrate(settings.database_url)
     store = open_store(settings)

@@ -19,7 +19,7 @@ from service.catalog.notes import notes
 from service.catalog.scaffold import scaffold
 from service.cli import desk_text
 from service.clock import utc_now
-from service.settings import Settings, make_home, require_home, unfinished_restore
+from service.settings import Settings, make_home, require_home, require_restored
 from service.storage.migrate import migrate
 from service.storage.ports import RevisionMovedError, Store, StoreUnavailableError
 from service.storage.sql import open_store
@@ -42,7 +42,8 @@ def store_of(settings: Settings) -> Iterator[Store]:
 @contextmanager
 def made_store_of(settings: Settings) -> Iterator[Store]:
     """Open the store, made first where there is none: one can launch before the first `make run`."""
-    if not settings.has_data and not unfinished_restore(settings.home):
+    require_restored(settings.home)
+    if not settings.has_data:
         make_home(settings)
         migrate(settings.database_url)
     with store_of(settings) as store:
