@@ -21,7 +21,6 @@ import click
 
 from service import settings as settings_module
 from service.settings import REPOSITORY, Settings
-from service.use_cases.archive import BackupError, check_restored
 
 KEY_PREFIXES = {
     "OPPORTUNE_CLIENT_KEY": "ck_",
@@ -47,7 +46,7 @@ def run() -> None:
     refuse_missing_catalog(settings)
     refuse_busy_port(settings.port)
     refuse_busy_home(settings.home)
-    refuse_half_restored_home(settings.home)
+    settings_module.require_restored(settings.home)
     with own_the_terminal():
         settings = write_missing_keys(settings)
         prepare(settings)
@@ -70,15 +69,6 @@ def refuse_busy_home(home: Path) -> None:
         except BlockingIOError:
             click.echo(BUSY_HOME.format(home=shown(home)), err=True)
             sys.exit(1)
-
-
-def refuse_half_restored_home(home: Path) -> None:
-    """Stop with one line, before keys are made, when a restore was interrupted."""
-    try:
-        check_restored(home)
-    except BackupError as error:
-        click.echo(f"opportune: {error}", err=True)
-        sys.exit(1)
 
 
 def refuse_busy_port(port: int) -> None:
