@@ -49,8 +49,8 @@ class WriterLock:
         """Take the lock if it is free, else let a thread queue for it in the kernel and wait for that thread.
 
         Trying again and again instead would never get in between writers that queue. A thread whose caller
-        has gone gives the lock back as soon as it gets it; while there is one, nobody else queues behind the
-        same stuck holder, so that threads and descriptors stay few.
+        has gone gives the lock back as soon as it gets it; while there is one, later callers wait for its end
+        instead of queueing behind the same stuck holder, so that threads and descriptors stay few.
         """
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,9 +61,9 @@ class WriterLock:
             raise
         else:
             return
-        if self._abandoned is not None and self._abandoned.is_waiting:
+        if self._abandoned is not None and not self._abandoned.ends_within(seconds):
             os.close(descriptor)
-            raise StoreUnavailableError("another writer still holds the database; nothing was changed")
+            raise StoreUnavailableError(_held_for(seconds))
         queue = _Queued(descriptor)
         try:
             queue.wait(seconds)
@@ -88,6 +88,10 @@ def _release(descriptor: int) -> None:
         os.close(descriptor)
 
 
+def _held_for(seconds: float) -> str:
+    return f"another writer has held the database for {seconds:g} s; nothing was changed"
+
+
 class _Queued:
     """One wait for the lock in a thread of its own, which its caller may give up."""
 
@@ -103,10 +107,9 @@ class _Queued:
             os.close(descriptor)
             raise
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the kernel has not yet answered."""
-        return not self._ended.is_set()
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for the kernel's answer; return whether it came."""
+        return self._ended.wait(seconds)
 
     def wait(self, seconds: float) -> None:
         """Return with the lock held, or raise; an interrupted wait is given up, too."""
@@ -116,9 +119,7 @@ class _Queued:
             self._give_up(keep_if_held=False)
             raise
         if self._give_up(keep_if_held=True):
-            raise StoreUnavailableError(
-                f"another writer has held the database for {seconds:g} s; nothing was changed"
-            )
+            raise StoreUnavailableError(_held_for(seconds))
         if self._error is not None:
             raise self._error
 
