@@ -2,9 +2,10 @@
 
 from typing import TypeAlias
 
-from experiments.definitions import TOTAL_BP, Experiment
+from experiments.definitions import Experiment
 from experiments.hashing import bucket
 from experiments.identifiers import is_identifier
+from experiments.lifecycle import TOTAL_BP
 from experiments.targeting import Attributes
 
 ANONYMOUS_ID = "anonymous_id"

@@ -8,9 +8,10 @@ from functools import partial
 from typing import TypeAlias
 
 from experiments.allocation import ANONYMOUS_ID, TARGETING_KEY, bucket_ranges, unit_id_of, variant_of
-from experiments.definitions import TOTAL_BP, Catalog, Experiment, Flag, JsonValue, Status
+from experiments.definitions import Catalog, Experiment, Flag, JsonValue
 from experiments.errors import ExperimentError, UnknownFlagError
 from experiments.hashing import bucket
+from experiments.lifecycle import TOTAL_BP, Status
 from experiments.targeting import Attributes, Condition, Predicate, compile_condition
 
 __all__ = [

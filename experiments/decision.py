@@ -6,8 +6,9 @@ from datetime import timedelta
 from enum import StrEnum
 
 from experiments.checks.finding import CheckState, Finding
-from experiments.definitions import Direction, Experiment, Metric, Status
+from experiments.definitions import Direction, Experiment, Metric
 from experiments.evidence import Evidence
+from experiments.lifecycle import Status
 from experiments.readings import MetricState, Reading, Role
 
 

@@ -1,31 +1,30 @@
 """What a catalog defines about experiments: frozen values whose invariants hold from construction."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import TypeAlias
 
 from experiments.errors import InvalidDefinitionError
+from experiments.gates import ANONYMOUS_UNIT, Holdout, Layer, LayerSlot, Prerequisite
+from experiments.lifecycle import TOTAL_BP, RampStep, Schedule, Status, check_ramp, share_at
+from experiments.operators import Scalar
 from experiments.targeting import Condition
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 
-TOTAL_BP = 10_000
 NO_OVERRIDES: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 MIN_VARIANTS = 2
 RESERVED_VARIANTS = frozenset({"default", "on", "off"})
+FLAG_VARIANTS = ("on", "off")
 
 
-class Status(StrEnum):
-    """Where a definition is in its life."""
+class ControlValue(Enum):
+    """Stands for «what the control serves»."""
 
-    DRAFT = "draft"
-    SCHEDULED = "scheduled"
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPED = "stopped"
+    CONTROL = "control"
 
 
 class MetricKind(StrEnum):
@@ -93,20 +92,6 @@ class DecisionPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """Aware times between which a scheduled or running experiment enrols; None is open."""
-
-    start_at: datetime | None = None
-    end_at: datetime | None = None
-
-    def __post_init__(self) -> None:
-        if self.start_at and self.end_at and self.end_at <= self.start_at:
-            raise InvalidDefinitionError(
-                "the schedule ends before it starts", path=("schedule", "end"), code="E321"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """One question with variants and a plan. `variants[0]` is the control.
 
@@ -115,9 +100,16 @@ class Experiment:
     unit : str
         The attribute of the context that is randomized: ``anonymous_id`` (default), ``user_id``, ...
     allocation_bp : int
-        Share of all buckets that is enrolled, 0..10000; only ever extended while running.
+        Share of all buckets that is enrolled, 0..10000, at the end of its ramp if it has one; only ever
+        extended while running.
+    ramp : tuple of RampStep
+        Times at which the share grows; nobody is enrolled before the first. Empty: all at once.
+    otherwise : JsonValue or ControlValue
+        What units see that are not enrolled.
     overrides : mapping of variant key to unit ids
         QA only, never analysed.
+    seed : str
+        Salt of the first phase, taken over from another system with its experiment; empty for our own.
     """
 
     key: str
@@ -127,10 +119,16 @@ class Experiment:
     statement: str = ""
     status: Status = Status.RUNNING
     schedule: Schedule = field(default_factory=Schedule)
-    unit: str = "anonymous_id"
+    unit: str = ANONYMOUS_UNIT
     phase: int = 1
+    seed: str = ""
+    layer: LayerSlot | None = None
+    holdout: Holdout | None = None
+    prerequisites: tuple[Prerequisite, ...] = ()
     audience: Condition | None = None
     allocation_bp: int = TOTAL_BP
+    ramp: tuple[RampStep, ...] = ()
+    otherwise: JsonValue | ControlValue = ControlValue.CONTROL
     overrides: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: NO_OVERRIDES)
     analysis: AnalysisPlan = field(default_factory=AnalysisPlan)
     decide: DecisionPlan = field(default_factory=DecisionPlan)
@@ -159,23 +157,28 @@ class Experiment:
                 path=("variants",),
                 code="E313",
             )
-        unknown = [key for key in self.overrides if key not in {v.key for v in self.variants}]
-        if unknown:
-            raise InvalidDefinitionError(
-                f"override for {unknown[0]!r}, which is no variant",
-                path=("overrides", unknown[0]),
-                code="E314",
-            )
+        _check_same_type(self.default_value, self.control.value, "otherwise and the variants")
+        _check_overrides(self.overrides, [v.key for v in self.variants])
+        check_ramp(self.ramp, self.allocation_bp)
 
     @property
     def salt(self) -> str:
         """What is hashed with the unit id; a new phase is a new salt."""
-        return f"{self.key}#{self.phase}"
+        return self.seed if self.seed and self.phase == 1 else f"{self.key}#{self.phase}"
 
     @property
     def control(self) -> Variant:
         """The variant the others are compared with: the first one."""
         return self.variants[0]
+
+    @property
+    def default_value(self) -> JsonValue:
+        """What units see that are not enrolled."""
+        return self.control.value if isinstance(self.otherwise, ControlValue) else self.otherwise
+
+    def share_at(self, now: datetime) -> int:
+        """Return the basis points of all units that are enrolled at `now`; schedule and gates aside."""
+        return share_at(self.ramp, self.allocation_bp, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,20 +190,30 @@ class Flag:
     otherwise: JsonValue = False
     owner: str = ""
     status: Status = Status.RUNNING
-    unit: str = "anonymous_id"
+    schedule: Schedule = field(default_factory=Schedule)
+    unit: str = ANONYMOUS_UNIT
+    seed: str = ""
+    layer: LayerSlot | None = None
+    holdout: Holdout | None = None
+    prerequisites: tuple[Prerequisite, ...] = ()
     audience: Condition | None = None
     allocation_bp: int = TOTAL_BP
+    ramp: tuple[RampStep, ...] = ()
+    overrides: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: NO_OVERRIDES)
 
     def __post_init__(self) -> None:
-        if type_name(self.value) != type_name(self.otherwise):
-            raise InvalidDefinitionError(
-                "value and otherwise must have the same type", path=("otherwise",), code="E313"
-            )
+        _check_same_type(self.otherwise, self.value, "value and otherwise")
+        _check_overrides(self.overrides, FLAG_VARIANTS)
+        check_ramp(self.ramp, self.allocation_bp)
 
     @property
     def salt(self) -> str:
         """What is hashed with the unit id."""
-        return f"{self.key}#1"
+        return self.seed or f"{self.key}#1"
+
+    def share_at(self, now: datetime) -> int:
+        """Return the basis points of all units that it is on for at `now`; schedule and gates aside."""
+        return share_at(self.ramp, self.allocation_bp, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +262,22 @@ class Catalog:
     flags: Mapping[str, Flag] = field(default_factory=dict)
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     audiences: Mapping[str, Condition] = field(default_factory=dict)
+    layers: Mapping[str, Layer] = field(default_factory=dict)
+    holdouts: Mapping[str, Holdout] = field(default_factory=dict)
+    lists: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+
+
+def _check_same_type(value: JsonValue, other: JsonValue, which: str) -> None:
+    if type_name(value) != type_name(other):
+        raise InvalidDefinitionError(f"{which} must have the same type", path=("otherwise",), code="E313")
+
+
+def _check_overrides(overrides: Mapping[str, tuple[str, ...]], variants: Sequence[str]) -> None:
+    unknown = [key for key in overrides if key not in variants]
+    if unknown:
+        raise InvalidDefinitionError(
+            f"override for {unknown[0]!r}, which is no variant", path=("overrides", unknown[0]), code="E314"
+        )
 
 
 def type_name(value: JsonValue) -> str:

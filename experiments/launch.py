@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from experiments.allocation import variant_of
-from experiments.definitions import Catalog, Experiment, Status
+from experiments.definitions import Catalog, Experiment
+from experiments.lifecycle import Status
 
 EMPTY = Catalog()
 

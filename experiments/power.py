@@ -6,8 +6,9 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from experiments.definitions import TOTAL_BP, AnalysisPlan, Experiment
+from experiments.definitions import AnalysisPlan, Experiment
 from experiments.errors import InvalidParameterError
+from experiments.lifecycle import TOTAL_BP
 from experiments.sequential import critical_value
 
 MAX_PLANNED = 10**12

@@ -157,6 +157,11 @@ class Settings:
         return self.home / "models"
 
     @property
+    def audiences(self) -> Path:
+        """Folder of the membership file of behavioural audiences, which every web worker maps."""
+        return self.home / "audiences"
+
+    @property
     def meters(self) -> Path:
         """Folder of the counters that the web processes share; emptied at each start."""
         return self.home / "run" / "meters"

@@ -6,8 +6,9 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields
 from marshmallow.exceptions import SCHEMA
 
-from experiments.definitions import TOTAL_BP, JsonValue, Variant
+from experiments.definitions import JsonValue, Variant
 from experiments.errors import InvalidDefinitionError
+from experiments.lifecycle import TOTAL_BP
 from experiments.targeting import Condition, parse_condition
 from service.catalog.fields import (
     BasisPoints,

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from experiments.definitions import Experiment, Flag, Status
+from experiments.definitions import Experiment, Flag
+from experiments.lifecycle import Status
 from service.catalog.diff import percent
 from service.catalog.edit import find
 from service.catalog.loader import LoadedCatalog

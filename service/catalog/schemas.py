@@ -11,7 +11,6 @@ from typing import Any
 from marshmallow import post_load
 
 from experiments.definitions import (
-    TOTAL_BP,
     AnalysisPlan,
     DecisionPlan,
     Direction,
@@ -22,9 +21,8 @@ from experiments.definitions import (
     Metric,
     MetricKind,
     MetricPlan,
-    Schedule,
-    Status,
 )
+from experiments.lifecycle import TOTAL_BP, Schedule, Status
 from recommender.definitions import Placement, RankBy, Recommender
 from service.catalog.compound import ConditionField, ListOf, MappingOf, Sub, Variants
 from service.catalog.fields import (

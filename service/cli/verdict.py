@@ -6,7 +6,8 @@ from typing import NoReturn
 
 import click
 
-from experiments.definitions import Catalog, Status
+from experiments.definitions import Catalog
+from experiments.lifecycle import Status
 from service import settings as settings_module
 from service.cli.setup import new_sign_in_link
 from service.clock import utc_now

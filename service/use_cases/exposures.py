@@ -10,7 +10,8 @@ from typing import NamedTuple
 from marshmallow import EXCLUDE, Schema, ValidationError
 
 from experiments.assignment import variant_of
-from experiments.definitions import Experiment, Status
+from experiments.definitions import Experiment
+from experiments.lifecycle import Status
 from service.catalog.findings import CatalogError
 from service.catalog.loader import load
 from service.storage.ports import Store

@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from experiments.definitions import TOTAL_BP, Experiment
+from experiments.definitions import Experiment
+from experiments.lifecycle import TOTAL_BP
 from experiments.power import planned_total, sequential_n
 
 

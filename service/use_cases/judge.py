@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
-from experiments.definitions import Experiment, Status
+from experiments.definitions import Experiment
+from experiments.lifecycle import Status
 from experiments.verdict import Evidence, ExposureAccount
 from service.catalog import LoadedCatalog, load
 from service.clock import from_micros, to_micros

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from experiments.definitions import Catalog, Experiment, Flag, Status
+from experiments.definitions import Catalog, Experiment, Flag
 from experiments.launch import MovedUnits, moved_units, review
+from experiments.lifecycle import Status
 from service.catalog import CatalogError, Finding, LoadedCatalog, load
 from service.catalog.diff import Difference, diff, parts, percent
 from service.catalog.edit import find

@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from experiments.definitions import Experiment, Flag, Status
+from experiments.definitions import Experiment, Flag
+from experiments.lifecycle import Status
 from service.catalog import CatalogError, Finding, LoadedCatalog, load, read_folder
 from service.catalog.diff import diff, percent
 from service.catalog.edit import EditError, find, set_values

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
-from experiments.definitions import Catalog, Experiment, Status
+from experiments.definitions import Catalog, Experiment
+from experiments.lifecycle import Status
 from service.catalog.findings import did_you_mean
 from service.errors import ProblemError
 from service.storage.ports import Verdicts

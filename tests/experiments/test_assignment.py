@@ -15,9 +15,10 @@ from experiments.assignment import (
     compile_catalog,
     variant_of,
 )
-from experiments.definitions import Catalog, Experiment, Flag, Schedule, Status
+from experiments.definitions import Catalog, Experiment, Flag
 from experiments.errors import UnknownFlagError
 from experiments.identifiers import is_identifier
+from experiments.lifecycle import Schedule, Status
 from experiments.targeting import parse_condition
 from tests.experiments.builders import experiment, variants
 

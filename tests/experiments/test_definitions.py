@@ -10,11 +10,11 @@ from experiments.definitions import (
     Metric,
     MetricKind,
     MetricPlan,
-    Schedule,
     Variant,
     type_name,
 )
 from experiments.errors import InvalidDefinitionError
+from experiments.lifecycle import Schedule
 from tests.experiments.builders import START, experiment, metric, variants
 
 HALF = 5_000

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.definitions import AnalysisPlan, Catalog, Experiment, Flag, Schedule, Status
+from experiments.definitions import AnalysisPlan, Catalog, Experiment, Flag
 from experiments.launch import MovedUnits, moved_units, review
+from experiments.lifecycle import Schedule, Status
 from experiments.targeting import parse_condition
 from tests.experiments.builders import BUY, experiment, metric, variants
 

@@ -9,17 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.definitions import (
-    Direction,
-    Experiment,
-    Guardrail,
-    MetricKind,
-    MetricPlan,
-    Schedule,
-    Status,
-)
+from experiments.definitions import Direction, Experiment, Guardrail, MetricKind, MetricPlan
 from experiments.errors import InvalidParameterError
 from experiments.evidence import Evidence, ExposureAccount, PeriodMoments
+from experiments.lifecycle import Schedule, Status
 from experiments.moments import SCALE, Moments
 from experiments.verdict import Decision, Verdict, judge, series
 from tests.experiments.builders import (

@@ -6,14 +6,9 @@ from typing import Any
 
 import pytest
 
-from experiments.definitions import (
-    DecisionPlan,
-    Guardrail,
-    MetricKind,
-    MetricPlan,
-    Status,
-)
+from experiments.definitions import DecisionPlan, Guardrail, MetricKind, MetricPlan
 from experiments.evidence import ExposureAccount
+from experiments.lifecycle import Status
 from experiments.moments import NOTHING, SCALE, Moments
 from experiments.verdict import judge
 from tests.experiments.builders import (

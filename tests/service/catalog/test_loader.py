@@ -10,7 +10,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from experiments.assignment import compile_catalog
-from experiments.definitions import Experiment, Status
+from experiments.definitions import Experiment
+from experiments.lifecycle import Status
 from service.catalog import CatalogError, Finding, load, read_folder
 from service.catalog.codes import CODES
 from service.settings import DEMO_CATALOG, REPOSITORY

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from experiments.definitions import Status
+from experiments.lifecycle import Status
 from service.app import build_services, create_app, shut_down
 from service.catalog import load
 from service.cli.setup import new_sign_in_link
