@@ -128,7 +128,7 @@ class Experiment:
     audience: Condition | None = None
     allocation_bp: int = TOTAL_BP
     ramp: tuple[RampStep, ...] = ()
-    otherwise: JsonValue | ControlValue = ControlValue.CONTROL
+    otherwise: "JsonValue | ControlValue" = ControlValue.CONTROL
     overrides: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: NO_OVERRIDES)
     analysis: AnalysisPlan = field(default_factory=AnalysisPlan)
     decide: DecisionPlan = field(default_factory=DecisionPlan)
