@@ -1,5 +1,10 @@
 """The hash that decides who gets what, for ever: GrowthBook's version 2 (docs/decisions/0001-hash.md)."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 from fnv_hash_fast import fnv1a_32
 
 N_BUCKETS = 10_000
@@ -46,3 +51,82 @@ def _fnv1a_32_utf16(text: str) -> int:
     for low, high in zip(raw[::2], raw[1::2], strict=True):
         value = ((value ^ (low | high << 8)) * _PRIME) & _MASK
     return value
+
+
+# --- many ids at once
+
+
+@dataclass(frozen=True, slots=True)
+class UnitIds:
+    """Ids laid out for hashing under one salt after another; made by `laid_out`.
+
+    Attributes
+    ----------
+    units : array of uint32, shape (longest, n)
+        The UTF-16 code units of each id, a column an id; zeros behind its end.
+    lengths : array of int, shape (n,)
+        How many of them count.
+    """
+
+    units: npt.NDArray[np.uint32]
+    lengths: npt.NDArray[np.intp]
+
+
+def laid_out(unit_ids: Sequence[str]) -> UnitIds:
+    """Prepare ids for `buckets`, once for all salts.
+
+    Parameters
+    ----------
+    unit_ids : sequence of str
+        None of them empty.
+
+    Returns
+    -------
+    UnitIds
+        In the same order.
+    """
+    raw = [unit_id.encode("utf-16-le", "surrogatepass") for unit_id in unit_ids]
+    lengths = np.fromiter((len(text) // 2 for text in raw), np.intp, len(raw))
+    width = int(lengths.max(initial=0))
+    table = np.frombuffer(b"".join(text.ljust(2 * width, b"\0") for text in raw), "<u2")
+    return UnitIds(np.ascontiguousarray(table.reshape(len(raw), width).T, dtype=np.uint32), lengths)
+
+
+def buckets(salt: str, unit_ids: Sequence[str] | UnitIds) -> npt.NDArray[np.uint16]:
+    """Return `bucket` of many ids, some 50 times as fast.
+
+    Parameters
+    ----------
+    salt : str
+        As for `bucket`.
+    unit_ids : sequence of str or UnitIds
+        None of them empty; lay them out yourself to ask under many salts.
+
+    Returns
+    -------
+    array of uint16, shape (n,)
+        Each in [0, 10000).
+
+    Examples
+    --------
+    >>> buckets("seed", ["a", "b"]).tolist() == [bucket("seed", "a"), bucket("seed", "b")]
+    True
+    """
+    ids = unit_ids if isinstance(unit_ids, UnitIds) else laid_out(unit_ids)
+    first = _absorb(np.full(len(ids.lengths), _fnv1a_32_utf16(salt), np.uint32), ids)
+    second = np.full(first.shape, _OFFSET, np.uint32)
+    for power in range(9, -1, -1):
+        left = first // np.uint32(10**power)
+        hashed = (second ^ (left % np.uint32(10) + np.uint32(ord("0")))) * np.uint32(_PRIME)
+        # Decimal text has no leading zeros; the last digit is always there.
+        second = np.where(left > 0, hashed, second) if power else hashed
+    return (second % np.uint32(N_BUCKETS)).astype(np.uint16)
+
+
+def _absorb(state: npt.NDArray[np.uint32], ids: UnitIds) -> npt.NDArray[np.uint32]:
+    """Go on with FNV-1a from `state` over each id."""
+    shortest = int(ids.lengths.min(initial=0))
+    for i, column in enumerate(ids.units):
+        hashed = (state ^ column) * np.uint32(_PRIME)
+        state = hashed if i < shortest else np.where(ids.lengths > i, hashed, state)
+    return state
