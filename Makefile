@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
+CLIENTS := tests/clients
 # LightFM's own flags tie the binary to the machine that built it; these are portable and as fast. They are what
 # -ffast-math stands for, one by one: the flag itself would make every process that imports LightFM flush
 # subnormal numbers to zero (docs/decisions/0008-dependencies.md).
@@ -11,10 +12,10 @@ FAST_MATH := -fno-math-errno -ffinite-math-only -fno-signed-zeros -fno-trapping-
 LIGHTFM_FLAGS := -O3 $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v3) $(FAST_MATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test e2e check fmt lint types imports stats cover train lock clean
+.PHONY: help setup setup-dev setup-clients run test e2e check fmt lint types imports stats cover train lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed ## Create the environment that serves
 
@@ -28,13 +29,16 @@ $(VENV)/.installed-dev: requirements-dev.txt pyproject.toml
 	@PYTHON="$(PYTHON)" CFLAGS="$(LIGHTFM_FLAGS)" sh scripts/setup.sh $(VENV) requirements-dev.txt
 	@touch $@ $(VENV)/.installed
 
+setup-clients: ## Install what the tests with real SDKs, a browser and nginx need
+	@sh scripts/setup_clients.sh $(CLIENTS)
+
 run: setup ## Serve the demo shop, or OPPORTUNE_CATALOG=/path/to/yours
 	@exec $(BIN)/opportune run
 
-test: setup-dev ## Run every test
+test: setup-dev setup-clients ## Run every test
 	@$(BIN)/pytest
 
-e2e: setup-dev ## Run only the tests that start the real server
+e2e: setup-dev setup-clients ## Run only the tests that start the real server
 	@$(BIN)/pytest -m e2e
 
 check: setup-dev fmt-check lint types imports ## Format, lint, types and import contracts
