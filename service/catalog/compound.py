@@ -80,7 +80,7 @@ class ConditionField(fields.Field[Condition]):
             try:
                 condition = parse_condition(rest)
             except InvalidDefinitionError as error:
-                _graft(
+                graft(
                     errors, error.path, Said(error.code, str(error), error.hint, at_key=error.code in AT_KEY)
                 )
                 mended = _without(rest, error.path)
@@ -109,7 +109,8 @@ def _each(
     return done
 
 
-def _graft(errors: dict[Any, Any], path: tuple[str | int, ...], said: Said) -> None:
+def graft(errors: dict[Any, Any], path: tuple[str | int, ...], said: Said) -> None:
+    """Add what was said about `path` to a tree of errors."""
     for step in path:
         errors = errors.setdefault(step, {})
     errors.setdefault(SCHEMA, []).append(said)

@@ -6,7 +6,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from marshmallow import ValidationError
 from marshmallow.exceptions import SCHEMA
 
-from experiments.definitions import Catalog, type_name
+from experiments.definitions import Catalog, Experiment, Flag, type_name
 from experiments.errors import InvalidDefinitionError
 from recommender.definitions import Placement, Recommender
 from recommender.errors import InvalidRecommenderError
@@ -29,6 +29,7 @@ MAX_FILES = 2_000
 MAX_FINDINGS = 1_000
 FILE_NAME = re.compile(r"(?!.*(^|/)\.)[^\x00-\x1f\x7f\\:]{1,200}\.ya?ml")
 KINDS = {"experiment": "experiments", "flag": "flags"}
+RECOMMENDING = frozenset({"recommenders", "placements"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,14 +162,26 @@ def load(files: Mapping[str, str]) -> LoadedCatalog:
     found = reading.findings()
     if found:
         raise CatalogError(found)
+    for kind in ("experiments", "flags"):
+        parts[kind] = {key: _resolved(one, parts) for key, one in parts[kind].items()}
     frozen = {kind: MappingProxyType(values) for kind, values in parts.items()}
-    catalog = Catalog(**{kind: frozen[kind] for kind in ("experiments", "flags", "metrics", "audiences")})
+    catalog = Catalog(**{kind: values for kind, values in frozen.items() if kind not in RECOMMENDING})
     return LoadedCatalog(
         catalog=catalog,
         recommenders=frozen["recommenders"],
         placements=frozen["placements"],
         digest=digest_of(files),
     )
+
+
+def _resolved(definition: Experiment | Flag, parts: Mapping[str, Mapping[str, Any]]) -> Experiment | Flag:
+    """Return a definition with the declared layer and holdout in the place of their names."""
+    slot, holdout = definition.layer, definition.holdout
+    if slot is not None:
+        slot = replace(slot, layer=parts["layers"][slot.layer.key])
+    if holdout is not None:
+        holdout = parts["holdouts"][holdout.key]
+    return replace(definition, layer=slot, holdout=holdout)
 
 
 def digest_of(files: Mapping[str, str]) -> str:

@@ -2,14 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from experiments.definitions import Experiment, Metric, MetricKind
 from experiments.targeting import audience_refs
+from service.catalog import places
 from service.catalog.fields import Said
 from service.catalog.findings import did_you_mean
 
-MAX_AUDIENCES = 32
+MAX_CHAIN = 32
+PREREQUISITES = "prerequisites"
+SERVED = frozenset({"experiment", "flag", "flags"})
+LIST_OPERATORS = frozenset({"in_list", "not_in_list"})
 
 Path = tuple[str | int, ...]
 Mention = tuple[Path, str]
@@ -44,16 +49,28 @@ def check(
 
     A name counts as known when any file defines it, even badly: that error has been told already.
     """
-    known: dict[str, list[str]] = defaultdict(list)
+    known: dict[str, set[str]] = defaultdict(set)
     for kind, key in mentioned:
-        known[kind].append(key)
+        known[kind].add(key)
+    known[PREREQUISITES] = known["experiments"] | known["flags"]
     for definition in definitions:
         for kind, code, (path, name) in _mentions(definition):
-            if (kind, name) not in mentioned and not _may_define(name, unreadable):
-                hint = did_you_mean(name, known[kind]) or f"define it under {kind}:"
-                yield definition, path, Said(code, f"unknown {kind[:-1]} '{name}'", hint)
-    yield from _circles(definitions, parts["audiences"])
+            if name not in known[kind] and not _may_define(name, unreadable):
+                said = Said(
+                    code,
+                    f"unknown {kind[:-1]} '{name}'",
+                    did_you_mean(name, known[kind]) or _where_to_define(kind),
+                    at_key=kind == PREREQUISITES,
+                )
+                yield definition, path, said
+    yield from _audience_circles(definitions, parts["audiences"])
+    yield from _prerequisite_circles(definitions, parts)
     yield from _margins(definitions, parts)
+    yield from places.check(definitions, parts)
+
+
+def _where_to_define(kind: str) -> str:
+    return "it is the key of a flag or an experiment" if kind == PREREQUISITES else f"define it under {kind}:"
 
 
 def _may_define(name: str, unreadable: Iterable[str]) -> bool:
@@ -64,15 +81,32 @@ def _may_define(name: str, unreadable: Iterable[str]) -> bool:
 def _mentions(definition: Placed) -> Iterator[tuple[str, str, Mention]]:
     value = definition.value
     if definition.kind == "audiences":
-        yield from (("audiences", "E207", m) for m in audience_mentions(value, ()))
+        yield from _condition_mentions(value, ())
     if not isinstance(value, dict):
         return
-    if definition.kind in {"experiment", "flag", "flags"}:
-        yield from (("audiences", "E207", m) for m in audience_mentions(value.get("audience"), ("audience",)))
+    if definition.kind in SERVED:
+        yield from _condition_mentions(value.get("audience"), ("audience",))
+        yield from _gate_mentions(value)
     if definition.kind == "experiment":
         yield from (("metrics", "E401", m) for m in metric_mentions(value.get("metrics")))
     if definition.kind == "placements" and isinstance(value.get("recommender"), str):
         yield "recommenders", "E404", (("recommender",), value["recommender"])
+
+
+def _condition_mentions(condition: object, path: Path) -> Iterator[tuple[str, str, Mention]]:
+    yield from (("audiences", "E207", m) for m in audience_mentions(condition, path))
+    yield from (("lists", "E409", m) for m in list_mentions(condition, path))
+
+
+def _gate_mentions(value: Mapping[str, Any]) -> Iterator[tuple[str, str, Mention]]:
+    slot, needed = value.get("layer"), value.get(PREREQUISITES)
+    if isinstance(slot, dict) and isinstance(slot.get("name"), str):
+        yield "layers", "E407", (("layer", "name"), slot["name"])
+    if isinstance(value.get("holdout"), str):
+        yield "holdouts", "E408", (("holdout",), value["holdout"])
+    for key, wanted in needed.items() if isinstance(needed, dict) else ():
+        yield PREREQUISITES, "E410", ((PREREQUISITES, key), key)
+        yield from (("lists", "E409", m) for m in _lists_in(wanted, (PREREQUISITES, key)))
 
 
 def metric_mentions(plan: object) -> Iterator[Mention]:
@@ -103,25 +137,83 @@ def audience_mentions(condition: object, path: Path) -> Iterator[Mention]:
             yield (*path, key), value
 
 
-def _circles(definitions: Iterable[Any], audiences: Mapping[str, Any]) -> Iterator[tuple[Any, Path, Said]]:
-    """Yield circles of audiences once each, and chains too long for a reader (and a compiler) to follow."""
+def list_mentions(condition: object, path: Path) -> Iterator[Mention]:
+    """Yield the lists that a condition in YAML form names, with their path."""
+    if not isinstance(condition, dict):
+        return
+    for key, value in condition.items():
+        if key in {"all", "any", "none"}:
+            for i, part in enumerate(_list(value)):
+                yield from list_mentions(part, (*path, key, i))
+        elif key == "not":
+            yield from list_mentions(value, (*path, key))
+        elif isinstance(value, dict):
+            yield from _lists_in(value, (*path, key))
+
+
+def _lists_in(operators: object, path: Path) -> Iterator[Mention]:
+    """Yield the lists that the operators on one attribute name; some operators hold others."""
+    if not isinstance(operators, dict):
+        return
+    for op, operand in operators.items():
+        if op in LIST_OPERATORS and isinstance(operand, str):
+            yield (*path, op), operand
+        else:
+            yield from _lists_in(operand, (*path, op))
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """How definitions that need one another are told apart and told of."""
+
+    kinds: frozenset[str]
+    noun: str
+    path: Path
+    circle: str
+    too_long: str
+
+
+AUDIENCES = Chain(frozenset({"audiences"}), "audiences", (), "E208", "E209")
+NEEDED = Chain(SERVED, PREREQUISITES, (PREREQUISITES,), "E413", "E413")
+
+
+def _audience_circles(
+    definitions: Iterable[Any], audiences: Mapping[str, Any]
+) -> Iterator[tuple[Any, Path, Said]]:
     needs = {name: sorted(audience_refs(part) & audiences.keys()) for name, part in audiences.items()}
+    return _circles(definitions, needs, AUDIENCES)
+
+
+def _prerequisite_circles(
+    definitions: Iterable[Any], parts: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[Any, Path, Said]]:
+    served = {**parts["experiments"], **parts["flags"]}
+    needs = {key: sorted({p.key for p in one.prerequisites} & served.keys()) for key, one in served.items()}
+    return _circles(definitions, needs, NEEDED)
+
+
+def _circles(
+    definitions: Iterable[Any], needs: Mapping[str, Sequence[str]], chain: Chain
+) -> Iterator[tuple[Any, Path, Said]]:
+    """Yield circles once each, and chains too long for a reader (and a compiler) to follow."""
     depths = _depths(needs)
     told: set[str] = set()
     for definition in definitions:
         name = definition.key
-        if definition.kind != "audiences" or name not in needs:
+        if definition.kind not in chain.kinds or name not in needs:
             continue
         if name not in depths:
             circle = _circle(name, needs, depths)
             if not told & set(circle):
-                chain = " -> ".join(circle[:MAX_AUDIENCES])
-                said = Said("E208", f"audiences need each other: {chain}", "break the circle", at_key=True)
-                yield definition, (), said
+                words = " -> ".join(circle[:MAX_CHAIN])
+                said = Said(
+                    chain.circle, f"{chain.noun} need each other: {words}", "break the circle", at_key=True
+                )
+                yield definition, chain.path, said
             told.update(circle)
-        elif depths[name] == MAX_AUDIENCES + 1:
-            message = f"more than {MAX_AUDIENCES} audiences, each needing the next, begin here"
-            yield definition, (), Said("E209", message, "write some of them out", at_key=True)
+        elif depths[name] == MAX_CHAIN + 1:
+            message = f"more than {MAX_CHAIN} {chain.noun}, each needing the next, begin here"
+            yield definition, chain.path, Said(chain.too_long, message, "write some of them out", at_key=True)
 
 
 def _depths(needs: Mapping[str, Sequence[str]]) -> dict[str, int]:

@@ -8,10 +8,11 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from marshmallow import post_load
+from marshmallow import fields, post_load
 
 from experiments.definitions import (
     AnalysisPlan,
+    ControlValue,
     DecisionPlan,
     Direction,
     Experiment,
@@ -22,15 +23,13 @@ from experiments.definitions import (
     MetricKind,
     MetricPlan,
 )
-from experiments.lifecycle import TOTAL_BP, Schedule, Status
+from experiments.lifecycle import Status
 from recommender.definitions import Placement, RankBy, Recommender
 from service.catalog.compound import ConditionField, ListOf, MappingOf, Sub, Variants
 from service.catalog.fields import (
-    BasisPoints,
     Day,
     Duration,
     Fraction,
-    Instant,
     Json,
     Margin,
     Name,
@@ -45,8 +44,7 @@ from service.catalog.fields import (
     refuse,
     show,
 )
-
-FLAG_STATUSES = tuple(s.value for s in Status if s is not Status.SCHEDULED)
+from service.catalog.gates import GatedSchema, HoldoutSchema, LayerSchema, ListField, gated
 
 
 class HypothesisSchema(StrictSchema):
@@ -64,19 +62,6 @@ class Hypothesis(Sub):
     def _deserialize(self, value: Any, *args: object, **kwargs: object) -> Any:  # noqa: ANN401 - as Sub
         whole = {"statement": value} if isinstance(value, str) else value
         return super()._deserialize(whole, *args, **kwargs)
-
-
-class ScheduleSchema(StrictSchema):
-    """When a scheduled or running experiment enrols."""
-
-    later = ("timezone", "ramp")
-    start = Instant(load_default=None)
-    end = Instant(load_default=None)
-
-    @post_load
-    def to_schedule(self, given: dict[str, Any], **_: object) -> dict[str, Any]:
-        """Keep the parts: the experiment builds the schedule, so that its errors have a place."""
-        return {"start_at": given["start"], "end_at": given["end"]}
 
 
 class GuardrailSchema(StrictSchema):
@@ -136,13 +121,10 @@ class DecideSchema(StrictSchema):
     at_end_otherwise = OneOf(["keep_control"], later=["ship", "keep_treatment"])
 
 
-class ExperimentSchema(StrictSchema):
+class ExperimentSchema(GatedSchema):
     """One experiment, short or long form."""
 
-    later = (
-        "layer", "holdout", "prerequisites", "ramp", "force", "notify", "name", "offer", "offers",
-        "switchback", "bandit", "tags",
-    )  # fmt: skip
+    later = ("force", "notify", "name", "offer", "offers", "switchback", "bandit", "tags")
     elsewhere = MappingProxyType(
         {
             **dict.fromkeys(("statement", "baseline", "target", "due"), "hypothesis"),
@@ -153,16 +135,11 @@ class ExperimentSchema(StrictSchema):
         }
     )
     experiment = Name(required=True)
-    owner = Word(longest=256, load_default="")
     hypothesis = Hypothesis(HypothesisSchema, load_default=dict)
     status = OneOf([s.value for s in Status], load_default=Status.RUNNING.value)
-    schedule = Sub(ScheduleSchema, load_default=dict)
-    unit = Word(longest=64, load_default="anonymous_id")
     phase = Whole(1, 1_000, load_default=1)
-    audience = ConditionField(load_default=None)
-    allocation = BasisPoints(load_default=TOTAL_BP)
     variants = Variants(required=True)
-    overrides = MappingOf(ListOf(Word(longest=128)), load_default=dict)
+    otherwise = Json(load_default=ControlValue.CONTROL, allow_none=True)
     metrics = Sub(MetricPlanSchema, required=True)
     analysis = Sub(AnalysisSchema, load_default=dict)
     decide = Sub(DecideSchema, load_default=dict)
@@ -178,34 +155,24 @@ class ExperimentSchema(StrictSchema):
             key=given["experiment"],
             variants=given["variants"],
             metrics=given["metrics"],
-            owner=given["owner"],
             statement=given["hypothesis"].get("statement", ""),
             status=Status(given["status"]),
-            schedule=Schedule(**given["schedule"]),
-            unit=given["unit"],
             phase=given["phase"],
-            audience=given["audience"],
-            allocation_bp=given["allocation"],
-            overrides={key: tuple(units) for key, units in given["overrides"].items()},
+            otherwise=given["otherwise"],
             analysis=AnalysisPlan(**analysis),
             decide=DecisionPlan(min_runtime_s=runtime) if runtime else DecisionPlan(),
+            **gated(given),
         )
 
 
-class FlagSchema(StrictSchema):
+class FlagSchema(GatedSchema):
     """One flag; in a collection its key is the name of the entry."""
 
-    later = ("layer", "holdout", "prerequisites", "schedule", "ramp", "rules", "variants", "overrides")
+    later = ("rules", "variants")
     flag = Name(required=True)
     value = Json(load_default=True, allow_none=True)
     otherwise = Json(load_default=False, allow_none=True)
-    owner = Word(longest=256, load_default="")
-    status = OneOf(
-        [s.value for s in Status if s is not Status.SCHEDULED], later=["scheduled"], load_default="running"
-    )
-    unit = Word(longest=64, load_default="anonymous_id")
-    audience = ConditionField(load_default=None)
-    allocation = BasisPoints(load_default=TOTAL_BP)
+    status = OneOf([s.value for s in Status], load_default=Status.RUNNING.value)
 
     @post_load
     def to_flag(self, given: dict[str, Any], **_: object) -> Flag:
@@ -214,11 +181,8 @@ class FlagSchema(StrictSchema):
             key=given["flag"],
             value=given["value"],
             otherwise=given["otherwise"],
-            owner=given["owner"],
             status=Status(given["status"]),
-            unit=given["unit"],
-            audience=given["audience"],
-            allocation_bp=given["allocation"],
+            **gated(given),
         )
 
 
@@ -317,17 +281,18 @@ class PlacementSchema(StrictSchema):
         return Placement(**given)
 
 
-AUDIENCE = ConditionField()
-
-COLLECTIONS: Mapping[str, type[StrictSchema] | None] = {
+COLLECTIONS: Mapping[str, type[StrictSchema] | fields.Field[Any]] = {
     "metrics": MetricSchema,
-    "audiences": None,
+    "audiences": ConditionField(),
     "flags": FlagSchema,
+    "layers": LayerSchema,
+    "holdouts": HoldoutSchema,
+    "lists": ListField(),
     "recommenders": RecommenderSchema,
     "placements": PlacementSchema,
 }
 SINGLES: Mapping[str, type[StrictSchema]] = {"experiment": ExperimentSchema, "flag": FlagSchema}
-LATER_KINDS = ("offer", "offers", "layers", "holdouts", "places", "feeds", "calendars", "experiments")
+LATER_KINDS = ("offer", "offers", "places", "feeds", "calendars", "experiments")
 
 
 def build(kind: str, key: str, value: JsonValue) -> Any:  # noqa: ANN401 - one of the domain objects
@@ -344,8 +309,8 @@ def build(kind: str, key: str, value: JsonValue) -> Any:  # noqa: ANN401 - one o
         return _schema(SINGLES[kind]).load(value)  # type: ignore[arg-type]  # a mapping: its file has one
     checked_name(key)
     schema = COLLECTIONS[kind]
-    if schema is None:
-        return AUDIENCE.deserialize(value)
+    if isinstance(schema, fields.Field):
+        return schema.deserialize(value)
     if not isinstance(value, dict):
         raise refuse("E301", f"expected a mapping for '{key}', not {show(value)}")
     name = "flag" if kind == "flags" else "key"

@@ -108,9 +108,9 @@ def test_three_variants_without_weights_share_equally() -> None:
         ("unit: 5", "E301", 7),
         ("owner:", "E301", 7),
         ("wieght: 1", "E102", 1),
-        ("layer: {name: x}", "E190", 1),
-        ("holdout: q1", "E190", 1),
-        ("prerequisites: []", "E190", 1),
+        ("layer: {name: x}", "E407", 15),
+        ("holdout: q1", "E408", 10),
+        ("prerequisites: []", "E301", 1),
         ("analysis: {test: fixed}", "E190", 18),
         ("analysis: {look: hour}", "E190", 18),
         ("analysis: {alpha: 5}", "E305", 19),
@@ -172,7 +172,7 @@ def test_wrong_metrics_are_told(metric: str, code: str) -> None:
 
 def test_all_errors_of_all_files_come_in_one_run_in_order() -> None:
     found = findings(
-        SHORT.replace("purchase", "purchse") + "layer: x\nallocation: 0.5\n",
+        SHORT.replace("purchase", "purchse") + "notify: x\nallocation: 0.5\n",
         b="experiment: b\nvariants: {control: 1, t: 2}\naudience: {all: [{x: {gtt: 1}}, {y: {inn: [1]}}]}\n",
         c="a:\n\tb: 1\n",
         m=METRICS + "  m: {kind: mean, event: x, window: 7d}\n",
@@ -254,7 +254,7 @@ def test_a_name_defined_in_a_broken_file_is_not_called_unknown() -> None:
     ("text", "code"),
     [
         ("offer: tea\n", "E190"),
-        ("layers: {}\n", "E190"),
+        ("calendars: {}\n", "E190"),
         ("metrcs: {}\n", "E102"),
         ("metrics: []\n", "E301"),
         ("", "E105"),
