@@ -1,16 +1,16 @@
 """Process settings: one frozen class, read from the environment once, at start."""
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from service import variables
+from service.variables import Network
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEMO_CATALOG = REPOSITORY / "examples" / "shop"
-ORIGIN = re.compile(
-    r"localhost|https?://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE
-)
 SQLITE = "sqlite:///"
 
 
@@ -125,7 +125,38 @@ class Settings:
         repr=False,
         metadata=_env(
             "OPPORTUNE_SIGNING_SECRET",
-            "Signs person tokens. Made on the first `make run` if absent.",
+            "Signs person tokens and preview links. Made on the first `make run` if absent.",
+        ),
+    )
+    public_url: str = field(
+        default="",
+        metadata=_env(
+            "OPPORTUNE_PUBLIC_URL",
+            "Address under which clients reach the service, such as https://flags.shop.example. Default: none; "
+            "answers then name paths, which clients resolve against the address they called.",
+        ),
+    )
+    rate_limit: int = field(
+        default=0,
+        metadata=_env(
+            "OPPORTUNE_RATE_LIMIT",
+            "Evaluation requests a second from one address, in each web worker; above it the answer is 429. "
+            "Default: 0, no limit.",
+        ),
+    )
+    proxies: tuple[Network, ...] = field(
+        default=(),
+        metadata=_env(
+            "OPPORTUNE_PROXIES",
+            "Comma-separated addresses or networks of your own proxies: only from them is X-Forwarded-For "
+            "believed. Default: none.",
+        ),
+    )
+    zone: ZoneInfo = field(
+        default=ZoneInfo("UTC"),
+        metadata=_env(
+            "OPPORTUNE_ZONE",
+            "Time zone of the attributes request.weekday and request.hour, such as Europe/Madrid. Default: UTC.",
         ),
     )
     log_level: str = field(
@@ -194,21 +225,32 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     home = _home(env)
     env = {**_kept_keys(home), **{k: v for k, v in env.items() if v}}
     catalog = Path(env.get("OPPORTUNE_CATALOG") or DEMO_CATALOG).expanduser().resolve()
+    try:
+        return _settings(env, home, catalog)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _settings(env: Mapping[str, str], home: Path, catalog: Path) -> Settings:
     return Settings(
         home=home,
         catalog=catalog,
         database_url=env.get("OPPORTUNE_DATABASE_URL") or f"sqlite:///{home / 'opportune.db'}",
-        port=_integer(env, "PORT", 8000, 1, 65_535),
-        web_concurrency=_integer(env, "WEB_CONCURRENCY", 2, 1, 256),
-        hot_lane=_switch(env, "OPPORTUNE_HOT_LANE", default=True),
-        watch_catalog=_switch(env, "OPPORTUNE_WATCH", default=False),
-        origins=_origins(env),
-        client_key=_key(env, "OPPORTUNE_CLIENT_KEY", "ck_"),
-        server_key=_key(env, "OPPORTUNE_SERVER_KEY", "sk_"),
-        analyst_key=_key(env, "OPPORTUNE_ANALYST_KEY", "rk_"),
-        admin_key=_key(env, "OPPORTUNE_ADMIN_KEY", "ak_"),
+        port=variables.integer(env, "PORT", 8000, 1, 65_535),
+        web_concurrency=variables.integer(env, "WEB_CONCURRENCY", 2, 1, 256),
+        hot_lane=variables.switch(env, "OPPORTUNE_HOT_LANE", default=True),
+        watch_catalog=variables.switch(env, "OPPORTUNE_WATCH", default=False),
+        origins=variables.origins(env),
+        client_key=variables.key(env, "OPPORTUNE_CLIENT_KEY", "ck_"),
+        server_key=variables.key(env, "OPPORTUNE_SERVER_KEY", "sk_"),
+        analyst_key=variables.key(env, "OPPORTUNE_ANALYST_KEY", "rk_"),
+        admin_key=variables.key(env, "OPPORTUNE_ADMIN_KEY", "ak_"),
         signing_secret=env.get("OPPORTUNE_SIGNING_SECRET", ""),
-        log_level=_one_of(env, "OPPORTUNE_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
+        public_url=variables.public_url(env),
+        rate_limit=variables.integer(env, "OPPORTUNE_RATE_LIMIT", 0, 0, 1_000_000),
+        proxies=variables.proxies(env),
+        zone=variables.zone(env),
+        log_level=variables.one_of(env, "OPPORTUNE_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
     )
 
 
@@ -293,47 +335,6 @@ def _kept_keys(home: Path) -> dict[str, str]:
         return read_env_file(home / "keys.env")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"OPPORTUNE_HOME={home}: keys.env cannot be read ({error})") from error
-
-
-def _origins(env: Mapping[str, str]) -> tuple[str, ...]:
-    origins = tuple(o.strip().rstrip("/") for o in env.get("OPPORTUNE_ORIGINS", "").split(",") if o.strip())
-    wrong = [origin for origin in origins if not ORIGIN.fullmatch(origin)]
-    if wrong:
-        raise SettingsError(
-            f"OPPORTUNE_ORIGINS={wrong[0]!r}: expected scheme://host[:port], such as https://shop.example, "
-            "or localhost"
-        )
-    return origins
-
-
-def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
-    text = env.get(name, "")
-    if not text:
-        return default
-    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
-        raise SettingsError(f"{name}={text!r}: expected a whole number from {low} to {high}")
-    return int(text)
-
-
-def _switch(env: Mapping[str, str], name: str, *, default: bool) -> bool:
-    text = env.get(name, "")
-    if text not in ("", "0", "1"):
-        raise SettingsError(f"{name}={text!r}: expected 0 or 1")
-    return default if not text else text == "1"
-
-
-def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
-    text = (env.get(name) or allowed[0]).upper()
-    if text not in allowed:
-        raise SettingsError(f"{name}={text!r}: expected one of {', '.join(allowed)}")
-    return text
-
-
-def _key(env: Mapping[str, str], name: str, prefix: str) -> str:
-    text = env.get(name, "")
-    if text and not (text.startswith(prefix) and text.isascii() and len(text) >= len(prefix) + 24):
-        raise SettingsError(f"{name}: expected {prefix} followed by at least 24 ASCII characters")
-    return text
 
 
 def explicit(variable: str) -> str:

@@ -1,0 +1,80 @@
+"""How many evaluations one address may ask for: a token bucket each, in the memory of this worker."""
+
+import ipaddress
+import math
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from service.variables import Network
+
+MOST_ADDRESSES = 50_000
+V6_NETWORK_BITS = 64
+MOST_HOPS = 32
+
+
+class RateLimit:
+    """At most `rate` requests a second from one address, and as many at once; 0 limits nothing.
+
+    Memory is bounded: of more than `most` addresses the ones not heard of for longest are forgotten.
+    """
+
+    def __init__(
+        self, rate: int, *, most: int = MOST_ADDRESSES, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self.rate = rate
+        self._most = most
+        self._clock = clock
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def wait_s(self, address: str) -> int:
+        """Take one token; return 0, or in how many whole seconds there will be one."""
+        if not self.rate:
+            return 0
+        now = self._clock()
+        tokens, seen = self._buckets.pop(address, (float(self.rate), now))
+        tokens = min(float(self.rate), tokens + (now - seen) * self.rate)
+        allowed = tokens >= 1
+        # Put in again, so that the order of the table is the order of the last request.
+        self._buckets[address] = (tokens - 1 if allowed else tokens, now)
+        if len(self._buckets) > self._most:
+            self._buckets.pop(next(iter(self._buckets)), None)
+        return 0 if allowed else math.ceil((1 - tokens) / self.rate)
+
+
+def client_address(peer: str, forwarded_for: str, proxies: Sequence[Network]) -> str:
+    """Return who asks: the peer, or behind our own proxies the last address that is none of them.
+
+    An IPv6 client has a whole /64 to itself and counts as one.
+
+    Examples
+    --------
+    >>> client_address("10.0.0.7", "6.6.6.6, 203.0.113.9", [ipaddress.ip_network("10.0.0.0/8")])
+    '203.0.113.9'
+    >>> client_address("203.0.113.9", "6.6.6.6", [])
+    '203.0.113.9'
+    """
+    address = peer
+    hops = forwarded_for.rsplit(",", MOST_HOPS) if proxies else []
+    while hops and _is_one_of(address, proxies):
+        address = hops.pop().strip()
+    return _network_of(address)
+
+
+def _is_one_of(address: str, proxies: Sequence[Network]) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(found in network for network in proxies)
+
+
+def _network_of(address: str) -> str:
+    if ":" not in address:
+        return address
+    try:
+        found = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((found, V6_NETWORK_BITS), strict=False))
