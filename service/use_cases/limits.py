@@ -2,6 +2,7 @@
 
 import ipaddress
 import math
+import threading
 from collections.abc import Callable, Sequence
 from time import monotonic
 
@@ -10,6 +11,7 @@ from service.variables import Network
 MOST_ADDRESSES = 50_000
 V6_NETWORK_BITS = 64
 MOST_HOPS = 32
+MOST_CHARACTERS = 64
 
 
 class RateLimit:
@@ -25,19 +27,22 @@ class RateLimit:
         self._most = most
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
+        # Behind the hot lane the event loop alone takes it; elsewhere the threads of the pool share it.
+        self._lock = threading.Lock()
 
     def wait_s(self, address: str) -> int:
         """Take one token; return 0, or in how many whole seconds there will be one."""
         if not self.rate:
             return 0
-        now = self._clock()
-        tokens, seen = self._buckets.pop(address, (float(self.rate), now))
-        tokens = min(float(self.rate), tokens + (now - seen) * self.rate)
-        allowed = tokens >= 1
-        # Put in again, so that the order of the table is the order of the last request.
-        self._buckets[address] = (tokens - 1 if allowed else tokens, now)
-        if len(self._buckets) > self._most:
-            self._buckets.pop(next(iter(self._buckets)), None)
+        with self._lock:
+            now = self._clock()
+            tokens, seen = self._buckets.pop(address, (float(self.rate), now))
+            tokens = min(float(self.rate), tokens + (now - seen) * self.rate)
+            allowed = tokens >= 1
+            # Put in again, so that the order of the table is the order of the last request.
+            self._buckets[address] = (tokens - 1 if allowed else tokens, now)
+            if len(self._buckets) > self._most:
+                self._buckets.pop(next(iter(self._buckets)), None)
         return 0 if allowed else math.ceil((1 - tokens) / self.rate)
 
 
@@ -70,11 +75,11 @@ def _is_one_of(address: str, proxies: Sequence[Network]) -> bool:
 
 def _network_of(address: str) -> str:
     if ":" not in address:
-        return address
+        return address[:MOST_CHARACTERS]
     try:
         found = ipaddress.IPv6Address(address)
     except ValueError:
-        return address
+        return address[:MOST_CHARACTERS]
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
     return str(ipaddress.IPv6Network((found, V6_NETWORK_BITS), strict=False))
