@@ -5,7 +5,10 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, cast
+
+from experiments.patterns import searcher
 
 Scalar: TypeAlias = "bool | int | float | str | None"
 Operand: TypeAlias = "Scalar | tuple[Operand, ...] | Mapping[str, Operand]"
@@ -15,9 +18,18 @@ ValueTest: TypeAlias = Callable[[object], bool]
 # longer than these is taken for a number or a version at all.
 MAX_NUMBER_LENGTH = 64
 MAX_VERSION_LENGTH = 256
-_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?((\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|Infinity)", re.ASCII)
 _RELEASE_PARTS = 3
 _SCALARS = (str, bool, int, float, type(None))
+_LISTS = (list, tuple)
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "string": str,
+    "boolean": bool,
+    "number": (int, float),
+    "object": Mapping,
+    "array": _LISTS,
+}
+TYPES = ("null", *_TYPES)
 _LARGEST = 1e18  # Python refuses to print numbers of thousands of digits
 
 
@@ -30,35 +42,81 @@ def frozen(node: object) -> Operand:
     return cast("Scalar", node)
 
 
-def _equals(operand: Operand) -> ValueTest:
+def same(operand: Operand, value: object) -> bool:
+    """Return whether a value equals an operand; no deeper than the operand goes, and true is never 1."""
     if operand is None or isinstance(operand, bool):
-        return lambda value: value is operand
-    if isinstance(operand, int | float):
-        return lambda value: value == operand and value.__class__ is not bool
+        return value is operand
+    if isinstance(operand, tuple):
+        return (
+            isinstance(value, list | tuple) and len(value) == len(operand) and all(map(same, operand, value))
+        )
+    if isinstance(operand, Mapping):
+        return (
+            isinstance(value, Mapping)
+            and len(value) == len(operand)
+            and all(key in value and same(item, value[key]) for key, item in operand.items())
+        )
     if isinstance(operand, str):
-        return lambda value: value == operand
-    return lambda value: frozen(value) == operand
+        return isinstance(value, str) and value == operand
+    return isinstance(value, int | float) and value.__class__ is not bool and value == operand
+
+
+def _equals(operand: Operand) -> ValueTest:
+    return partial(same, operand)
 
 
 def _differs(operand: Operand) -> ValueTest:
-    equals = _equals(operand)
-    return lambda value: not equals(value)
+    return lambda value: not same(operand, value)
 
 
-def _among(operand: Operand) -> ValueTest:
-    members = frozenset((item.__class__ is bool, item) for item in cast("tuple[Scalar, ...]", operand))
-
-    def test(value: object) -> bool:
-        if isinstance(value, list | tuple):
-            return any(isinstance(v, _SCALARS) and (v.__class__ is bool, v) in members for v in value)
-        return isinstance(value, _SCALARS) and (value.__class__ is bool, value) in members
-
-    return test
+Folding: TypeAlias = Callable[[object], object]
 
 
-def _not_among(operand: Operand) -> ValueTest:
-    among = _among(operand)
-    return lambda value: not among(value)
+def _as_it_is(value: object) -> object:
+    return value
+
+
+def _any_case(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _members(operand: Operand, fold: Folding) -> frozenset[tuple[bool, object]]:
+    return frozenset((item.__class__ is bool, fold(item)) for item in cast("tuple[Scalar, ...]", operand))
+
+
+def _among(fold: Folding) -> Callable[[Operand], ValueTest]:
+    def build(operand: Operand) -> ValueTest:
+        members = _members(operand, fold)
+
+        def is_member(value: object) -> bool:
+            return isinstance(value, _SCALARS) and (value.__class__ is bool, fold(value)) in members
+
+        return lambda value: any(map(is_member, value)) if isinstance(value, _LISTS) else is_member(value)
+
+    return build
+
+
+def _opposite(build: Callable[[Operand], ValueTest]) -> Callable[[Operand], ValueTest]:
+    def build_opposite(operand: Operand) -> ValueTest:
+        test = build(operand)
+        return lambda value: not test(value)
+
+    return build_opposite
+
+
+def _has_all(fold: Folding) -> Callable[[Operand], ValueTest]:
+    def build(operand: Operand) -> ValueTest:
+        members = _members(operand, fold)
+
+        def test(value: object) -> bool:
+            if not isinstance(value, _LISTS):
+                return False
+            held = {(v.__class__ is bool, fold(v)) for v in value if isinstance(v, _SCALARS)}
+            return members <= held
+
+        return test
+
+    return build
 
 
 def _number(value: object) -> float:
@@ -88,12 +146,10 @@ def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[[Operand], Valu
 
 
 def _contains(operand: Operand) -> ValueTest:
-    equals = _equals(operand)
-
     def test(value: object) -> bool:
         if isinstance(value, str):
             return isinstance(operand, str) and operand in value
-        return isinstance(value, list | tuple) and any(equals(v) for v in value)
+        return isinstance(value, _LISTS) and any(same(operand, v) for v in value)
 
     return test
 
@@ -110,6 +166,21 @@ def _ends_with(operand: Operand) -> ValueTest:
 
 def _exists(operand: Operand) -> ValueTest:
     return lambda value: (value is not None) is operand
+
+
+def type_of(value: object) -> str:
+    """Return the name of a value's type in JSON."""
+    if value is None:
+        return "null"
+    return next((name for name, types in _TYPES.items() if isinstance(value, types)), "unknown")
+
+
+def _has_type(operand: Operand) -> ValueTest:
+    return lambda value: type_of(value) == operand
+
+
+def _regex(*, any_case: bool = False) -> Callable[[Operand], ValueTest]:
+    return lambda operand: searcher(cast("str", operand), any_case=any_case)
 
 
 def _is_plain_number(value: object) -> bool:
@@ -172,8 +243,7 @@ def _is_ordered(operand: Operand) -> bool:
     return isinstance(operand, int | float | str) and not isinstance(operand, bool)
 
 
-def is_text(operand: Operand) -> bool:
-    """Return whether an operand is a text that is not empty."""
+def _is_text(operand: Operand) -> bool:
     return isinstance(operand, str) and operand != ""
 
 
@@ -186,24 +256,37 @@ class Operator:
     wants: str
 
 
-_LIST, _ORDERED, TEXT = "a list of plain values", "a number or a text", "a text"
+_LIST, _ORDERED, _TEXT = "a list of plain values", "a number or a text", "a text"
+_PATTERN, _MOMENT = "a regular expression", "a time with a zone or a day"
 _VERSION = 'a version in quotes, such as "5.2.0"'
 VALUE_OPERATORS: Mapping[str, Operator] = {
     "eq": Operator(_equals, lambda _: True, "a value"),
     "ne": Operator(_differs, lambda _: True, "a value"),
-    "in": Operator(_among, _is_list, _LIST),
-    "not_in": Operator(_not_among, _is_list, _LIST),
+    "in": Operator(_among(_as_it_is), _is_list, _LIST),
+    "not_in": Operator(_opposite(_among(_as_it_is)), _is_list, _LIST),
+    "in_any_case": Operator(_among(_any_case), _is_list, _LIST),
+    "not_in_any_case": Operator(_opposite(_among(_any_case)), _is_list, _LIST),
+    "has_all": Operator(_has_all(_as_it_is), _is_list, _LIST),
+    "has_all_any_case": Operator(_has_all(_any_case), _is_list, _LIST),
     "gt": Operator(_comparison(operator.gt), _is_ordered, _ORDERED),
     "gte": Operator(_comparison(operator.ge), _is_ordered, _ORDERED),
     "lt": Operator(_comparison(operator.lt), _is_ordered, _ORDERED),
     "lte": Operator(_comparison(operator.le), _is_ordered, _ORDERED),
     "contains": Operator(_contains, _is_scalar, "a plain value"),
-    "starts_with": Operator(_starts_with, is_text, TEXT),
-    "ends_with": Operator(_ends_with, is_text, TEXT),
+    "starts_with": Operator(_starts_with, _is_text, _TEXT),
+    "ends_with": Operator(_ends_with, _is_text, _TEXT),
     "exists": Operator(_exists, lambda o: isinstance(o, bool), "true or false"),
-    "semver_eq": Operator(_version(operator.eq), is_text, _VERSION),
-    "semver_gt": Operator(_version(operator.gt), is_text, _VERSION),
-    "semver_gte": Operator(_version(operator.ge), is_text, _VERSION),
-    "semver_lt": Operator(_version(operator.lt), is_text, _VERSION),
-    "semver_lte": Operator(_version(operator.le), is_text, _VERSION),
+    "regex": Operator(_regex(), _is_text, _PATTERN),
+    "not_regex": Operator(_opposite(_regex()), _is_text, _PATTERN),
+    "regex_any_case": Operator(_regex(any_case=True), _is_text, _PATTERN),
+    "not_regex_any_case": Operator(_opposite(_regex(any_case=True)), _is_text, _PATTERN),
+    "type": Operator(_has_type, lambda o: o in TYPES, "one of " + ", ".join(TYPES)),
+    "before": Operator(_comparison(operator.lt), _is_text, _MOMENT),
+    "after": Operator(_comparison(operator.gt), _is_text, _MOMENT),
+    "semver_eq": Operator(_version(operator.eq), _is_text, _VERSION),
+    "semver_ne": Operator(_version(operator.ne), _is_text, _VERSION),
+    "semver_gt": Operator(_version(operator.gt), _is_text, _VERSION),
+    "semver_gte": Operator(_version(operator.ge), _is_text, _VERSION),
+    "semver_lt": Operator(_version(operator.lt), _is_text, _VERSION),
+    "semver_lte": Operator(_version(operator.le), _is_text, _VERSION),
 }
