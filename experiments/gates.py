@@ -59,6 +59,7 @@ class LayerSlot:
                 f"to {self.end_bp / 100:g}%",
                 path=("layer",),
                 code="E324",
+                hint=f"{(TOTAL_BP - self.start_bp) / 100:g}% is what is left from there",
             )
 
     @property

@@ -9,6 +9,7 @@ from marshmallow import Schema, fields, validate
 from service.api.context import caller, services
 from service.api.describe import describe
 from service.catalog import CatalogError
+from service.catalog.words import slot_words
 from service.errors import Pointer, ProblemError
 from service.storage.ports import RevisionMovedError
 from service.storage.records import KeyClass
@@ -45,12 +46,13 @@ class SwitchSchema(Schema):
 
 
 class DefinitionSchema(Schema):
-    """One live experiment or flag."""
+    """One live experiment or flag; `allocation` is its share now, `layer` its place in one or null."""
 
     key = fields.String(required=True)
     kind = fields.String(required=True)
     status = fields.String(required=True)
     allocation = fields.Float(required=True)
+    layer = fields.String(required=True, allow_none=True)
     killed = fields.Boolean(required=True)
 
 
@@ -96,6 +98,7 @@ def catalog_status() -> ResponseReturnValue:
     snapshot = services().snapshots.current
     beat = last_beat(services().settings.home)
     catalog, killed = snapshot.loaded.catalog, snapshot.state.killed
+    now = services().clock()
     kinds = (("experiment", catalog.experiments), ("flag", catalog.flags))
     return {
         "revision": snapshot.state.revision,
@@ -108,7 +111,8 @@ def catalog_status() -> ResponseReturnValue:
                 "key": key,
                 "kind": kind,
                 "status": definition.status.value,
-                "allocation": definition.allocation_bp / 10_000,
+                "allocation": definition.share_at(now) / 10_000,
+                "layer": slot_words(definition.layer) if definition.layer else None,
                 "killed": bool(killed & {key, launch.EVERYTHING}),
             }
             for kind, definitions in kinds

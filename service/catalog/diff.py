@@ -1,20 +1,37 @@
 """What changes between two catalogs, in words a marketer reads."""
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from experiments.definitions import AnalysisPlan, Experiment, Flag, Metric
-from experiments.targeting import All, Any_, AudienceRef, Condition, Leaf, Not
+from experiments.definitions import AnalysisPlan, ControlValue, Experiment, Flag, Metric
+from experiments.gates import Holdout, Layer
+from experiments.targeting import Condition
 from recommender.definitions import Placement, Recommender
 from service.catalog.loader import LoadedCatalog
+from service.catalog.words import (
+    condition_words,
+    duration_words,
+    json_words,
+    percent,
+    prerequisite_words,
+    ramp_words,
+    schedule_words,
+    slot_words,
+)
 
-KINDS = ("experiments", "flags", "metrics", "audiences", "recommenders", "placements")
+KINDS = (
+    "experiments",
+    "flags",
+    "metrics",
+    "audiences",
+    "layers",
+    "holdouts",
+    "lists",
+    "recommenders",
+    "placements",
+)
 NOTHING = "-"
-MAX_WORDS = 72
-UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,15 +74,20 @@ def parts(loaded: LoadedCatalog) -> Mapping[str, Mapping[str, Any]]:
         "flags": catalog.flags,
         "metrics": catalog.metrics,
         "audiences": catalog.audiences,
+        "layers": catalog.layers,
+        "holdouts": catalog.holdouts,
+        "lists": catalog.lists,
         "recommenders": loaded.recommenders,
         "placements": loaded.placements,
     }
 
 
 def _compare(kind: str, key: str, before: object, after: object) -> Difference | None:
-    if before == after:
+    if _own(before) == _own(after):
         return None
     old, new = describe(before), describe(after)
+    if isinstance(before, tuple) and isinstance(after, tuple):
+        new["members"] += f" ({len(set(after) - set(before))} new, {len(set(before) - set(after))} gone)"
     names = tuple(dict.fromkeys((*new, *old)))
     details = tuple(
         Detail(name=name, before=old.get(name, NOTHING), after=new.get(name, NOTHING))
@@ -76,38 +98,33 @@ def _compare(kind: str, key: str, before: object, after: object) -> Difference |
     return Difference(kind=kind, key=key, sign=sign, details=details)
 
 
+def _own(definition: object) -> object:
+    """Return a definition with no more than the names of its layer and holdout: those differ by themselves."""
+    if not isinstance(definition, Experiment | Flag):
+        return definition
+    slot, holdout = definition.layer, definition.holdout
+    return replace(
+        definition,
+        layer=slot and replace(slot, layer=Layer(key=slot.layer.key)),
+        holdout=holdout and Holdout(key=holdout.key),
+    )
+
+
 def describe(definition: object) -> dict[str, str]:
     """Return the properties of a definition as short texts, named as in the YAML file."""
-    words: dict[str, str]
-    match definition:
-        case Experiment():
-            words = dict(_experiment(definition))
-        case Flag():
-            words = dict(_flag(definition))
-        case Metric():
-            words = dict(_metric(definition))
-        case Recommender():
-            words = dict(_recommender(definition))
-        case Placement():
-            words = {
-                "recommender": definition.recommender,
-                "slots": str(definition.slots),
-                "channel": definition.channel,
-            }
-        case None:
-            words = {}
-        case _:
-            words = {"condition": condition_words(definition)}  # type: ignore[arg-type]  # what is left: an audience
-    return {name: text for name, text in words.items() if text}
+    if definition is None:
+        return {}
+    words = _WORDS.get(type(definition), _audience)(definition)
+    return {name: text for name, text in words if text}
 
 
 def _experiment(e: Experiment) -> Iterator[tuple[str, str]]:
     yield "status", e.status.value
-    yield "allocation", percent(e.allocation_bp)
+    yield from _share(e)
     yield "variants", " / ".join(f"{v.key} {v.weight_bp / 100:g}" for v in e.variants)
     yield "values", ", ".join(f"{v.key}: {json_words(v.value)}" for v in e.variants)
-    yield "audience", condition_words(e.audience) if e.audience else "everybody"
-    yield "unit", e.unit
+    yield "otherwise", "" if isinstance(e.otherwise, ControlValue) else json_words(e.otherwise)
+    yield from _eligible(e)
     yield "phase", str(e.phase)
     yield "primary", e.metrics.primary
     yield "secondary", ", ".join(e.metrics.secondary)
@@ -120,15 +137,28 @@ def _experiment(e: Experiment) -> Iterator[tuple[str, str]]:
     )
     yield "analysis", _plan(e.analysis)
     yield "min_runtime", duration_words(e.decide.min_runtime_s)
-    yield (
-        "schedule",
-        f"{_moment(e.schedule.start_at)} to {_moment(e.schedule.end_at)}"
-        if e.schedule.start_at or e.schedule.end_at
-        else "",
-    )
-    yield "overrides", ", ".join(f"{key}: {' '.join(units)}" for key, units in e.overrides.items())
-    yield "owner", e.owner
+    yield from _rest(e)
     yield "hypothesis", e.statement
+
+
+def _share(d: Experiment | Flag) -> Iterator[tuple[str, str]]:
+    yield "allocation", percent(d.allocation_bp)
+    yield "ramp", ramp_words(d.ramp)
+
+
+def _eligible(d: Experiment | Flag) -> Iterator[tuple[str, str]]:
+    yield "audience", condition_words(d.audience) if d.audience else "everybody"
+    yield "prerequisites", prerequisite_words(d.prerequisites)
+    yield "unit", d.unit
+    yield "layer", slot_words(d.layer) if d.layer else ""
+    yield "holdout", d.holdout.key if d.holdout else ""
+    yield "seed", d.seed
+
+
+def _rest(d: Experiment | Flag) -> Iterator[tuple[str, str]]:
+    yield "schedule", schedule_words(d.schedule)
+    yield "overrides", ", ".join(f"{key}: {' '.join(units)}" for key, units in d.overrides.items())
+    yield "owner", d.owner
 
 
 def _plan(plan: AnalysisPlan) -> str:
@@ -138,12 +168,26 @@ def _plan(plan: AnalysisPlan) -> str:
 
 def _flag(f: Flag) -> Iterator[tuple[str, str]]:
     yield "status", f.status.value
-    yield "allocation", percent(f.allocation_bp)
+    yield from _share(f)
     yield "value", json_words(f.value)
     yield "otherwise", json_words(f.otherwise)
-    yield "audience", condition_words(f.audience) if f.audience else "everybody"
-    yield "unit", f.unit
-    yield "owner", f.owner
+    yield from _eligible(f)
+    yield from _rest(f)
+
+
+def _layer(layer: Layer) -> Iterator[tuple[str, str]]:
+    yield "unit", layer.unit
+    yield "seed", layer.seed
+    yield "hash_version", str(layer.hash_version)
+    yield "description", layer.description
+
+
+def _holdout(holdout: Holdout) -> Iterator[tuple[str, str]]:
+    yield "share", percent(holdout.share_bp)
+    yield "unit", holdout.unit
+    yield "seed", holdout.seed
+    yield "owner", holdout.owner
+    yield "description", holdout.description
 
 
 def _metric(m: Metric) -> Iterator[tuple[str, str]]:
@@ -165,38 +209,27 @@ def _recommender(r: Recommender) -> Iterator[tuple[str, str]]:
     yield "weights", ", ".join(f"{name} {weight:g}" for name, weight in r.weights.items())
 
 
-def condition_words(condition: Condition, *, inner: bool = False) -> str:
-    """Return a condition as one line of plain words."""
-    match condition:
-        case All(found):
-            text = " and ".join(condition_words(part, inner=True) for part in found) or "everybody"
-        case Any_(found):
-            text = " or ".join(condition_words(part, inner=True) for part in found)
-        case Not(part):
-            return f"not {condition_words(part, inner=True)}"
-        case AudienceRef(name):
-            return f"audience {name}"
-        case Leaf(attribute, op, operand):
-            return f"{attribute} {op} {json_words(operand)}"
-    return f"({text})" if inner and len(found) > 1 else text
+def _placement(p: Placement) -> Iterator[tuple[str, str]]:
+    yield "recommender", p.recommender
+    yield "slots", str(p.slots)
+    yield "channel", p.channel
 
 
-def json_words(value: object) -> str:
-    """Return a value as JSON, cut when it is long."""
-    text = json.dumps(value, ensure_ascii=False, default=list)
-    return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 3] + "..."
+def _list(members: tuple[object, ...]) -> Iterator[tuple[str, str]]:
+    yield "members", f"{len(members):,}"
 
 
-def percent(basis_points: int) -> str:
-    """Return basis points as a percentage."""
-    return f"{basis_points / 100:g}%"
+def _audience(condition: Condition) -> Iterator[tuple[str, str]]:
+    yield "condition", condition_words(condition)
 
 
-def duration_words(seconds: int) -> str:
-    """Return seconds in the largest unit that fits, in the form that the catalog reads."""
-    size, unit = next((size, unit) for size, unit in UNITS if seconds % size == 0)
-    return f"{seconds // size}{unit}"
-
-
-def _moment(moment: datetime | None) -> str:
-    return moment.isoformat(timespec="minutes") if moment else "open"
+_WORDS: Mapping[type, Callable[[Any], Iterator[tuple[str, str]]]] = {
+    Experiment: _experiment,
+    Flag: _flag,
+    Metric: _metric,
+    Layer: _layer,
+    Holdout: _holdout,
+    Recommender: _recommender,
+    Placement: _placement,
+    tuple: _list,
+}

@@ -11,7 +11,7 @@ from experiments.gates import ANONYMOUS_UNIT, SERVED_VALUE, Holdout, Layer, Laye
 from experiments.lifecycle import TOTAL_BP, RampStep, Schedule
 from experiments.operators import Scalar
 from experiments.targeting import parse_condition
-from service.catalog.compound import ConditionField, ListOf, MappingOf, Sub, graft
+from service.catalog.compound import AT_KEY, ConditionField, ListOf, MappingOf, Sub, graft
 from service.catalog.fields import (
     BasisPoints,
     Duration,
@@ -130,12 +130,17 @@ class Prerequisites(fields.Field[tuple[Prerequisite, ...]]):
         errors: dict[Any, Any] = {}
         for key, wanted in value.items():
             try:
+                if isinstance(wanted, list):
+                    raise refuse(
+                        "E204", f"'{key}' is compared with a list", f"such as {{{key}: {{in: [...]}}}}"
+                    )
                 condition = parse_condition({SERVED_VALUE: wanted})
                 made.append(Prerequisite(checked_name(key), condition))
             except ValidationError as error:
                 errors[key] = error.messages
             except InvalidDefinitionError as error:
-                graft(errors, (key, *error.path[1:]), Said(error.code, str(error), error.hint))
+                said = Said(error.code, str(error), error.hint, at_key=error.code in AT_KEY)
+                graft(errors, (key, *error.path[1:]), said)
         if errors:
             raise nested(errors)
         return tuple(made)

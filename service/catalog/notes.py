@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from experiments.definitions import Experiment, Flag
 from experiments.lifecycle import Status
-from service.catalog.diff import percent
 from service.catalog.edit import find
 from service.catalog.loader import LoadedCatalog
 from service.catalog.nodes import MappingNode, Node, ScalarNode, SequenceNode, parse
+from service.catalog.words import percent, ramp_words
 
 CURLY = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"  # what word processors make of quotes
 
@@ -19,6 +19,8 @@ def notes(files: Mapping[str, str], loaded: LoadedCatalog) -> tuple[str, ...]:
 
 def starts(definition: Experiment | Flag) -> str:
     """Return what happens to visitors when a running definition goes live."""
+    if definition.ramp:
+        return f"{definition.key} starts by its ramp as soon as it is applied: {ramp_words(definition.ramp)}"
     share = percent(definition.allocation_bp)
     return f"{definition.key} starts on {share} of its audience as soon as it is applied"
 

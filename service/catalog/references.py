@@ -147,15 +147,14 @@ def list_mentions(condition: object, path: Path) -> Iterator[Mention]:
                 yield from list_mentions(part, (*path, key, i))
         elif key == "not":
             yield from list_mentions(value, (*path, key))
-        elif isinstance(value, dict):
+        elif key != "behaviour" and isinstance(value, dict):
             yield from _lists_in(value, (*path, key))
 
 
 def _lists_in(operators: object, path: Path) -> Iterator[Mention]:
-    """Yield the lists that the operators on one attribute name; some operators hold others."""
-    if not isinstance(operators, dict):
-        return
-    for op, operand in operators.items():
+    """Yield the lists that the operators on one attribute name; some operators hold others, or conditions."""
+    parts = operators.items() if isinstance(operators, dict) else enumerate(_list(operators))
+    for op, operand in parts:
         if op in LIST_OPERATORS and isinstance(operand, str):
             yield (*path, op), operand
         else:

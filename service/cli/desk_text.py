@@ -11,15 +11,20 @@ import click
 
 from experiments.definitions import Experiment
 from service.catalog.diff import Difference
+from service.catalog.words import percent
 from service.use_cases.forecast import Needed
-from service.use_cases.launch import Applied, Movement, Plan
-from service.use_cases.steer import Desk, Steered
+from service.use_cases.launch import Applied, Plan
+from service.use_cases.movements import Movement
+from service.use_cases.steer import Desk, Row, Steered
 
 NOUNS = {
     "experiments": "experiment",
     "flags": "flag",
     "metrics": "metric",
     "audiences": "audience",
+    "layers": "layer",
+    "holdouts": "holdout",
+    "lists": "list",
     "recommenders": "recommender",
     "placements": "placement",
 }
@@ -78,6 +83,7 @@ def plan_text(plan: Plan) -> str:
     blocks = [
         head,
         *plan.notes,
+        *(f"CAREFUL: {text}" for text in plan.dependent),
         *("\n".join(_difference(d, plan, moved.get(d.key))) for d in plan.differences),
     ]
     signs = [d.sign for d in plan.differences]
@@ -107,13 +113,14 @@ def _difference(difference: Difference, plan: Plan, movement: Movement | None) -
 
 def _notes(difference: Difference, plan: Plan, movement: Movement | None) -> Iterator[str]:
     key = difference.key
-    warning = plan.warnings.get((difference.kind, key))
-    if warning:
+    for warning in plan.warnings.get((difference.kind, key), ()):
         yield f"CAREFUL: {warning}"
     if key in plan.starts and difference.kind in ("experiments", "flags"):
         yield f"CAREFUL: {plan.starts[key]}"
     if difference.kind != "experiments":
         return
+    if key in plan.overlaps:
+        yield f"overlap: {plan.overlaps[key]}"
     unsafe = any(f"'{key}'" in finding.message for finding in plan.blocked)
     if movement:
         yield _movement(movement, unsafe=unsafe, new_phase=_new_phase(key, plan))
@@ -166,7 +173,9 @@ def plan_members(plan: Plan) -> dict[str, Any]:
             for m in plan.movements
         },
         "needed": {key: asdict(needed) for key, needed in plan.needed.items()},
-        "warnings": {key: text for (_kind, key), text in plan.warnings.items()},
+        "warnings": {key: "; ".join(texts) for (_kind, key), texts in plan.warnings.items()},
+        "overlaps": dict(plan.overlaps),
+        "dependent": list(plan.dependent),
         "starts": dict(plan.starts),
         "notes": list(plan.notes),
         "blocked": [finding.members() for finding in plan.blocked],
@@ -205,21 +214,30 @@ def status_text(desk: Desk) -> str:
     lines.append(f"           {_folder(desk)}")
     if "*" in desk.killed:
         lines.append("KILLED     everything serves the control's value; undo: opportune revive '*'")
-    header = ("", "status", "share", "exposed", "verdict", "")
-    rows = [
+    return "\n".join([*lines, "", _rows(desk.rows) if desk.rows else "No experiment and no flag is defined."])
+
+
+def _rows(rows: Sequence[Row]) -> str:
+    layers = any(row.layer for row in rows)
+    header = ("", "status", "share", *(["layer"] if layers else []), "exposed", "verdict", "")
+    cells = (
         (
             f"{row.kind} {row.key}",
             row.status,
-            f"{row.allocation_bp / 100:g}%",
+            _share(row),
+            *([row.layer or "-"] if layers else []),
             "-" if row.exposed is None else f"{row.exposed:,}",
             row.decision or "-",
             "KILLED" if row.killed else "",
         )
-        for row in desk.rows
-    ]
-    return "\n".join(
-        [*lines, "", table([header, *rows]) if rows else "No experiment and no flag is defined."]
+        for row in rows
     )
+    return table([header, *cells])
+
+
+def _share(row: Row) -> str:
+    ramp = "" if row.ramp_to_bp is None else f", ramp to {percent(row.ramp_to_bp)}"
+    return f"{percent(row.share_bp)}{ramp}"
 
 
 def _folder(desk: Desk) -> str:

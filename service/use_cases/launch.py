@@ -1,35 +1,31 @@
 """Bring a catalog live: show what would change, refuse what would harm, store it; kill and revive."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from experiments.definitions import Catalog, Experiment, Flag
-from experiments.launch import MovedUnits, moved_units, review
+from experiments.launch import review
 from experiments.lifecycle import Status
 from service.catalog import CatalogError, Finding, LoadedCatalog, load
-from service.catalog.diff import Difference, diff, parts, percent
+from service.catalog.diff import Difference, diff, parts
 from service.catalog.edit import find
 from service.catalog.findings import did_you_mean
 from service.catalog.loader import place_of
 from service.catalog.notes import curly_quotes, starts
+from service.catalog.words import percent
 from service.clock import EPOCH
 from service.storage.ports import RevisionMovedError, Store
 from service.storage.records import StoredRevision
+from service.use_cases.cautions import dependent, overlaps, warnings
 from service.use_cases.forecast import Needed, needed
+from service.use_cases.movements import Movement, Progress, movements
 
-SYNTHETIC_UNITS = 100_000
-READ_EVENTS = 10_000
-EXPOSURE = "Experiment Viewed"
 EVERYTHING = "*"
 TRY_BACK = 20
 MAX_NAMED = 12
 BECAME_DRAFT = "cannot become a draft"
-JUDGED_BY = frozenset({"primary", "secondary", "guardrails", "analysis", "min_runtime"})
-
-Progress = Callable[[int, int], None]
 
 
 class BlockedError(CatalogError):
@@ -38,15 +34,6 @@ class BlockedError(CatalogError):
 
 class UnknownKeyError(Exception):
     """Nothing live has that key."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Movement:
-    """What becomes of the enrolled units of one experiment; `source` says which units were assigned."""
-
-    key: str
-    moved: MovedUnits
-    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +47,9 @@ class Plan:
     loaded: LoadedCatalog
     previous: LoadedCatalog | None
     needed: Mapping[str, Needed]
-    warnings: Mapping[tuple[str, str], str]
+    warnings: Mapping[tuple[str, str], tuple[str, ...]]
+    overlaps: Mapping[str, str]
+    dependent: tuple[str, ...]
     starts: Mapping[str, str]
     notes: tuple[str, ...]
 
@@ -91,7 +80,7 @@ def plan(
     return Plan(
         live=number,
         differences=differences,
-        movements=tuple(_movements(store, previous, loaded, progress)) if store else (),
+        movements=tuple(movements(store, previous, loaded, progress)) if store else (),
         blocked=tuple(_blocked(store, files, (previous, loaded), now=now)) if store else (),
         loaded=loaded,
         previous=previous,
@@ -100,7 +89,9 @@ def plan(
             for d in differences
             if d.kind == "experiments" and d.sign == "+"
         },
-        warnings=_warnings(previous, loaded, differences),
+        warnings=warnings(previous, loaded, differences),
+        overlaps=overlaps(loaded.catalog, differences),
+        dependent=tuple(dependent(loaded.catalog)),
         starts={d.key: starts(d) for d in _starting(previous, loaded, now)},
         notes=tuple(f"note: {note}" for note in curly_quotes(files)),
     )
@@ -138,7 +129,7 @@ def _reviewed(
     if blocked:
         raise BlockedError(blocked)
     revision = store.add_revision(files, loaded.digest, by=by, now=now, expected=live)
-    started = tuple(f"{d.key} on {percent(d.allocation_bp)}" for d in _starting(previous, loaded, now))
+    started = tuple(f"{d.key} on {percent(d.share_at(now))}" for d in _starting(previous, loaded, now))
     return Applied(revision=revision, changed=revision != live, started=started)
 
 
@@ -149,7 +140,7 @@ def _starting(
     before = definitions(previous)
     for key, definition in definitions(loaded).items():
         was = before.get(key)
-        opens = definition.schedule.start_at if isinstance(definition, Experiment) else None
+        opens = definition.schedule.start_at
         runs = definition.status is Status.RUNNING and (opens is None or opens <= now)
         if runs and (was is None or was.status is not Status.RUNNING):
             yield definition
@@ -282,13 +273,14 @@ def _ended(store: Store, live: Catalog, new: Catalog) -> dict[str, Experiment]:
 
 
 def _finding(message: str, catalog: Catalog, files: Mapping[str, str], lost: Mapping[str, str]) -> Finding:
-    """Return the refusal with the place of the experiment that it names, its former place if it is gone."""
-    named = [key for key in catalog.experiments if f"'{key}'" in message]
+    """Return the refusal with the place of the definition that it names, its former place if it is gone."""
+    named = [key for key in (*catalog.experiments, *catalog.flags) if f"'{key}'" in message]
     key = max(named, key=len, default="")
     found = find(files, key) if key else None
     if found is None:
         return _vanished(message, lost)
-    told = place_of(files[found.file], found.file, (found.kind,), code="E500", message=message)
+    path = found.path or (found.kind,)
+    told = place_of(files[found.file], found.file, path, code="E500", message=message)
     return replace(told, hint=f"`opportune stop {key}` ends it") if BECAME_DRAFT in message else told
 
 
@@ -298,88 +290,3 @@ def _vanished(message: str, lost: Mapping[str, str]) -> Finding:
     hint = f"no file defines it any more: put the file back, or end it with `opportune stop {key}`"
     path = place.file if place else "."
     return Finding(path=path, line=1, column=1, code="E500", message=message, hint=hint)
-
-
-def _warnings(
-    previous: LoadedCatalog | None, loaded: LoadedCatalog, differences: Iterable[Difference]
-) -> dict[tuple[str, str], str]:
-    """Return what is allowed and deserves a second thought: a plan or metric that changes while it judges."""
-    begun = {
-        key: experiment
-        for key, experiment in (previous.catalog.experiments if previous else {}).items()
-        if experiment.status in (Status.RUNNING, Status.PAUSED) and key in loaded.catalog.experiments
-    }
-    found: dict[tuple[str, str], str] = {}
-    for difference in differences:
-        names = {detail.name for detail in difference.details}
-        judged = [key for key, e in begun.items() if difference.key in e.metrics.keys()]  # noqa: SIM118
-        if difference.kind == "experiments" and difference.key in begun and names & JUDGED_BY:
-            found["experiments", difference.key] = (
-                "the verdict will follow a plan that was changed after launch"
-            )
-        elif difference.kind == "metrics" and difference.sign == "~" and judged and names - {"label"}:
-            found["metrics", difference.key] = f"it judges what is running already: {', '.join(judged)}"
-    return found
-
-
-# --- who would move?
-
-
-def _movements(
-    store: Store, previous: LoadedCatalog | None, loaded: LoadedCatalog, progress: Progress | None
-) -> Iterator[Movement]:
-    before = previous.catalog.experiments if previous else {}
-    pairs = {
-        key: (before[key], new)
-        for key, new in loaded.catalog.experiments.items()
-        if key in before and _rebuckets(before[key], new)
-    }
-    if not pairs:
-        return
-    exposed = exposed_units(store, {key: old for key, (old, _new) in pairs.items()}, progress=progress)
-    for key, (old, new) in pairs.items():
-        units: Iterable[str] = exposed[key]
-        source = f"{len(exposed[key]):,} exposed units"
-        if not exposed[key]:
-            units = (f"synthetic-{i}" for i in range(SYNTHETIC_UNITS))
-            source = f"{SYNTHETIC_UNITS:,} synthetic units: none was exposed yet"
-        yield Movement(key=key, moved=moved_units(old, new, units), source=source)
-
-
-def _rebuckets(old: Experiment, new: Experiment) -> bool:
-    if Status.DRAFT in (old.status, new.status):
-        return False
-    shape = [[(v.key, v.weight_bp) for v in e.variants] for e in (old, new)]
-    return shape[0] != shape[1] or (old.allocation_bp, old.unit, old.phase) != (
-        new.allocation_bp,
-        new.unit,
-        new.phase,
-    )
-
-
-def exposed_units(
-    store: Store, experiments: Mapping[str, Experiment], *, progress: Progress | None = None
-) -> Mapping[str, set[str]]:
-    """Return the units exposed to the phase of each experiment, by one walk over the log."""
-    units: dict[str, set[str]] = {key: set() for key in experiments}
-    last, after = store.last_seq(), 0
-    while after < last:
-        events = store.read(after, READ_EVENTS)
-        if not events:
-            break
-        after = events[-1].seq
-        for logged in events:
-            event = logged.received.event
-            if event.type == EXPOSURE:
-                _note(units, experiments, event.properties)
-        if progress:
-            progress(min(after, last), last)
-    return units
-
-
-def _note(
-    units: Mapping[str, set[str]], experiments: Mapping[str, Experiment], seen: Mapping[str, Any]
-) -> None:
-    experiment = experiments.get(str(seen.get("experiment_key")))
-    if experiment is not None and seen.get("phase") == experiment.phase:
-        units[experiment.key].add(str(seen.get("unit_id")))

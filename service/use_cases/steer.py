@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 from experiments.definitions import Experiment, Flag
 from experiments.lifecycle import Status
 from service.catalog import CatalogError, Finding, LoadedCatalog, load, read_folder
-from service.catalog.diff import diff, percent
+from service.catalog.diff import diff
 from service.catalog.edit import EditError, find, set_values
+from service.catalog.words import percent, ramp_words, slot_words
 from service.storage.ports import Store
 from service.storage.records import StoredRevision
 from service.use_cases import launch
@@ -44,12 +45,14 @@ class Steered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One live definition."""
+    """One live definition; `share_bp` is its share now, `ramp_to_bp` what its ramp has yet to reach."""
 
     key: str
     kind: str
     status: str
-    allocation_bp: int
+    share_bp: int
+    ramp_to_bp: int | None
+    layer: str
     exposed: int | None
     decision: str
     killed: bool
@@ -83,7 +86,9 @@ class Desk:
                     "key": row.key,
                     "kind": row.kind,
                     "status": row.status,
-                    "allocation": row.allocation_bp / 10_000,
+                    "allocation": row.share_bp / 10_000,
+                    "ramp_to": None if row.ramp_to_bp is None else row.ramp_to_bp / 10_000,
+                    "layer": row.layer or None,
                     "exposed_units": row.exposed,
                     "decision": row.decision or None,
                     "killed": row.killed,
@@ -106,8 +111,17 @@ def started(now: Definition, *, share_bp: int | None, new_phase: bool) -> dict[s
     elif new_phase:
         raise RefusedError(f"{now.key} is a flag: a flag has no phases")
     if share_bp is not None:
+        _check_no_ramp(now)
         values["allocation"] = percent(share_bp)
     return values
+
+
+def _check_no_ramp(now: Definition) -> None:
+    if now.ramp:
+        raise RefusedError(
+            f"{now.key} follows the steps of its ramp ({ramp_words(now.ramp)}): change them in its file, "
+            "or put 'allocation: ...' in the place of 'ramp:', then `opportune apply`"
+        )
 
 
 def _check_start(now: Experiment, *, share_bp: int | None, new_phase: bool) -> None:
@@ -147,6 +161,7 @@ def ramped(now: Definition, *, share_bp: int) -> dict[str, str]:
         raise RefusedError(
             f"{now.key} is not live (a draft, or not applied yet): `opportune start {now.key}` first"
         )
+    _check_no_ramp(now)
     if share_bp == now.allocation_bp:
         raise RefusedError(f"{now.key} is at {percent(share_bp)} already")
     if isinstance(now, Experiment) and share_bp < now.allocation_bp:
@@ -302,7 +317,7 @@ def status(store: Store, folder: Path, *, now: datetime) -> Desk:
         refused=refused,
         pending=pending,
         killed=tuple(sorted(state.killed)),
-        rows=tuple(_rows(store, loaded, state.killed)) if loaded else (),
+        rows=tuple(_rows(store, loaded, state.killed, now)) if loaded else (),
     )
 
 
@@ -311,19 +326,22 @@ def _said(found: Finding) -> str:
     return f"{found.path}:{found.line}:{found.column}: {found.message}{hint}"
 
 
-def _rows(store: Store, loaded: LoadedCatalog, killed: frozenset[str]) -> list[Row]:
+def _rows(store: Store, loaded: LoadedCatalog, killed: frozenset[str], now: datetime) -> list[Row]:
     found: list[Row] = []
     definitions: list[Definition] = [*loaded.catalog.experiments.values(), *loaded.catalog.flags.values()]
     for definition in definitions:
         is_experiment = isinstance(definition, Experiment)
         verdict = _verdict(store, definition.key) if is_experiment else {}
         exposed = verdict.get("exposure", {}).get("exposed_units")
+        share_bp = definition.share_at(now)
         found.append(
             Row(
                 key=definition.key,
                 kind="experiment" if is_experiment else "flag",
                 status=definition.status.value,
-                allocation_bp=definition.allocation_bp,
+                share_bp=share_bp,
+                ramp_to_bp=None if share_bp == definition.allocation_bp else definition.allocation_bp,
+                layer=slot_words(definition.layer) if definition.layer else "",
                 exposed=sum(exposed.values()) if isinstance(exposed, dict) else None,
                 decision=str(verdict.get("decision", "")),
                 killed=bool(killed & {definition.key, launch.EVERYTHING}),

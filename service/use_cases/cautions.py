@@ -1,0 +1,136 @@
+"""What a plan allows and warns of: changes of who is served or of how it is judged, overlap, dependence."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+
+from experiments.definitions import Catalog, Experiment, Flag
+from experiments.independence import dependent_pairs, splitters
+from experiments.lifecycle import TOTAL_BP, Status
+from service.catalog import LoadedCatalog
+from service.catalog.diff import Difference
+
+JUDGED_BY = frozenset({"primary", "secondary", "guardrails", "analysis", "min_runtime"})
+SERVES = frozenset({Status.SCHEDULED, Status.RUNNING, Status.PAUSED})
+SPLIT_BY = frozenset({"unit", "seed", "hash_version", "share"})
+SHARED_BY = frozenset({"status", "schedule", "allocation", "ramp", "unit", "layer", "holdout"})
+MAX_TESTED = 100
+MAX_NAMED = 3
+
+Warnings = Mapping[tuple[str, str], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What enrols units in the live catalog and is still in the new one."""
+
+    experiments: Mapping[str, Experiment]
+    flags: Mapping[str, Flag]
+
+    def all(self) -> Iterable[Experiment | Flag]:
+        """Return both kinds."""
+        return chain(self.experiments.values(), self.flags.values())
+
+
+def warnings(
+    previous: LoadedCatalog | None, loaded: LoadedCatalog, differences: Iterable[Difference]
+) -> Warnings:
+    """Return what deserves a second thought, by kind and key."""
+    if previous is None:
+        return {}
+    old, new = previous.catalog, loaded.catalog
+    live = Live(
+        {k: e for k, e in old.experiments.items() if e.status in SERVES and k in new.experiments},
+        {k: f for k, f in old.flags.items() if f.status in SERVES and k in new.flags},
+    )
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for difference in differences:
+        names = {detail.name for detail in difference.details}
+        for text in (*_judged(difference, names, live), *_served(difference, names, live)):
+            found[difference.kind, difference.key].append(text)
+    return {place: tuple(texts) for place, texts in found.items()}
+
+
+def _judged(difference: Difference, names: set[str], live: Live) -> Iterator[str]:
+    begun = {k: e for k, e in live.experiments.items() if e.status is not Status.SCHEDULED}
+    judged = [key for key, e in begun.items() if difference.key in e.metrics.keys()]  # noqa: SIM118
+    if difference.kind == "experiments" and difference.key in begun and names & JUDGED_BY:
+        yield "the verdict will follow a plan that was changed after launch"
+    elif difference.kind == "metrics" and difference.sign == "~" and judged and names - {"label"}:
+        yield f"it judges what is running already: {', '.join(judged)}"
+
+
+def _served(difference: Difference, names: set[str], live: Live) -> Iterator[str]:
+    """Yield changes of layers and holdouts under what is live."""
+    key, kind = difference.key, difference.kind
+    if key in {"experiments": live.experiments, "flags": live.flags}.get(kind, {}):
+        changed = [name for name in ("layer", "holdout") if name in names]
+        if changed:
+            yield f"it is live, and a change of its {' and '.join(changed)} changes who is served"
+    if kind not in ("layers", "holdouts") or not names & SPLIT_BY:
+        return
+    gates = {d.key: d.layer.layer.key if d.layer else "" for d in live.all()}
+    if kind == "holdouts":
+        gates = {d.key: d.holdout.key if d.holdout else "" for d in live.all()}
+    members = [member for member, gate in gates.items() if gate == key]
+    if members:
+        yield f"it changes who is served by what is live: {', '.join(members)}"
+
+
+# --- overlap
+
+
+def overlaps(catalog: Catalog, differences: Iterable[Difference]) -> Mapping[str, str]:
+    """Return, for each experiment that begins or changes its share, with which others it shares units."""
+    changed = {
+        d.key
+        for d in differences
+        if d.kind == "experiments" and (d.sign == "+" or {detail.name for detail in d.details} & SHARED_BY)
+    }
+    active = [e for e in catalog.experiments.values() if e.status in (Status.SCHEDULED, Status.RUNNING)]
+    found: dict[str, str] = {}
+    for one in active:
+        if one.key in changed:
+            shared = ((_in_both(one, other), other.key) for other in active if other is not one)
+            most = sorted(((share, key) for share, key in shared if share), key=lambda s: (-s[0], s[1]))
+            if most:
+                found[one.key] = _overlap_words(most)
+    return found
+
+
+def _in_both(one: Experiment, other: Experiment) -> float:
+    """Return the share of all units that both may enrol; audiences are not counted."""
+    if one.unit != other.unit or not one.schedule.overlaps(other.schedule):
+        return 0.0
+    if one.layer and other.layer and one.layer.layer.key == other.layer.layer.key:
+        return 0.0
+    holdouts = {e.holdout.key: e.holdout.share_bp for e in (one, other) if e.holdout}
+    share = 1.0
+    for e in (one, other):
+        share *= e.allocation_bp / TOTAL_BP * (e.layer.share_bp / TOTAL_BP if e.layer else 1)
+    for held_bp in holdouts.values():
+        share *= 1 - held_bp / TOTAL_BP
+    return share
+
+
+def _overlap_words(most: list[tuple[float, str]]) -> str:
+    named = ", ".join(f"{key} {share * 100:.3g}%" for share, key in most[:MAX_NAMED])
+    more = f" and {len(most) - MAX_NAMED} more" if len(most) > MAX_NAMED else ""
+    return f"units that may be in another experiment at the same time: {named}{more} (no layer in common)"
+
+
+# --- dependence
+
+
+def dependent(catalog: Catalog) -> Iterator[str]:
+    """Yield what is not split independently of each other, and whether that was asked at all."""
+    found = splitters(catalog)
+    if len(found) > MAX_TESTED:
+        yield f"{len(found):,} salts are too many to test here: run `opportune doctor buckets`"
+        return
+    for pair in dependent_pairs(found):
+        yield (
+            f"{pair.one.name} and {pair.other.name} are not independent (ids such as {pair.shape}: "
+            f"{pair.excess:.1f} times as many units in one cell as there should be): both will be biased"
+        )
