@@ -5,7 +5,7 @@ import json
 from experiments.conditions import All, Any_, AudienceRef, Behaviour, Condition, Inside, Leaf, Not
 
 MAX_OPERAND = 72
-_UNITS = ((7 * 86_400, "w"), (86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 def condition_words(condition: Condition, *, inner: bool = False) -> str:
@@ -83,15 +83,19 @@ def behaviour_words(behaviour: Behaviour) -> str:
     Examples
     --------
     >>> behaviour_words(Behaviour(event="Order Completed", measure="sum", property="revenue", at_least=100))
-    'behaviour Order Completed: sum of revenue gte 100'
-    >>> behaviour_words(Behaviour(event="Product Viewed", where=(("category", "tea"),), within_s=2_592_000))
-    'behaviour Product Viewed where category eq "tea": count gte 1 within 30d'
+    'did (sum of revenue in Order Completed at least 100)'
+    >>> behaviour_words(Behaviour(event="Viewed", where=(("category", "tea"),), at_least=3, within_s=86_400))
+    'did (Viewed at least 3 times where category = "tea" within 1d)'
     """
-    pairs = " and ".join(f"{name} eq {json.dumps(v, ensure_ascii=False)}" for name, v in behaviour.where)
-    which = f" where {pairs}" if pairs else ""
-    measure = f"sum of {behaviour.property}" if behaviour.measure == "sum" else behaviour.measure
+    if behaviour.measure == "sum":
+        text = f"sum of {behaviour.property} in {behaviour.event} at least {behaviour.at_least:g}"
+    else:
+        times = "" if behaviour.at_least == 1 else f" at least {behaviour.at_least:,} times"
+        text = f"{behaviour.event}{times}"
+    pairs = " and ".join(f"{name} = {json.dumps(v, ensure_ascii=False)}" for name, v in behaviour.where)
+    where = f" where {pairs}" if pairs else ""
     within = f" within {_duration(behaviour.within_s)}" if behaviour.within_s else ""
-    return f"behaviour {behaviour.event}{which}: {measure} gte {behaviour.at_least}{within}"
+    return f"did ({text}{where}{within})"
 
 
 def _duration(seconds: int) -> str:

@@ -4,46 +4,12 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
+from experiments.condition_words import condition_words
 from experiments.gates import SERVED_VALUE, LayerSlot, Prerequisite
 from experiments.lifecycle import RampStep, Schedule
-from experiments.targeting import All, Any_, AudienceRef, Behaviour, Condition, Inside, Leaf, Not
 
 MAX_WORDS = 72
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
-
-
-def condition_words(condition: Condition, *, inner: bool = False) -> str:
-    """Return a condition as one line of plain words."""
-    match condition:
-        case All(found):
-            return _joined(found, " and ", inner=inner) or "everybody"
-        case Any_(found):
-            return _joined(found, " or ", inner=inner)
-        case Not(part):
-            return f"not {condition_words(part, inner=True)}"
-        case AudienceRef(name):
-            return f"audience {name}"
-        case Inside(attribute, op, part):
-            return f"{attribute} {op} {condition_words(part, inner=True)}"
-        case Behaviour():
-            return _behaviour_words(condition)
-        case Leaf(attribute, op, operand):
-            return f"{attribute} {op} {json_words(operand)}".lstrip()
-
-
-def _joined(parts: Sequence[Condition], word: str, *, inner: bool) -> str:
-    text = word.join(condition_words(part, inner=True) for part in parts)
-    return f"({text})" if inner and len(parts) > 1 else text
-
-
-def _behaviour_words(fact: Behaviour) -> str:
-    if fact.measure == "sum":
-        text = f"sum of {fact.property} in {fact.event} at least {fact.at_least:g}"
-    else:
-        text = fact.event if fact.at_least == 1 else f"{fact.event} at least {fact.at_least:,} times"
-    where = " and ".join(f"{name} = {json_words(value)}" for name, value in fact.where)
-    within = f" within {duration_words(fact.within_s)}" if fact.within_s else ""
-    return f"did ({text}{f' where {where}' if where else ''}{within})"
 
 
 def json_words(value: object) -> str:
