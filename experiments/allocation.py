@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from math import ceil
 from typing import TypeAlias, TypeVar
 
@@ -278,8 +279,8 @@ def whole_share(coverage: float) -> int:
 def whole_weights(n: int, weights: Sequence[float] | None = None) -> tuple[int, ...]:
     """Return the weights of GrowthBook in basis points, so that everybody there keeps the variant.
 
-    As there, weights count as equal when there are not `n` of them or their sum is far from one. A sum that is
-    only nearly one is an error of rounding: the last variant gets, or gives, what is missing.
+    As there, weights count as equal when there are not `n` of them or their sum is far from one. A sum that
+    is only nearly one is an error of rounding: the last variant gets, or gives, what is missing.
 
     Parameters
     ----------
@@ -314,7 +315,7 @@ def whole_weights(n: int, weights: Sequence[float] | None = None) -> tuple[int, 
         total += share
         ends.append(min(_first_bucket_from(total), TOTAL_BP))
     ends.append(TOTAL_BP)
-    return tuple(end - start for start, end in zip(ends, ends[1:], strict=False))
+    return tuple(end - start for start, end in pairwise(ends))
 
 
 def _first_bucket_from(edge: float) -> int:

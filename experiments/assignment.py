@@ -1,18 +1,20 @@
 """Who sees what: a catalog is compiled once, then every question is a walk through ready-made answers."""
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from functools import partial
 from typing import TypeAlias
 
-from experiments.allocation import ANONYMOUS_ID, TARGETING_KEY, bucket_ranges, unit_id_of, variant_of
-from experiments.definitions import Catalog, Experiment, Flag, JsonValue
-from experiments.errors import ExperimentError, UnknownFlagError
-from experiments.hashing import bucket
-from experiments.lifecycle import TOTAL_BP, Status
-from experiments.targeting import Attributes, Condition, Predicate, compile_condition
+from experiments.allocation import ANONYMOUS_ID, TARGETING_KEY, Definition, unit_id_of, variant_of
+from experiments.answers import Assignment, MissingUnitError, Reason, forced_arms
+from experiments.definitions import Catalog
+from experiments.errors import UnknownFlagError
+from experiments.lifecycle import Status
+from experiments.membership import NOBODY, Membership
+from experiments.plans import Draw, Gate, Memo, Plan, Planner, Split, boundaries, remembered
+from experiments.targeting import Attributes, Predicate, reads_request
+from experiments.units import unit_raw_of
 
 __all__ = [
     "Assignment",
@@ -24,47 +26,16 @@ __all__ = [
     "variant_of",
 ]
 
-DEFAULT_VARIANT = "default"
-EVERYTHING = "*"
-
-
-class Reason(StrEnum):
-    """Why a value was served, in OpenFeature's words."""
-
-    STATIC = "STATIC"
-    DEFAULT = "DEFAULT"
-    TARGETING_MATCH = "TARGETING_MATCH"
-    SPLIT = "SPLIT"
-    DISABLED = "DISABLED"
-
-
-class MissingUnitError(ExperimentError):
-    """The flag must split, but the context does not say whom."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
-    """The computed answer. Only `enrolled` units belong to the analysis.
-
-    Attributes
-    ----------
-    variant_key : str
-        A variant of the experiment; ``default`` for a unit that is not enrolled; a flag's ``on`` or ``off``.
-    decision : str
-        The finer reason: enrolled, override, not_in_allocation, not_in_audience, not_running, killed or
-        no_unit; for flags also static, targeting_match or in_allocation.
-    """
-
-    key: str
-    variant_key: str
-    value: JsonValue
-    reason: Reason
-    decision: str
-    enrolled: bool
-    phase: int
-
-
-Plan: TypeAlias = Callable[[Attributes, datetime], Assignment]
+Row: TypeAlias = tuple[
+    Gate | None,
+    Predicate | None,
+    Assignment,
+    Assignment | None,
+    int,
+    Assignment,
+    Split | None,
+    Draw | None,
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +46,17 @@ class CompiledCatalog:
     ----------
     keys : tuple of str
         Every key that can be asked for, sorted; drafts are not among them.
+    reads_request : bool
+        Whether an audience asks for attributes of the request, such as ``request.device``.
     """
 
     keys: tuple[str, ...]
+    reads_request: bool
     _plans: Mapping[str, Plan]
+    _rows: tuple[Row, ...]
+    _units: tuple[str, ...]
+    _forced: Mapping[str, Mapping[str, Assignment]]
+    _changes: tuple[datetime, ...]
 
     def assign(self, key: str, context: Attributes, *, now: datetime) -> Assignment:
         """Answer one question; the same question has the same answer in every process.
@@ -92,7 +70,7 @@ class CompiledCatalog:
         context : mapping of str to object
             Attributes of the unit, its ids among them.
         now : datetime
-            Aware; only schedules look at it.
+            Aware; schedules and ramps look at it.
 
         Returns
         -------
@@ -109,10 +87,93 @@ class CompiledCatalog:
         plan = self._plans.get(key)
         if plan is None:
             raise UnknownFlagError(f"no flag or experiment has the key {key!r}")
-        return plan(context, now)
+        answer = plan.answer(context, now, {})
+        if answer is plan.no_unit and plan.unit == ANONYMOUS_ID and plan.settled is None:
+            raise MissingUnitError(f"{key!r} splits by {ANONYMOUS_ID}: send it, or a {TARGETING_KEY}")
+        return answer
+
+    def assign_all(  # noqa: C901 - one loop without calls: see below
+        self, context: Attributes, *, now: datetime
+    ) -> list[Assignment | None]:
+        """Answer every question; what they have in common is found out once.
+
+        Parameters
+        ----------
+        context : mapping of str to object
+            Attributes of the unit, its ids among them.
+        now : datetime
+            Aware; schedules and ramps look at it.
+
+        Returns
+        -------
+        list of Assignment or None
+            In the order of `keys`; None where `assign` raises MissingUnitError.
+        """
+        raws = [unit_raw_of(unit, context) for unit in self._units]
+        memo: Memo = {}
+        found: list[Assignment | None] = []
+        add = found.append
+        for before, eligible, stranger, settled, place, no_unit, split, draw in self._rows:
+            # `Plan.answer` written out: a call for each would cost a tenth.
+            raw = raws[place]
+            if before is not None and (answer := before(context, now, raw, memo)) is not None:
+                add(answer)
+            elif eligible is not None and not eligible(context):
+                add(stranger)
+            elif settled is not None:
+                add(settled)
+            elif raw is None:
+                add(no_unit)
+            elif split is not None:
+                add(split(raw))
+            elif draw is not None:
+                add(draw(raw, now, memo))
+        if None in raws:
+            return [self._or_nobody(key, answer) for key, answer in zip(self.keys, found, strict=True)]
+        return found
+
+    def _or_nobody(self, key: str, answer: Assignment | None) -> Assignment | None:
+        plan = self._plans[key]
+        missing = answer is plan.no_unit and plan.unit == ANONYMOUS_ID and plan.settled is None
+        return None if missing else answer
+
+    def preview(self, key: str, variant_key: str) -> Assignment | None:
+        """Return the answer to somebody who may look at one variant, also of a draft; never enrolled.
+
+        Parameters
+        ----------
+        key : str
+            Of a flag or an experiment.
+        variant_key : str
+            One of its variants; a flag has ``on`` and ``off``.
+
+        Returns
+        -------
+        Assignment or None
+            None if there is no such variant, or the kill switch holds it.
+        """
+        return self._forced.get(key, {}).get(variant_key)
+
+    def next_change(self, now: datetime) -> datetime | None:
+        """Return when a schedule or a ramp next changes an answer.
+
+        Parameters
+        ----------
+        now : datetime
+            Aware.
+
+        Returns
+        -------
+        datetime or None
+            Later than `now`; None if nothing changes by itself any more.
+        """
+        place = bisect_right(self._changes, now)
+        return self._changes[place] if place < len(self._changes) else None
 
 
-def compile_catalog(catalog: Catalog, *, killed: frozenset[str] = frozenset()) -> CompiledCatalog:
+def compile_catalog(
+    catalog: Catalog, *, killed: frozenset[str] = frozenset(), membership: Membership = NOBODY
+) -> CompiledCatalog:
     """Prepare a catalog for serving.
 
     Parameters
@@ -120,186 +181,52 @@ def compile_catalog(catalog: Catalog, *, killed: frozenset[str] = frozenset()) -
     catalog : Catalog
         One revision.
     killed : frozenset of str
-        Keys that serve their control value whatever the catalog says; ``*`` is all of them.
+        Keys that serve their default value whatever the catalog says; ``*`` is all of them.
+    membership : Membership
+        Who did what, and who was exposed to what; whom it does not know has done nothing.
 
     Returns
     -------
     CompiledCatalog
-        Drafts are not in it: asking for one is asking for nothing.
+        Drafts are not in it, but in its previews: asking for one is asking for nothing.
 
     Raises
     ------
     InvalidDefinitionError
-        If a condition names an unknown audience or audiences need each other.
+        If a condition names an unknown audience or list, audiences or prerequisites need each other, or a
+        prerequisite does not exist.
 
     Examples
     --------
     >>> from datetime import UTC, datetime
+    >>> from experiments.definitions import Flag
     >>> served = compile_catalog(Catalog(flags={"dark": Flag(key="dark")}))
     >>> served.assign("dark", {}, now=datetime(2027, 1, 1, tzinfo=UTC)).reason.value
     'STATIC'
     """
-    plans: dict[str, Plan] = {}
-    for flag in catalog.flags.values():
-        if flag.status is not Status.DRAFT:
-            plans[flag.key] = _flag_plan(flag, catalog.audiences, is_killed=_is_killed(flag.key, killed))
-    for experiment in catalog.experiments.values():
-        if experiment.status is not Status.DRAFT:
-            plans[experiment.key] = _experiment_plan(
-                experiment, catalog.audiences, is_killed=_is_killed(experiment.key, killed)
-            )
-    return CompiledCatalog(tuple(sorted(plans)), plans)
-
-
-def _is_killed(key: str, killed: frozenset[str]) -> bool:
-    return key in killed or EVERYTHING in killed
-
-
-def _always(answer: Assignment) -> Plan:
-    return lambda context, now: answer  # noqa: ARG005 - the signature of a plan
-
-
-def _audience_test(condition: Condition | None, audiences: Mapping[str, Condition]) -> Predicate | None:
-    return None if condition is None else compile_condition(condition, audiences)
-
-
-# --- flags
-
-
-def _flag_plan(flag: Flag, audiences: Mapping[str, Condition], *, is_killed: bool) -> Plan:
-    build = partial(Assignment, key=flag.key, enrolled=False, phase=1)
-    switched_on = partial(build, variant_key="on", value=flag.value)
-    switched_off = partial(build, variant_key="off", value=flag.otherwise)
-    if is_killed:
-        return _always(switched_off(reason=Reason.DISABLED, decision="killed"))
-    if flag.status is not Status.RUNNING:
-        return _always(switched_off(reason=Reason.DISABLED, decision="not_running"))
-
-    eligible = _audience_test(flag.audience, audiences)
-    if flag.allocation_bp < TOTAL_BP:
-        whole = _flag_split(
-            flag,
-            inside=switched_on(reason=Reason.SPLIT, decision="in_allocation"),
-            rest=switched_off(reason=Reason.DEFAULT, decision="not_in_allocation"),
-            no_unit=switched_off(reason=Reason.DEFAULT, decision="no_unit"),
-        )
-    elif eligible is None:
-        whole = _always(switched_on(reason=Reason.STATIC, decision="static"))
-    else:
-        whole = _always(switched_on(reason=Reason.TARGETING_MATCH, decision="targeting_match"))
-    return _targeted(eligible, whole, switched_off(reason=Reason.DEFAULT, decision="not_in_audience"))
-
-
-def _flag_split(flag: Flag, *, inside: Assignment, rest: Assignment, no_unit: Assignment) -> Plan:
-    salt, unit, share = flag.salt, flag.unit, flag.allocation_bp
-    if not share:
-        return _always(rest)
-
-    def plan(context: Attributes, now: datetime) -> Assignment:  # noqa: ARG001 - the signature of a plan
-        unit_id = unit_id_of(unit, context)
-        if unit_id is None:
-            return _without_unit(flag.key, unit, no_unit)
-        return inside if bucket(salt, unit_id) < share else rest
-
-    return plan
-
-
-def _without_unit(key: str, unit: str, answer: Assignment) -> Assignment:
-    if unit == ANONYMOUS_ID:
-        raise MissingUnitError(f"{key!r} splits by {ANONYMOUS_ID}: send it, or a {TARGETING_KEY}")
-    return answer
-
-
-# --- experiments
-
-
-def _experiment_plan(experiment: Experiment, audiences: Mapping[str, Condition], *, is_killed: bool) -> Plan:
-    outside = partial(
-        Assignment,
-        key=experiment.key,
-        variant_key=DEFAULT_VARIANT,
-        value=experiment.control.value,
-        enrolled=False,
-        phase=experiment.phase,
+    planner = Planner(catalog, killed, membership)
+    definitions: dict[str, Definition] = {**catalog.flags, **catalog.experiments}
+    live = {key: one for key, one in sorted(definitions.items()) if one.status is not Status.DRAFT}
+    plans = {key: planner.plan(one) for key, one in live.items()}
+    drafts = [one for key, one in definitions.items() if key not in live and not planner.is_killed(key)]
+    units = tuple(dict.fromkeys(plan.unit for plan in plans.values()))
+    awake = [one for key, one in live.items() if not planner.is_killed(key)]
+    audiences = [one.audience for one in awake if one.audience is not None]
+    return CompiledCatalog(
+        keys=tuple(plans),
+        reads_request=any(reads_request(audience, catalog.audiences) for audience in audiences),
+        _plans=plans,
+        _rows=tuple(
+            _row(plan, units.index(plan.unit), is_needed=key in planner.needed) for key, plan in plans.items()
+        ),
+        _units=units,
+        _forced={**planner.forced, **{one.key: forced_arms(one) for one in drafts}},
+        _changes=tuple(sorted({at for one in awake for at in boundaries(one)})),
     )
-    if is_killed:
-        return _always(outside(reason=Reason.DISABLED, decision="killed"))
-    if experiment.status in (Status.PAUSED, Status.STOPPED):
-        return _always(outside(reason=Reason.DISABLED, decision="not_running"))
-    closed = outside(reason=Reason.DISABLED, decision="not_running")
-    stranger = outside(reason=Reason.DEFAULT, decision="not_in_audience")
-    eligible = _audience_test(experiment.audience, audiences)
-    targeted = _targeted(eligible, _split(experiment, outside), stranger)
-    return _with_overrides(experiment, _within_schedule(experiment, targeted, closed))
 
 
-def _targeted(eligible: Predicate | None, inner: Plan, stranger: Assignment) -> Plan:
-    if eligible is None:
-        return inner
-    return lambda context, now: inner(context, now) if eligible(context) else stranger
-
-
-def _split(experiment: Experiment, outside: Callable[..., Assignment]) -> Plan:
-    arms = _arms(experiment, reason=Reason.SPLIT, decision="enrolled", enrolled=True)
-    owned = tuple((start, end, arms[key]) for start, end, key in bucket_ranges(experiment) if end > start)
-    rest = outside(reason=Reason.DEFAULT, decision="not_in_allocation")
-    no_unit = outside(reason=Reason.DEFAULT, decision="no_unit")
-    if not owned:
-        return _always(rest)
-    salt, unit, key = experiment.salt, experiment.unit, experiment.key
-
-    def plan(context: Attributes, now: datetime) -> Assignment:  # noqa: ARG001 - the signature of a plan
-        unit_id = unit_id_of(unit, context)
-        if unit_id is None:
-            return _without_unit(key, unit, no_unit)
-        number = bucket(salt, unit_id)
-        for start, end, answer in owned:
-            if start <= number < end:
-                return answer
-        return rest
-
-    return plan
-
-
-def _arms(experiment: Experiment, *, reason: Reason, decision: str, enrolled: bool) -> dict[str, Assignment]:
-    return {
-        variant.key: Assignment(
-            key=experiment.key,
-            variant_key=variant.key,
-            value=variant.value,
-            reason=reason,
-            decision=decision,
-            enrolled=enrolled,
-            phase=experiment.phase,
-        )
-        for variant in experiment.variants
-    }
-
-
-def _within_schedule(experiment: Experiment, inner: Plan, closed: Assignment) -> Plan:
-    start_at, end_at = experiment.schedule.start_at, experiment.schedule.end_at
-    if start_at is None and end_at is None:
-        return inner
-
-    def plan(context: Attributes, now: datetime) -> Assignment:
-        if (start_at is not None and now < start_at) or (end_at is not None and now >= end_at):
-            return closed
-        return inner(context, now)
-
-    return plan
-
-
-def _with_overrides(experiment: Experiment, inner: Plan) -> Plan:
-    """Let QA see its variant, also before the schedule opens."""
-    if not experiment.overrides:
-        return inner
-    arms = _arms(experiment, reason=Reason.TARGETING_MATCH, decision="override", enrolled=False)
-    forced = {unit_id: arms[key] for key, ids in experiment.overrides.items() for unit_id in ids}
-    unit = experiment.unit
-
-    def plan(context: Attributes, now: datetime) -> Assignment:
-        unit_id = unit_id_of(unit, context)
-        answer = forced.get(unit_id) if unit_id is not None else None
-        return answer if answer is not None else inner(context, now)
-
-    return plan
+def _row(plan: Plan, place: int, *, is_needed: bool) -> Row:
+    """Return the parts of a plan for a loop; what others need is answered once for all of them."""
+    before = remembered(plan) if is_needed else plan.before
+    ends = (plan.split, plan.draw)
+    return (before, plan.eligible, plan.stranger, plan.settled, place, plan.no_unit, *ends)

@@ -9,7 +9,8 @@ ANONYMOUS_ID = "anonymous_id"
 USER_ID = "user_id"
 TARGETING_KEY = "targetingKey"
 
-_CONTROLS_ASIDE = bytes(ord("?") if byte < ord(" ") or byte == 0x7F else byte for byte in range(256))
+_DELETE = 0x7F
+_CONTROLS_ASIDE = bytes(ord("?") if byte < ord(" ") or byte == _DELETE else byte for byte in range(256))
 
 
 def unit_text(value: object) -> str | None:
@@ -74,7 +75,7 @@ def unit_id_of(unit: str, context: Mapping[str, object]) -> str | None:
 
 
 def unit_raw_of(unit: str, context: Mapping[str, object]) -> bytes | None:
-    """Return `unit_id_of` as it is hashed (see `experiments.hashing.unit_raw`), plain ids in a third of the time.
+    """Return `unit_id_of` as `experiments.hashing.unit_raw` writes it; plain ids in a third of the time.
 
     Parameters
     ----------
