@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "ramp": "service.cli.desk",
     "kill": "service.cli.desk",
     "revive": "service.cli.desk",
+    "assign": "service.cli.assign",
     "doctor": "service.cli.doctor",
     "verdict": "service.cli.verdict",
     "sign-in-link": "service.cli.verdict",

@@ -162,7 +162,7 @@ def _shape(cells: Mapping[str, Any], nested: str, where: str) -> Row:
     row: Row = {}
     inner: Row = {}
     for column, cell in cells.items():
-        name, value = _typed(column, cell, nested, where)
+        name, value = typed_cell(column, cell, nested, where)
         if name == nested and isinstance(value, Mapping):
             inner = {**value, **inner}
         elif name.startswith(nested + "."):
@@ -181,7 +181,8 @@ def _shape(cells: Mapping[str, Any], nested: str, where: str) -> Row:
     return cast(Row, checked)
 
 
-def _typed(column: str, cell: Any, nested: str, where: str) -> tuple[str, Any]:  # noqa: ANN401 - any cell
+def typed_cell(column: str, cell: Any, nested: str, where: str) -> tuple[str, Any]:  # noqa: ANN401 - any cell
+    """Return the name and value of a cell; a column named ``...:number`` or ``...:json`` is read as such."""
     name, _, type_name = column.rpartition(":")
     as_json = (column == nested or type_name in ("json", "number")) and isinstance(cell, str)
     if not as_json:
