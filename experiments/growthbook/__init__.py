@@ -1,0 +1,1 @@
+"""GrowthBook's own forms: what its SDKs read, and what its users bring along."""
