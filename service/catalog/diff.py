@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from experiments.condition_words import condition_words
 from experiments.definitions import AnalysisPlan, ControlValue, Experiment, Flag, Metric
 from experiments.gates import Holdout, Layer
 from experiments.targeting import Condition
 from recommender.definitions import Placement, Recommender
 from service.catalog.loader import LoadedCatalog
 from service.catalog.words import (
-    condition_words,
     duration_words,
     json_words,
     percent,
@@ -99,7 +99,7 @@ def _compare(kind: str, key: str, before: object, after: object) -> Difference |
 
 
 def _own(definition: object) -> object:
-    """Return a definition with no more than the names of its layer and holdout: those differ by themselves."""
+    """Return a definition with only the names of its layer and holdout: those differ by themselves."""
     if not isinstance(definition, Experiment | Flag):
         return definition
     slot, holdout = definition.layer, definition.holdout

@@ -2,19 +2,22 @@
 
 from collections.abc import Iterator, Mapping
 
-from experiments.definitions import Experiment, Flag
+from experiments.definitions import Catalog, Experiment, Flag, JsonValue
+from experiments.gates import SERVED_VALUE
 from experiments.lifecycle import Status
+from experiments.targeting import compile_condition
 from service.catalog.edit import find
 from service.catalog.loader import LoadedCatalog
 from service.catalog.nodes import MappingNode, Node, ScalarNode, SequenceNode, parse
-from service.catalog.words import percent, ramp_words
+from service.catalog.words import json_words, percent, ramp_words
 
+CLOSED = frozenset({Status.DRAFT, Status.PAUSED, Status.STOPPED})
 CURLY = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"  # what word processors make of quotes
 
 
 def notes(files: Mapping[str, str], loaded: LoadedCatalog) -> tuple[str, ...]:
     """Return one sentence for each thing of a readable catalog that deserves a second look."""
-    return (*_unsaid_starts(files, loaded), *curly_quotes(files))
+    return (*_unsaid_starts(files, loaded), *closed_gates(loaded.catalog), *curly_quotes(files))
 
 
 def starts(definition: Experiment | Flag) -> str:
@@ -26,11 +29,7 @@ def starts(definition: Experiment | Flag) -> str:
 
 
 def _unsaid_starts(files: Mapping[str, str], loaded: LoadedCatalog) -> Iterator[str]:
-    definitions: list[Experiment | Flag] = [
-        *loaded.catalog.experiments.values(),
-        *loaded.catalog.flags.values(),
-    ]
-    for definition in definitions:
+    for definition in _definitions(loaded.catalog):
         if definition.status is not Status.RUNNING:
             continue
         place = find(files, definition.key)
@@ -40,6 +39,33 @@ def _unsaid_starts(files: Mapping[str, str], loaded: LoadedCatalog) -> Iterator[
             node = node.entries[step].node if isinstance(node, MappingNode) else None
         if place and not (isinstance(node, MappingNode) and "status" in node.entries):
             yield f"{place.file}: no status: {starts(definition)} (`status: draft` keeps it off)"
+
+
+def closed_gates(catalog: Catalog) -> Iterator[str]:
+    """Yield what nobody can pass: the other definition never serves the value that is asked for."""
+    others = {definition.key: definition for definition in _definitions(catalog)}
+    for definition in others.values():
+        for needed in definition.prerequisites if definition.status is not Status.STOPPED else ():
+            other = others[needed.key]
+            fits = compile_condition(needed.condition, {}, lists=catalog.lists)
+            if not any(fits({SERVED_VALUE: value}) for value in _served(other)):
+                values = ", ".join(dict.fromkeys(json_words(value) for value in _served(other)))
+                state = f" while it is {other.status.value}" if other.status in CLOSED else ""
+                yield f"{definition.key}: nobody takes part: {needed.key} serves only {values}{state}"
+
+
+def _served(definition: Experiment | Flag) -> list[JsonValue]:
+    """Return the values that a definition may serve as it stands."""
+    if isinstance(definition, Flag):
+        otherwise, values = definition.otherwise, [definition.value]
+    else:
+        otherwise, values = definition.default_value, [v.value for v in definition.variants]
+    return [otherwise] if definition.status in CLOSED else [*values, otherwise]
+
+
+def _definitions(catalog: Catalog) -> Iterator[Experiment | Flag]:
+    yield from catalog.experiments.values()
+    yield from catalog.flags.values()
 
 
 def curly_quotes(files: Mapping[str, str]) -> Iterator[str]:

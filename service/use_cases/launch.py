@@ -13,7 +13,7 @@ from service.catalog.diff import Difference, diff, parts
 from service.catalog.edit import find
 from service.catalog.findings import did_you_mean
 from service.catalog.loader import place_of
-from service.catalog.notes import curly_quotes, starts
+from service.catalog.notes import closed_gates, curly_quotes, starts
 from service.catalog.words import percent
 from service.clock import EPOCH
 from service.storage.ports import RevisionMovedError, Store
@@ -93,7 +93,7 @@ def plan(
         overlaps=overlaps(loaded.catalog, differences),
         dependent=tuple(dependent(loaded.catalog)),
         starts={d.key: starts(d) for d in _starting(previous, loaded, now)},
-        notes=tuple(f"note: {note}" for note in curly_quotes(files)),
+        notes=tuple(f"note: {note}" for note in (*closed_gates(loaded.catalog), *curly_quotes(files))),
     )
 
 
