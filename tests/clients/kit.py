@@ -21,7 +21,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 def program(*names: str) -> str:
     """Return where the first of `names` is, or skip the test: `make setup-clients` installs what it may."""
-    found = next(filter(None, (shutil.which(name, path=None) for name in names)), None)
+    found = next(filter(None, (shutil.which(name) for name in names)), None)
     found = found or next((path for name in names if Path(path := f"/usr/sbin/{name}").exists()), None)
     if found is None:
         pytest.skip(
