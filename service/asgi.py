@@ -6,7 +6,7 @@ is bounded and has a deadline, and the waiting room in front of the pool is boun
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from threading import Semaphore
@@ -17,18 +17,18 @@ from wsgiref.types import WSGIApplication
 import orjson
 from a2wsgi.wsgi import build_environ
 
+from service.api.variants import COUNTED
 from service.app import build_services, create_app, shut_down
 from service.errors import ProblemError, too_large
 from service.hotpath import HotPath, Scope, text_headers
 from service.log import logger, request_id
 from service.settings import Settings, load
+from service.sse import Hub, Receive, Send, stream_call
 from service.use_cases import cors, ofrep
-from service.use_cases.ofrep import Reply
+from service.use_cases.exchange import JSON_TYPE, PRIVATE, Headers, Reply
+from service.use_cases.fragments import error_members
 from service.use_cases.services import Services
 
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 THREADS = 8
@@ -36,6 +36,10 @@ WAITING = 64
 HOT_LIMIT = ofrep.BODY_LIMIT
 BODY_LIMIT = 1 << 20
 BODY_SECONDS = 10.0
+
+MOST_ENCODED = 1_000
+
+_encoded: dict[int, tuple[Headers, RawHeaders]] = {}
 
 TOO_SLOW = ProblemError(408, "request_timeout", f"the whole body must arrive within {BODY_SECONDS:g} s")
 BUSY = ProblemError(503, "busy", "too many requests are waiting", headers={"Retry-After": "1"})
@@ -53,9 +57,12 @@ class Application:
         self._load_settings = settings
         self._services: Services | None = None
         self._hot: HotPath | None = None
+        self._hub: Hub | None = None
         self._flask: WSGIApplication | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._room = Semaphore(THREADS + WAITING)
+        self.is_stopping: Callable[[], bool] = lambda: False
+        """Tells whether the server has been asked to end: gunicorn says so only after all streams have."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection scope."""
@@ -73,8 +80,13 @@ class Application:
         except Exception as error:  # noqa: BLE001 - told to the server, which stops with this one line
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
             return
+        if self._services is not None:
+            self._hub = Hub(self._services, is_stopping=self._stops)
+            self._hub.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        if self._hub is not None:
+            self._hub.stop()
         await asyncio.to_thread(self._stop)
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -91,6 +103,9 @@ class Application:
             self._pool.shutdown(wait=True)
         if self._services is not None:
             shut_down(self._services)
+
+    def _stops(self) -> bool:
+        return self.is_stopping()
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = path_of(scope["path"])
@@ -109,13 +124,41 @@ class Application:
             self._count(reply.status)
             await respond(send, reply, request_id(header(scope, b"x-request-id")))
             return
-        await self._in_pool(scope, path, body, send)
+        if (
+            scope["method"] == "GET"
+            and self._hub is not None
+            and await self._stream(scope, path, receive, send)
+        ):
+            return
+        await self._in_pool(scope, path, body, send, counted=hot)
 
-    async def _in_pool(self, scope: Scope, path: str, body: bytes, send: Send) -> None:
+    async def _stream(self, scope: Scope, path: str, receive: Receive, send: Send) -> bool:
+        """Serve a stream; return whether the path was one."""
+        if self._hub is None:
+            return False
+        headers = text_headers(scope)
+        call = stream_call(path, scope["query_string"], headers)
+        found = self._hub.open(call)
+        if found is None:
+            return False
+        name = request_id(headers.get(b"x-request-id", ""))
+        if isinstance(found, Reply):
+            self._count(found.status)
+            await respond(send, found, name)
+            return True
+        self._count(200)
+        raw = [*encoded(found.headers), (b"x-request-id", name.encode("latin-1"))]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+        await self._hub.serve(found, call.last_event_id, receive, send)
+        return True
+
+    async def _in_pool(
+        self, scope: Scope, path: str, body: bytes, send: Send, *, counted: bool = False
+    ) -> None:
         if self._pool is None or not self._room.acquire(blocking=False):
             await self._refuse(scope, path, send, BUSY)
             return
-        work = self._pool.submit(self._run_flask, scope, path, body)
+        work = self._pool.submit(self._run_flask, scope, path, body, counted)
         # The place is given back when the thread is done, not when the client lost patience.
         work.add_done_callback(lambda _: self._room.release())
         try:
@@ -127,12 +170,19 @@ class Application:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": out})
 
-    def _run_flask(self, scope: Scope, path: str, body: bytes) -> tuple[int, RawHeaders, bytes]:
+    def _run_flask(
+        self,
+        scope: Scope,
+        path: str,
+        body: bytes,
+        counted: bool,  # noqa: FBT001 - submitted to a thread
+    ) -> tuple[int, RawHeaders, bytes]:
         wide: Any = {**scope, "path": path}
         stream: Any = BytesIO(body)
         environ: dict[str, Any] = {**build_environ(wide, stream)}
         environ["wsgi.errors"] = sys.stderr
         environ["CONTENT_LENGTH"] = str(len(body))
+        environ[COUNTED] = counted
         environ.pop("HTTP_TRANSFER_ENCODING", None)
         if self._flask is None:
             raise RuntimeError("the application has not been started")
@@ -144,15 +194,15 @@ class Application:
         name = request_id(headers.get(b"x-request-id", ""))
         is_ofrep, key = ofrep.flag_key(path)
         if is_ofrep:
-            body = orjson.dumps(ofrep.error_members(key, "GENERAL", problem.detail))
-            kind = ofrep.JSON_TYPE
+            body = orjson.dumps(error_members(key, "GENERAL", problem.detail))
+            kind: Headers = JSON_TYPE
         else:
             body = orjson.dumps(problem.body(name))
             kind = (("Content-Type", "application/problem+json"),)
         allowed = self._services.settings.origins if self._services else ()
         told = cors.answer_headers(headers.get(b"origin", ""), allowed, host=headers.get(b"host", ""))
         self._count(problem.status)
-        reply = Reply(problem.status, (*kind, *ofrep.PRIVATE, *told, *problem.headers.items()), body)
+        reply = Reply(problem.status, (*kind, *PRIVATE, *told, *problem.headers.items()), body)
         await respond(send, reply, name)
 
     def _count(self, status: int) -> None:
@@ -208,12 +258,25 @@ def header(scope: Scope, name: bytes) -> str:
 
 async def respond(send: Send, reply: Reply, name: str) -> None:
     """Send a reply whole, with its request id."""
-    headers = [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in reply.headers]
-    headers.append((b"x-request-id", name.encode("latin-1")))
+    headers = [*encoded(reply.headers), (b"x-request-id", name.encode("latin-1"))]
+    if reply.etag:
+        headers.append((b"etag", reply.etag.encode("latin-1")))
     if reply.status not in (204, 304):
         headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
+
+
+def encoded(headers: Headers) -> RawHeaders:
+    """Return headers as the server wants them; the same object is encoded once."""
+    known = _encoded.get(id(headers))
+    if known is None:
+        raw = [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers]
+        if len(_encoded) >= MOST_ENCODED:
+            _encoded.clear()
+        # The headers are kept too: an identity is only good while its object lives.
+        known = _encoded[id(headers)] = (headers, raw)
+    return known[1]
 
 
 def run_wsgi(app: WSGIApplication, environ: dict[str, Any]) -> tuple[int, RawHeaders, bytes]:

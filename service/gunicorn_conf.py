@@ -44,6 +44,12 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ANN401, ARG001 - gunic
     sys.setswitchinterval(0.0001)
 
 
+def post_worker_init(worker: Any) -> None:  # noqa: ANN401 - gunicorn's untyped hook
+    """Let streams end as soon as the worker is told to: gunicorn itself would wait for them first."""
+    if hasattr(worker, "asgi"):
+        worker.asgi.is_stopping = lambda: not worker.alive
+
+
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ANN401, ARG001 - gunicorn's untyped hook
     """Keep what an ended worker had counted."""
     meters.retire(_settings.meters, worker.pid)

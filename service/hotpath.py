@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from service.use_cases import cors, ofrep
-from service.use_cases.ofrep import Call, Reply
+from service.use_cases import cors, ofrep, request_facts
+from service.use_cases.exchange import JSON_TYPE, PRIVATE, Call, Reply
+from service.use_cases.limits import client_address
 from service.use_cases.services import Services
+from service.use_cases.snapshot import ServingSnapshot
 
 HEALTH = "/healthz"
 HEALTH_BODY = b'{"status":"ok"}'
@@ -19,7 +21,7 @@ class HotPath:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._health = Reply(200, (*ofrep.JSON_TYPE, *ofrep.PRIVATE), HEALTH_BODY)
+        self._health = Reply(200, (*JSON_TYPE, *PRIVATE), HEALTH_BODY)
 
     def is_mine(self, method: str, path: str) -> bool:
         """Tell whether `answer` should be asked about this request."""
@@ -34,16 +36,28 @@ class HotPath:
         headers = text_headers(scope)
         if scope["method"] == "OPTIONS":
             return self._preflight(headers)
+        get = headers.get
         call = Call(
-            key=ofrep.flag_key(path)[1],
-            body=body,
-            authorization=headers.get(b"authorization", ""),
-            x_api_key=headers.get(b"x-api-key", ""),
-            origin=headers.get(b"origin", ""),
-            host=headers.get(b"host", ""),
-            if_none_match=headers.get(b"if-none-match", ""),
+            ofrep.flag_key(path)[1],
+            body,
+            path,
+            scope["query_string"].decode("latin-1"),
+            get(b"authorization", ""),
+            get(b"x-api-key", ""),
+            get(b"origin", ""),
+            get(b"host", ""),
+            get(b"if-none-match", ""),
+            get(b"user-agent", ""),
+            get(b"x-opportune-preview", ""),
+            get(b"cookie", ""),
+            self._address(scope, headers) if self._services.limit.rate else "",
         )
         return ofrep.answer(self._services, call)
+
+    def _address(self, scope: Scope, headers: Mapping[bytes, str]) -> str:
+        peer = scope["client"]
+        forwarded = headers.get(b"x-forwarded-for", "")
+        return client_address(peer[0] if peer else "-", forwarded, self._services.settings.proxies)
 
     def _preflight(self, headers: Mapping[bytes, str]) -> Reply | None:
         if b"access-control-request-method" not in headers:
@@ -54,7 +68,7 @@ class HotPath:
             host=headers.get(b"host", ""),
             methods=METHODS,
         )
-        return Reply(204, (*told, *ofrep.PRIVATE), b"")
+        return Reply(204, (*told, *PRIVATE), b"")
 
 
 def text_headers(scope: Scope) -> dict[bytes, str]:
@@ -64,3 +78,9 @@ def text_headers(scope: Scope) -> dict[bytes, str]:
         text = value.decode("latin-1")
         found[name] = f"{found[name]},{text}" if name in found else text
     return found
+
+
+def prepare(snapshot: ServingSnapshot) -> None:
+    """Make beforehand what a snapshot will need and what takes too long on the event loop."""
+    if snapshot.compiled.reads_request:
+        request_facts.parser()

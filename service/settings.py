@@ -132,8 +132,8 @@ class Settings:
         default="",
         metadata=_env(
             "OPPORTUNE_PUBLIC_URL",
-            "Address under which clients reach the service, such as https://flags.shop.example. Default: none; "
-            "answers then name paths, which clients resolve against the address they called.",
+            "Address under which clients reach the service, such as https://flags.shop.example. "
+            "Default: none; answers then name paths, which clients resolve against the address they called.",
         ),
     )
     rate_limit: int = field(
@@ -156,7 +156,8 @@ class Settings:
         default=ZoneInfo("UTC"),
         metadata=_env(
             "OPPORTUNE_ZONE",
-            "Time zone of the attributes request.weekday and request.hour, such as Europe/Madrid. Default: UTC.",
+            "Time zone of the attributes request.weekday and request.hour, such as Europe/Madrid. "
+            "Default: UTC.",
         ),
     )
     log_level: str = field(

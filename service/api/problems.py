@@ -10,7 +10,8 @@ from service.api.context import request_id
 from service.errors import PROBLEM_TYPE, ProblemError
 from service.log import logger
 from service.storage.ports import StoreBusyError, StoreUnavailableError
-from service.use_cases.ofrep import error_members, flag_key
+from service.use_cases.fragments import error_members
+from service.use_cases.ofrep import flag_key
 
 RETRY = {"Retry-After": "1"}
 

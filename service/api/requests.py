@@ -7,7 +7,7 @@ from flask import Flask, Response, g, request
 
 from service import log
 from service.api.context import request_id, services
-from service.use_cases.ofrep import PRIVATE
+from service.use_cases.exchange import PRIVATE
 
 
 def install(app: Flask) -> None:

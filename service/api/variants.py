@@ -8,11 +8,17 @@ from marshmallow import Schema, fields
 from service.api.context import services
 from service.api.describe import Description, document, read_body
 from service.errors import ProblemError
+from service.use_cases import ofrep, streams
+from service.use_cases.admission import SCOPES
+from service.use_cases.exchange import Call, Reply
 from service.use_cases.expose import answer_exposed
-from service.use_cases.ofrep import BODY_LIMIT, SCOPES, Call, Reply
-from service.use_cases.ofrep import answer as answer_from_memory
+from service.use_cases.limits import client_address
+from service.use_cases.ofrep import BODY_LIMIT
+from service.use_cases.preview import HEADER
 
-bp = Blueprint("variants", __name__, url_prefix="/ofrep/v1/evaluate")
+bp = Blueprint("variants", __name__, url_prefix="/ofrep/v1")
+
+COUNTED = "opportune.counted"
 
 
 class EvaluationRequest(Schema):
@@ -23,7 +29,10 @@ class EvaluationRequest(Schema):
 
 
 class Evaluation(Schema):
-    """One flag. `metadata` holds decision, enrolled, phase, revision and unit."""
+    """One flag.
+
+    `metadata` holds decision, enrolled, phase, revision, unit, flagSetId, version, contextId and eventsUrl.
+    """
 
     key = fields.String(required=True)
     value = fields.Raw(required=True)
@@ -37,9 +46,10 @@ class Evaluations(Schema):
 
     flags = fields.List(fields.Nested(Evaluation), required=True)
     metadata = fields.Dict(keys=fields.String())
+    eventStreams = fields.List(fields.Dict(keys=fields.String()))  # noqa: N815 - OFREP's name
 
 
-@bp.post("/flags")
+@bp.post("/evaluate/flags")
 @document(
     Description(
         summary="Evaluate every flag for one context (OFREP bulk; ETag and If-None-Match)",
@@ -54,7 +64,7 @@ def post_flags() -> Response:
     return _answer(None)
 
 
-@bp.post("/flags/<path:key>")
+@bp.post("/evaluate/flags/<path:key>")
 @document(
     Description(
         summary="Evaluate one flag for one context (OFREP); body member expose: true stores the exposure",
@@ -69,19 +79,61 @@ def post_flag(key: str) -> Response:
     return _answer(key)
 
 
+@bp.get("/streams")
+@document(
+    Description(
+        summary="Hear of changes (server-sent events); the address comes with a bulk evaluation",
+        tag="variants",
+        scopes=SCOPES,
+        media_type="text/event-stream",
+    )
+)
+def get_stream() -> Response:
+    """Answer one message: only the dispatcher can keep a stream open."""
+    get = request.headers.get
+    call = streams.StreamCall(
+        path=request.path,
+        query=request.query_string.decode("latin-1"),
+        last_event_id=get("Last-Event-ID", ""),
+        origin=get("Origin", ""),
+        host=get("Host", ""),
+    )
+    return _response(streams.answer_once(services(), call, streams.open_ofrep))
+
+
 def _answer(key: str | None) -> Response:
-    headers = request.headers
-    call = Call(
+    call = _call(key)
+    reply = ofrep.answer(services(), call)
+    if reply is None:
+        call = ofrep.refreshed(services(), call)
+        reply = ofrep.answer(services(), call) or answer_exposed(services(), call)
+    return _response(reply)
+
+
+def _call(key: str | None) -> Call:
+    get = request.headers.get
+    return Call(
         key=key,
         body=_body(),
-        authorization=headers.get("Authorization", ""),
-        x_api_key=headers.get("X-API-Key", ""),
-        origin=headers.get("Origin", ""),
-        host=headers.get("Host", ""),
-        if_none_match=headers.get("If-None-Match", ""),
+        query=request.query_string.decode("latin-1"),
+        authorization=get("Authorization", ""),
+        x_api_key=get("X-API-Key", ""),
+        origin=get("Origin", ""),
+        host=get("Host", ""),
+        if_none_match=get("If-None-Match", ""),
+        user_agent=get("User-Agent", ""),
+        preview=get(HEADER, ""),
+        cookie=get("Cookie", ""),
+        address=_address(),
     )
-    reply = answer_from_memory(services(), call)
-    return _response(answer_exposed(services(), call) if reply is None else reply)
+
+
+def _address() -> str:
+    """Return whose requests are limited; empty when the hot lane has counted this one."""
+    if not services().limit.rate or request.environ.get(COUNTED):
+        return ""
+    forwarded = request.headers.get("X-Forwarded-For", "")
+    return client_address(request.remote_addr or "-", forwarded, services().settings.proxies)
 
 
 def _body() -> bytes:
@@ -97,4 +149,6 @@ def _response(reply: Reply) -> Response:
     response = Response(reply.body, status=reply.status)
     del response.headers["Content-Type"]
     response.headers.extend(reply.headers)
+    if reply.etag:
+        response.headers["ETag"] = reply.etag
     return response

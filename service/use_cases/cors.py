@@ -1,14 +1,14 @@
 """What a browser is told about calling from another origin; the same words on the hot lane and in Flask."""
 
-from typing import TypeAlias
-
 from service.use_cases.access import origin_allowed
-
-Headers: TypeAlias = tuple[tuple[str, str], ...]
+from service.use_cases.exchange import Headers
 
 VARY: Headers = (("Vary", "Origin"),)
 EXPOSED = "ETag, Retry-After, X-Request-Id"
-ALLOWED_HEADERS = "authorization, content-type, if-none-match, x-api-key, x-person-token"
+ALLOWED_HEADERS = (
+    "authorization, cache-control, content-type, if-none-match, last-event-id, x-api-key, "
+    "x-opportune-preview, x-person-token"
+)
 MAX_AGE_S = 600
 
 

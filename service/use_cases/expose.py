@@ -10,8 +10,10 @@ import orjson
 from experiments.allocation import ANONYMOUS_ID, unit_id_of
 from experiments.assignment import Assignment
 from service.use_cases.access import Caller
+from service.use_cases.admission import OfrepError
+from service.use_cases.exchange import Call, Reply
 from service.use_cases.ingest import EVALUATION, OWN_IDS, ingest
-from service.use_cases.ofrep import Call, OfrepError, Reply, assign, failure, members, success, understand
+from service.use_cases.ofrep import assign, failure, single_members, success, understand
 from service.use_cases.services import Services
 
 EXPOSURE = "Experiment Viewed"
@@ -28,18 +30,18 @@ def answer_exposed(services: Services, call: Call) -> Reply:
     snapshot = services.snapshots.current
     now = services.clock()
     try:
-        asked = understand(services, snapshot, call)
-        assigned = assign(snapshot, call.key or "", asked.context, now=now)
+        asked = understand(services, snapshot, call, now=now)
+        assigned = assign(snapshot, call.key or "", asked, now=now)
     except OfrepError as error:
         return failure(services, call, error)
     services.meters.count("evaluations", "single")
-    answered = members(snapshot, assigned)
+    answered = single_members(services, snapshot, asked, assigned)
     unit = answered["metadata"]["unit"]
     answered["metadata"]["exposure"] = "none"
     if assigned.enrolled:
         event = exposure_event(assigned, asked.context, unit=unit, revision=snapshot.state.revision, now=now)
         answered["metadata"]["exposure"] = _store(services, event, asked.caller)
-    return success(services, call, orjson.dumps(answered))
+    return success(asked, orjson.dumps(answered))
 
 
 def exposure_event(

@@ -4,78 +4,56 @@ Real clients choke on a missing variant, on reasons outside their list, on whole
 on statuses other than 200, 304, 400, 401, 403, 404, 429 and 500; see docs/decisions/0005-server.md.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import orjson
 
+from experiments.allocation import TARGETING_KEY
 from experiments.assignment import Assignment, MissingUnitError
-from experiments.definitions import JsonValue
 from experiments.errors import UnknownFlagError
 from experiments.identifiers import MAX_IDENTIFIER, is_identifier
 from service.errors import ProblemError
 from service.log import logger
-from service.storage.records import KeyClass
-from service.use_cases.access import SECRET_CLASSES, Caller, find_caller, origin_allowed, presented_key
-from service.use_cases.cors import Headers, answer_headers
+from service.use_cases import preview
+from service.use_cases.access import Caller
+from service.use_cases.admission import EVENTS_PATH, Admission, OfrepError, admit
+from service.use_cases.cors import answer_headers
+from service.use_cases.exchange import JSON_TYPE, PRIVATE, Call, Reply
+from service.use_cases.fragments import Fragments, digest, error_members, members
+from service.use_cases.request_facts import with_facts
 from service.use_cases.services import Services
 from service.use_cases.snapshot import ServingSnapshot
+from service.use_cases.streams import is_behind
 from service.wire import read_json
 
 PREFIX = "/ofrep/v1/evaluate/flags"
 BODY_LIMIT = 64 << 10
-SCOPES = frozenset({KeyClass.CLIENT, KeyClass.SERVER})
+MEMO = "fragments"
 
-JSON_TYPE: Headers = (("Content-Type", "application/json"),)
-PRIVATE: Headers = (
-    ("Cache-Control", "private, no-store"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One evaluation request; `key` is None for all flags. Header values are empty when absent."""
-
-    key: str | None
-    body: bytes
-    authorization: str = ""
-    x_api_key: str = ""
-    origin: str = ""
-    host: str = ""
-    if_none_match: str = ""
-
-
-class Reply(NamedTuple):
-    """What goes back, byte for byte."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
-
-class OfrepError(Exception):
-    """An evaluation that is refused, in OFREP's own words."""
-
-    def __init__(self, status: int, code: str, details: str, *, headers: Headers = ()) -> None:
-        super().__init__(details)
-        self.status = status
-        self.code = code
-        self.details = details
-        self.headers = headers
+BROKEN = "something went wrong on our side"
+NOBODY: Mapping[str, str] = {}
 
 
 class Asked(NamedTuple):
-    """An evaluation request that is understood and allowed."""
+    """An evaluation request that is understood and allowed.
 
-    caller: Caller
+    `forced` maps keys to the variants that a preview token names; `preview` says whether one was good.
+    """
+
+    admission: Admission
     context: Mapping[str, Any]
     expose: bool
+    forced: Mapping[str, str] = NOBODY
+    preview: str = ""
+
+    @property
+    def caller(self) -> Caller:
+        """Whose key came with the request."""
+        return self.admission.caller
 
 
 def flag_key(path: str) -> tuple[bool, str | None]:
@@ -88,6 +66,8 @@ def flag_key(path: str) -> tuple[bool, str | None]:
     >>> flag_key("/ofrep/v1/evaluate/flags")
     (True, None)
     """
+    if path == PREFIX:
+        return True, None
     if "//" in path or path.endswith("/"):
         path = "/" + "/".join(part for part in path.split("/") if part)
     if path == PREFIX:
@@ -98,26 +78,45 @@ def flag_key(path: str) -> tuple[bool, str | None]:
 
 
 def answer(services: Services, call: Call) -> Reply | None:
-    """Answer from memory; None when the request wants its exposure stored first, which memory cannot do."""
+    """Answer from memory; None when the store must be asked first, which memory cannot do.
+
+    That is so when the exposure is to be stored, and when the caller was told of something newer.
+    """
     snapshot = services.snapshots.current
     try:
-        asked = understand(services, snapshot, call)
+        _check_rate(services, call)
+        now = services.clock()
+        asked = understand(services, snapshot, call, now=now)
         if asked.expose and call.key is not None:
             return None
-        now = services.clock()
+        if call.query and is_behind(snapshot.state.version, services.snapshots.looked_at, call.query):
+            return None
         if call.key is None:
-            return _bulk(services, snapshot, call, asked.context, now)
+            return _bulk(services, snapshot, call, asked, now)
         services.meters.count("evaluations", "single")
-        assigned = assign(snapshot, call.key, asked.context, now=now)
-        return success(services, call, fragment(snapshot, assigned))
+        assigned = assign(snapshot, call.key, asked, now=now)
+        return success(asked, _single(services, snapshot, asked, assigned))
     except OfrepError as error:
         return failure(services, call, error)
     except Exception:  # noqa: BLE001 - a page gets an answer, the log the rest
         logger().exception("evaluation_failed")
-        return failure(services, call, OfrepError(500, "GENERAL", "something went wrong on our side"))
+        return failure(services, call, OfrepError(500, "GENERAL", BROKEN))
 
 
-def understand(services: Services, snapshot: ServingSnapshot, call: Call) -> Asked:
+def refreshed(services: Services, call: Call) -> Call:
+    """Look at the store if the caller was told of something newer; return `call` as it can be answered now.
+
+    Without a store the answer is made from what there is, and never is it a 304.
+    """
+    held = services.snapshots
+    if is_behind(held.current.state.version, held.looked_at, call.query):
+        held.refresh()
+        if is_behind(held.current.state.version, held.looked_at, call.query):
+            call = call._replace(if_none_match="")
+    return call._replace(query="", address="")
+
+
+def understand(services: Services, snapshot: ServingSnapshot, call: Call, *, now: datetime) -> Asked:
     """Check the key and read the body.
 
     Raises
@@ -125,7 +124,7 @@ def understand(services: Services, snapshot: ServingSnapshot, call: Call) -> Ask
     OfrepError
         401, 403 or 400, in this order. The body's size is the door's business.
     """
-    caller = _allowed_caller(services, snapshot, call)
+    admission = admit(services, snapshot, call)
     try:
         payload = read_json(call.body, limit=BODY_LIMIT)
     except ProblemError as error:
@@ -138,10 +137,16 @@ def understand(services: Services, snapshot: ServingSnapshot, call: Call) -> Ask
     if not isinstance(context, dict):
         raise OfrepError(400, "INVALID_CONTEXT", "'context' must be a JSON object")
     _check_targeting_key(context)
-    return Asked(caller, context, payload.get("expose") is True)
+    expose = payload.get("expose") is True
+    if snapshot.compiled.reads_request:
+        zone = services.settings.zone
+        context = with_facts(context, now=now, user_agent=call.user_agent, zone=zone)
+    if call.preview or call.cookie or preview.ATTRIBUTE in context:
+        return _previewed(services, call, Asked(admission, context, expose), now)
+    return Asked(admission, context, expose)
 
 
-def assign(snapshot: ServingSnapshot, key: str, context: Mapping[str, Any], *, now: datetime) -> Assignment:
+def assign(snapshot: ServingSnapshot, key: str, asked: Asked, *, now: datetime) -> Assignment:
     """Return the assignment of one flag.
 
     Raises
@@ -149,8 +154,12 @@ def assign(snapshot: ServingSnapshot, key: str, context: Mapping[str, Any], *, n
     OfrepError
         404 for an unknown flag, 400 when the flag must split and there is nothing to split by.
     """
+    if key in asked.forced:
+        forced = snapshot.compiled.preview(key, asked.forced[key])
+        if forced is not None:
+            return forced
     try:
-        return snapshot.compiled.assign(key, context, now=now)
+        return snapshot.compiled.assign(key, asked.context, now=now)
     except UnknownFlagError as error:
         raise OfrepError(
             404, "FLAG_NOT_FOUND", f"no flag or running experiment has the key {key!r}"
@@ -161,72 +170,107 @@ def assign(snapshot: ServingSnapshot, key: str, context: Mapping[str, Any], *, n
         ) from error
 
 
-def members(snapshot: ServingSnapshot, assigned: Assignment) -> dict[str, Any]:
-    """Return the members of a successful evaluation; every one of them is always there."""
-    return {
-        "key": assigned.key,
-        "value": _typed(snapshot, assigned),
-        "reason": assigned.reason.value,
-        "variant": assigned.variant_key,
-        "metadata": {
-            "decision": assigned.decision,
-            "enrolled": assigned.enrolled,
-            "phase": assigned.phase,
-            "revision": snapshot.state.revision,
-            "unit": _unit(snapshot, assigned.key),
-        },
-    }
+def single_members(
+    services: Services, snapshot: ServingSnapshot, asked: Asked, assigned: Assignment
+) -> dict[str, Any]:
+    """Return the members of one flag's answer, the context's own metadata included."""
+    answered = members(snapshot, assigned)
+    answered["metadata"].update(_context_metadata(services, asked))
+    return answered
 
 
-def fragment(snapshot: ServingSnapshot, assigned: Assignment) -> bytes:
-    """Return `members` as JSON, rendered once for each different answer of a snapshot."""
-    known = snapshot.fragments.get(id(assigned))
-    if known is None:
-        # The memo keeps the assignment too: an identity is only good while its object lives.
-        known = snapshot.fragments[id(assigned)] = (assigned, orjson.dumps(members(snapshot, assigned)))
-    return known[1]
-
-
-def success(services: Services, call: Call, body: bytes) -> Reply:
+def success(asked: Asked, body: bytes) -> Reply:
     """Return a 200 of one flag."""
-    return Reply(200, (*JSON_TYPE, *_common(services, call)), body)
+    return Reply(200, asked.admission.typed_headers, body)
 
 
 def failure(services: Services, call: Call, error: OfrepError) -> Reply:
     """Return a refusal in OFREP's form, with the headers a browser needs to read it."""
     body = orjson.dumps(error_members(call.key, error.code, error.details))
-    return Reply(error.status, (*JSON_TYPE, *_common(services, call), *error.headers), body)
+    told = answer_headers(call.origin, services.settings.origins, host=call.host)
+    return Reply(error.status, (*JSON_TYPE, *PRIVATE, *told, *error.headers), body)
 
 
-def error_members(key: str | None, code: str, details: str) -> dict[str, str]:
-    """Return OFREP's failure; bulk has no key."""
-    named = {} if key is None else {"key": key}
-    return {**named, "errorCode": code, "errorDetails": details}
+def _check_rate(services: Services, call: Call) -> None:
+    if call.address and (wait_s := services.limit.wait_s(call.address)):
+        details = f"too many evaluations from this address; again in {wait_s} s"
+        raise OfrepError(429, "GENERAL", details, headers=(("Retry-After", str(wait_s)),))
 
 
-def _bulk(
-    services: Services, snapshot: ServingSnapshot, call: Call, context: Mapping[str, Any], now: datetime
-) -> Reply:
-    parts = [_one_of_many(snapshot, key, context, now) for key in snapshot.compiled.keys]
+def _previewed(services: Services, call: Call, asked: Asked, now: datetime) -> Asked:
+    token = preview.presented_token(asked.context.get(preview.ATTRIBUTE), call.preview, call.cookie)
+    if not token:
+        return asked
+    forced = preview.read_preview(services.settings.signing_secret, token, now=now)
+    if forced is None:
+        return asked._replace(preview="invalid")
+    return asked._replace(forced=forced, preview="on")
+
+
+def _single(services: Services, snapshot: ServingSnapshot, asked: Asked, assigned: Assignment) -> bytes:
+    if asked.forced:
+        return orjson.dumps(single_members(services, snapshot, asked, assigned))
+    more = orjson.dumps(_context_metadata(services, asked))
+    return _fragments(snapshot).text(assigned)[:-2] + b"," + more[1:] + b"}"
+
+
+def _context_metadata(services: Services, asked: Asked) -> dict[str, str]:
+    told = {"eventsUrl": services.settings.public_url + EVENTS_PATH}
+    if unit := asked.context.get(TARGETING_KEY):
+        told["contextId"] = unit
+    if asked.preview:
+        told["preview"] = asked.preview
+    return told
+
+
+def _bulk(services: Services, snapshot: ServingSnapshot, call: Call, asked: Asked, now: datetime) -> Reply:
+    parts, digests = _parts(snapshot, asked, now)
     services.meters.count("evaluations", "bulk", by=len(parts))
-    revision = b'],"metadata":{"revision":%d}}' % snapshot.state.revision
-    body = b'{"flags":[' + b",".join(parts) + revision
-    etag = '"' + hashlib.blake2b(body, digest_size=16).hexdigest() + '"'
-    headers = (("ETag", etag), *_common(services, call))
+    tail = asked.admission.tail(now)
+    own = b""
+    if unit := asked.context.get(TARGETING_KEY):
+        own = b',"contextId":' + orjson.dumps(unit)
+    if asked.preview:
+        own += b',"preview":"%s"' % asked.preview.encode()
+    etag = '"' + blake2b(digests + tail.digest + own, digest_size=16).hexdigest() + '"'
     if call.if_none_match and matches(call.if_none_match, etag):
-        return Reply(304, headers, b"")
-    return Reply(200, (*JSON_TYPE, *headers), body)
+        return Reply(304, asked.admission.headers, b"", etag)
+    body = b"".join((b'{"flags":[', b",".join(parts), tail.head, own, tail.end))
+    return Reply(200, asked.admission.typed_headers, body, etag)
 
 
-def _one_of_many(snapshot: ServingSnapshot, key: str, context: Mapping[str, Any], now: datetime) -> bytes:
+def _parts(snapshot: ServingSnapshot, asked: Asked, now: datetime) -> tuple[list[bytes], bytes]:
+    """Return every flag's part of a bulk answer, and what stands for them in its entity tag."""
+    known = _fragments(snapshot)
+    if not asked.forced:
+        with suppress(Exception):  # Seen for the first time, or failing: then one at a time.
+            ids = list(map(id, snapshot.compiled.assign_all(asked.context, now=now)))
+            return list(map(known.texts.__getitem__, ids)), b"".join(map(known.digests.__getitem__, ids))
+    keys = snapshot.compiled.keys
+    if asked.forced:
+        drafts = (key for key, variant in asked.forced.items() if snapshot.compiled.preview(key, variant))
+        keys = tuple(sorted({*keys, *drafts}))
+    parts = [_one_of_many(snapshot, known, key, asked, now) for key in keys]
+    return parts, b"".join(map(digest, parts))
+
+
+def _one_of_many(snapshot: ServingSnapshot, known: Fragments, key: str, asked: Asked, now: datetime) -> bytes:
     """Return one flag's part of a bulk answer; a flag that fails spoils no other."""
     try:
-        return fragment(snapshot, assign(snapshot, key, context, now=now))
+        assigned = assign(snapshot, key, asked, now=now)
+        return orjson.dumps(members(snapshot, assigned)) if key in asked.forced else known.text(assigned)
     except OfrepError as error:
         return orjson.dumps(error_members(key, error.code, error.details))
     except Exception:  # noqa: BLE001 - a page gets an answer, the log the rest
         logger().exception("evaluation_failed", flag=key)
-        return orjson.dumps(error_members(key, "GENERAL", "something went wrong on our side"))
+        return orjson.dumps(error_members(key, "GENERAL", BROKEN))
+
+
+def _fragments(snapshot: ServingSnapshot) -> Fragments:
+    found: Fragments | None = snapshot.memo.get(MEMO)
+    if found is None:
+        found = snapshot.memo[MEMO] = Fragments(snapshot)
+    return found
 
 
 def matches(if_none_match: str, etag: str) -> bool:
@@ -235,49 +279,8 @@ def matches(if_none_match: str, etag: str) -> bool:
     return any(tag in (etag, "*") for tag in tags)
 
 
-def _allowed_caller(services: Services, snapshot: ServingSnapshot, call: Call) -> Caller:
-    key = presented_key(call.authorization, call.x_api_key)
-    caller = find_caller(snapshot.keys, key, origin=call.origin)
-    if caller is None:
-        why = "the key sent is not known here" if key else "send Authorization: Bearer <client key>"
-        raise OfrepError(401, "GENERAL", why, headers=(("WWW-Authenticate", 'Bearer realm="opportune"'),))
-    if call.origin and caller.key_class in SECRET_CLASSES:
-        raise OfrepError(403, "GENERAL", "a secret key was sent by a web page; take it out and replace it")
-    if caller.key_class not in SCOPES:
-        raise OfrepError(403, "GENERAL", "this needs a key of class ck_ or sk_")
-    if call.origin and not origin_allowed(call.origin, services.settings.origins, host=call.host):
-        raise OfrepError(403, "GENERAL", "this web origin is not allowed: add it to OPPORTUNE_ORIGINS")
-    return caller
-
-
 def _check_targeting_key(context: Mapping[str, Any]) -> None:
-    unit = context.get("targetingKey")
+    unit = context.get(TARGETING_KEY)
     if unit is not None and unit != "" and not is_identifier(unit):
         form = f"a string of at most {MAX_IDENTIFIER} characters without control characters"
         raise OfrepError(400, "INVALID_CONTEXT", f"targetingKey must be {form}")
-
-
-def _common(services: Services, call: Call) -> Headers:
-    return (*PRIVATE, *answer_headers(call.origin, services.settings.origins, host=call.host))
-
-
-def _unit(snapshot: ServingSnapshot, key: str) -> str:
-    catalog = snapshot.loaded.catalog
-    found = catalog.experiments.get(key) or catalog.flags.get(key)
-    return found.unit if found else ""
-
-
-def _typed(snapshot: ServingSnapshot, assigned: Assignment) -> JsonValue:
-    """Return the value; if any variant of its flag is a float, so are they all: clients want the point."""
-    value = assigned.value
-    if type(value) is int and any(type(v) is float for v in _values(snapshot, assigned.key)):
-        return float(value)
-    return value
-
-
-def _values(snapshot: ServingSnapshot, key: str) -> Sequence[JsonValue]:
-    experiment = snapshot.loaded.catalog.experiments.get(key)
-    if experiment is not None:
-        return [variant.value for variant in experiment.variants]
-    flag = snapshot.loaded.catalog.flags.get(key)
-    return [flag.value, flag.otherwise] if flag else []

@@ -15,7 +15,9 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MOST_CHARACTERS = 512
 MOST_KNOWN = 10_000
 
-MOBILE = frozenset({"iOS", "Windows Phone", "KaiOS", "BlackBerry OS", "Firefox OS", "Symbian OS", "HarmonyOS"})
+MOBILE = frozenset(
+    {"iOS", "Windows Phone", "KaiOS", "BlackBerry OS", "Firefox OS", "Symbian OS", "HarmonyOS"}
+)
 DESKTOP = frozenset({"Windows", "Mac OS X", "Linux", "Ubuntu", "Debian", "Fedora", "Chrome OS", "FreeBSD"})
 
 Attributes: TypeAlias = Mapping[str, Any]

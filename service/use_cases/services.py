@@ -6,6 +6,7 @@ from service.clock import Clock
 from service.settings import Settings
 from service.storage.ports import Store
 from service.use_cases.exposures import ExposureBook
+from service.use_cases.limits import RateLimit
 from service.use_cases.meters import Meters
 from service.use_cases.models import ModelHolder
 from service.use_cases.slates import SlateKeeper
@@ -23,4 +24,5 @@ class Services:
     models: ModelHolder
     meters: Meters = field(default_factory=Meters)
     exposures: ExposureBook = field(default_factory=ExposureBook)
+    limit: RateLimit = field(default_factory=lambda: RateLimit(0))
     slates: SlateKeeper = field(default_factory=SlateKeeper)

@@ -36,7 +36,15 @@ def test_every_evaluation_has_all_members_that_clients_need(server: Server) -> N
     for flag in flags.values():
         assert set(flag) == {"key", "value", "reason", "variant", "metadata"}
         assert flag["reason"] in {"STATIC", "DEFAULT", "TARGETING_MATCH", "SPLIT", "DISABLED"}
-        assert set(flag["metadata"]) == {"decision", "enrolled", "phase", "revision", "unit"}
+        assert set(flag["metadata"]) == {
+            "decision",
+            "enrolled",
+            "phase",
+            "revision",
+            "unit",
+            "flagSetId",
+            "version",
+        }
         assert all(isinstance(value, str | int | bool) for value in flag["metadata"].values())
 
 
@@ -45,7 +53,10 @@ def test_single_and_bulk_agree_for_the_same_unit(server: Server) -> None:
     flags = by_key(server.post(BULK, asked))
 
     for key, flag in flags.items():
-        assert server.post(f"{BULK}/{key}", asked).json() == flag
+        single = server.post(f"{BULK}/{key}", asked).json()
+        assert single["metadata"].pop("contextId") == asked["context"]["targetingKey"]
+        assert single["metadata"].pop("eventsUrl") == "/v1/events"
+        assert single == flag
 
 
 def test_a_drafts_key_does_not_exist(server: Server) -> None:

@@ -1,0 +1,43 @@
+"""A request and its answer, in the form that the hot lane and the Flask routes share."""
+
+from typing import NamedTuple, TypeAlias
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+JSON_TYPE: Headers = (("Content-Type", "application/json"),)
+PRIVATE: Headers = (
+    ("Cache-Control", "private, no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+)
+
+
+class Call(NamedTuple):
+    """One evaluation request; `key` is None for all flags. Header values are empty when absent.
+
+    `address` is whose requests are limited; it is empty where nothing is, or was counted already.
+    """
+
+    key: str | None
+    body: bytes
+    path: str = ""
+    query: str = ""
+    authorization: str = ""
+    x_api_key: str = ""
+    origin: str = ""
+    host: str = ""
+    if_none_match: str = ""
+    user_agent: str = ""
+    preview: str = ""
+    cookie: str = ""
+    address: str = ""
+
+
+class Reply(NamedTuple):
+    """What goes back, byte for byte; `etag` is one more header, apart since it differs most often."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    etag: str = ""
