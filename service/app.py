@@ -25,11 +25,13 @@ from service.api import (
 from service.api.context import EXTENSION
 from service.clock import utc_now
 from service.dashboard import views as dashboard
+from service.hotpath import prepare
 from service.settings import Settings
 from service.storage.records import KeyClass
 from service.storage.sql import open_store
 from service.use_cases.access import hash_key
 from service.use_cases.archive import check_restored
+from service.use_cases.limits import RateLimit
 from service.use_cases.meters import Meters
 from service.use_cases.models import ModelHolder
 from service.use_cases.services import Services
@@ -65,7 +67,9 @@ def build_services(settings: Settings) -> Services:
     log.configure(settings.log_level)
     check_restored(settings.home)
     store = open_store(settings)
-    snapshots = SnapshotHolder(store, own_keys=own_keys(settings), spare=settings.spare)
+    snapshots = SnapshotHolder(
+        store, own_keys=own_keys(settings), spare=settings.spare, audiences=settings.audiences
+    )
     models = ModelHolder(settings.models)
     meters = Meters()
 
@@ -73,9 +77,16 @@ def build_services(settings: Settings) -> Services:
         models.refresh(snapshot.state.model)
 
     snapshots.on_change.append(follow_model)
+    snapshots.on_change.append(prepare)
     snapshots.on_poll.append(partial(meters.publish, settings.meters, os.getpid()))
     services = Services(
-        settings=settings, store=store, clock=utc_now, snapshots=snapshots, models=models, meters=meters
+        settings=settings,
+        store=store,
+        clock=utc_now,
+        snapshots=snapshots,
+        models=models,
+        meters=meters,
+        limit=RateLimit(settings.rate_limit),
     )
     snapshots.refresh()
     return services

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from experiments.assignment import Assignment, CompiledCatalog, compile_catalog
+from experiments.assignment import CompiledCatalog, compile_catalog
 from experiments.definitions import Catalog
 from service.catalog.loader import LoadedCatalog, load
+from service.clock import EPOCH, utc_now
 from service.log import logger
 from service.storage.ports import Store, StoreUnavailableError
 from service.storage.records import KeyClass, LiveState
+from service.use_cases.audiences import MembersFile
 from service.use_cases.spare import Spare, read_spare, save_spare
 
 POLL_S = 0.5
@@ -33,8 +36,8 @@ class ServingSnapshot:
     compiled: CompiledCatalog
     keys: Mapping[str, KeyClass]
     problem: str = ""
-    fragments: dict[int, tuple[Assignment, bytes]] = field(default_factory=dict, compare=False, repr=False)
-    """Assignments already rendered, by identity: the catalog shares them, so the memo is bounded."""
+    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """What use cases keep for as long as this snapshot is served, under a name of theirs."""
 
 
 def empty_snapshot(keys: Mapping[str, KeyClass]) -> ServingSnapshot:
@@ -51,21 +54,32 @@ class SnapshotHolder:
     """Holds the current snapshot and, once started, follows the store in a thread.
 
     Neither an unreadable revision nor a dead store ever takes a snapshot away: the last good one stays.
-    `own_keys` (by digest) are valid without asking the store, and `spare` is a file with which a process
-    begins that starts while the store is away. `on_change` is called with each new snapshot,
-    `on_poll` after each look at the store; both in the polling thread.
+    `own_keys` (by digest) are valid without asking the store, `spare` is a file with which a process
+    begins that starts while the store is away, and `audiences` the folder of the membership file.
+    `on_change` is called with each snapshot of another catalog, kill switch or model, not when people come
+    into or leave an audience, and `on_poll` after each look at the store; both in the polling thread.
     """
 
     def __init__(
-        self, store: Store, *, own_keys: Mapping[str, KeyClass] = NO_KEYS, spare: Path | None = None
+        self,
+        store: Store,
+        *,
+        own_keys: Mapping[str, KeyClass] = NO_KEYS,
+        spare: Path | None = None,
+        audiences: Path | None = None,
     ) -> None:
         self.on_change: list[Callable[[ServingSnapshot], None]] = []
         self.on_poll: list[Callable[[], None]] = []
         self.store_problem = ""
+        self.looked_at = EPOCH
+        """When the store was last asked with success: what is older than this, this process knows."""
+        self.changed_at = EPOCH
+        """When what is served last became another."""
         self._store = store
         self._own_keys = own_keys
         self._spare = spare
         self._on_spare = False
+        self._members = MembersFile(audiences)
         self._files: Mapping[str, str] = {}
         self._current = empty_snapshot(own_keys)
         self._seen_version = -1
@@ -84,18 +98,29 @@ class SnapshotHolder:
         """Whether a catalog has ever been read; never becomes false again."""
         return self._current.state.revision > 0
 
+    @property
+    def audience_problem(self) -> str:
+        """Why audiences do not hold what the catalog asks; empty when all is well."""
+        return self._members.problem_of(self._current.loaded.catalog)
+
     def refresh(self) -> None:
         """Look at the store once and swap the snapshot if anything served has changed; never raises."""
         with self._lock:
+            moved = self._members.look()
+            began = utc_now()
             try:
                 changed = self._look()
                 self.store_problem = ""
+                self.looked_at = began
             except StoreUnavailableError as error:
                 changed = self._lost(str(error))
             except Exception as error:  # noqa: BLE001 - whatever a store or a file does, serving goes on
                 logger().exception("snapshot_refresh_failed")
                 changed = self._lost(type(error).__name__)
+            if moved and not changed:
+                self._current = self._with_members(self._current)
         if changed:
+            self.changed_at = utc_now()
             self._tell(self._current)
 
     def start(self) -> None:
@@ -142,7 +167,7 @@ class SnapshotHolder:
 
     def _build(self, state: LiveState, keys: Mapping[str, KeyClass]) -> ServingSnapshot:
         revision, loaded, problem = self._load(state.revision)
-        compiled = compile_catalog(loaded.catalog, killed=state.killed)
+        compiled = self._compile(loaded, state)
         return ServingSnapshot(
             state=replace(state, revision=revision),
             loaded=loaded,
@@ -150,6 +175,12 @@ class SnapshotHolder:
             keys=keys,
             problem=problem,
         )
+
+    def _compile(self, loaded: LoadedCatalog, state: LiveState) -> CompiledCatalog:
+        return compile_catalog(loaded.catalog, killed=state.killed, membership=self._members.current)
+
+    def _with_members(self, snapshot: ServingSnapshot) -> ServingSnapshot:
+        return replace(snapshot, compiled=self._compile(snapshot.loaded, snapshot.state))
 
     def _load(self, wanted: int) -> tuple[int, LoadedCatalog, str]:
         """Return what to serve: the revision wanted, else the one served, else the newest readable one."""
@@ -189,7 +220,7 @@ class SnapshotHolder:
             return False
         try:
             loaded = load(spare.files)
-            compiled = compile_catalog(loaded.catalog, killed=spare.state.killed)
+            compiled = self._compile(loaded, spare.state)
         except Exception:  # noqa: BLE001 - a copy that cannot be used is no copy
             return False
         self._current = ServingSnapshot(
