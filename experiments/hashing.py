@@ -11,6 +11,7 @@ from fnv_hash_fast import fnv1a_32
 
 N_BUCKETS = 10_000
 _THOUSAND = 1_000
+_HALVES = 3
 _OFFSET, _PRIME, _MASK = 0x811C9DC5, 0x01000193, 0xFFFFFFFF
 
 Hasher: TypeAlias = Callable[[bytes], int]
@@ -142,12 +143,26 @@ def splitter(salt: str, edges: Sequence[int], answers: Sequence[T]) -> Callable[
     if not salt.isascii():
         return lambda raw: answers[bisect_right(edges, bucket(salt, _text(raw)))]
     head = salt.encode()
+    if len(edges) == _HALVES and (edges[0], edges[-1]) == (0, N_BUCKETS):
+        return _halver(salt, edges[1], answers[1], answers[2])
 
     def answer_of(raw: bytes) -> T:
         if raw.isascii():
             # `hasher` written out: a call more would cost a tenth.
             return answers[bisect_right(edges, fnv1a_32(b"%d" % fnv1a_32(head + raw)) % N_BUCKETS)]
         return answers[bisect_right(edges, bucket(salt, _text(raw)))]
+
+    return answer_of
+
+
+def _halver(salt: str, middle: int, low: T, high: T) -> Callable[[bytes], T]:
+    """Return the splitter of two answers that share all buckets, as most experiments do."""
+    head = salt.encode()
+
+    def answer_of(raw: bytes) -> T:
+        if raw.isascii():
+            return low if fnv1a_32(b"%d" % fnv1a_32(head + raw)) % N_BUCKETS < middle else high
+        return low if bucket(salt, _text(raw)) < middle else high
 
     return answer_of
 
@@ -226,13 +241,13 @@ def buckets(salt: str, unit_ids: Sequence[str] | UnitIds) -> npt.NDArray[np.uint
     return (second % np.uint32(N_BUCKETS)).astype(np.uint16)
 
 
-def namespace_buckets(seed: str, unit_ids: Sequence[str] | UnitIds) -> npt.NDArray[np.uint16]:
-    """Return the buckets of many ids in a GrowthBook namespace: hash version 1, a thousandth is ten buckets.
+def buckets_v1(salt: str, unit_ids: Sequence[str] | UnitIds) -> npt.NDArray[np.uint16]:
+    """Return `bucket_v1` of many ids.
 
     Parameters
     ----------
-    seed : str
-        Name of the namespace.
+    salt : str
+        As for `bucket_v1`.
     unit_ids : sequence of str or UnitIds
         None of them empty.
 
@@ -243,12 +258,12 @@ def namespace_buckets(seed: str, unit_ids: Sequence[str] | UnitIds) -> npt.NDArr
 
     Examples
     --------
-    >>> namespace_buckets("namespace", ["1", "2"]).tolist()
-    [9210, 4780]
+    >>> buckets_v1("__page", ["1", "2"]).tolist() == [bucket_v1("__page", "1"), bucket_v1("__page", "2")]
+    True
     """
     ids = unit_ids if isinstance(unit_ids, UnitIds) else laid_out(unit_ids)
     state = _absorb(np.full(len(ids.lengths), _OFFSET, np.uint32), ids)
-    for unit in np.frombuffer(f"__{seed}".encode("utf-16-le", "surrogatepass"), "<u2").astype(np.uint32):
+    for unit in np.frombuffer(salt.encode("utf-16-le", "surrogatepass"), "<u2").astype(np.uint32):
         state = (state ^ unit) * np.uint32(_PRIME)
     return (state % np.uint32(_THOUSAND) * np.uint32(N_BUCKETS // _THOUSAND)).astype(np.uint16)
 

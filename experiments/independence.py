@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chdtrc
 
+from experiments.allocation import Passage, passages
 from experiments.definitions import Catalog, Experiment, Flag
-from experiments.hashing import N_BUCKETS, UnitIds, buckets, laid_out, namespace_buckets
+from experiments.hashing import N_BUCKETS, UnitIds, buckets, buckets_v1, laid_out
 from experiments.lifecycle import TOTAL_BP, Status
 
 GRID = 10
@@ -84,7 +85,7 @@ def splitters(catalog: Catalog) -> tuple[Splitter, ...]:
     Returns
     -------
     tuple of Splitter
-        In the order of the catalog; layers and holdouts once each, and last.
+        In the order of the catalog; holdouts and layers once each, and last.
 
     Examples
     --------
@@ -95,17 +96,22 @@ def splitters(catalog: Catalog) -> tuple[Splitter, ...]:
     defined: list[Experiment | Flag] = [*catalog.experiments.values(), *catalog.flags.values()]
     live = [d for d in defined if d.status not in (Status.DRAFT, Status.STOPPED)]
     own = [Splitter(_name(d), d.salt) for d in live if _splits(d)]
-    layers = {d.layer.layer.key: d.layer.layer for d in live if d.layer}
-    holdouts = {d.holdout.key: d.holdout for d in live if d.holdout}
-    return (
-        *own,
-        *(Splitter(f"layer {layer.key}", layer.salt, layer.hash_version) for layer in layers.values()),
-        *(Splitter(f"holdout {holdout.key}", holdout.salt) for holdout in holdouts.values()),
-    )
+    shared = [
+        Splitter(_gate_name(d, passage), passage.salt, passage.hash_version)
+        for d in live
+        for passage in passages(d)
+    ]
+    return tuple(dict.fromkeys((*own, *shared)))
 
 
 def _name(definition: Experiment | Flag) -> str:
     return f"{'experiment' if isinstance(definition, Experiment) else 'flag'} {definition.key}"
+
+
+def _gate_name(member: Experiment | Flag, passage: Passage) -> str:
+    if passage.decision == "holdout" and member.holdout:
+        return f"holdout {member.holdout.key}"
+    return f"layer {member.layer.layer.key}" if member.layer else ""
 
 
 def _splits(definition: Experiment | Flag) -> bool:
@@ -161,7 +167,7 @@ SHAPES: Mapping[str, Callable[[int], Iterator[str]]] = {
 def hashed(splitter: Splitter, ids: UnitIds) -> npt.NDArray[np.uint16]:
     """Return the bucket of each id under one splitter, in [0, 10000)."""
     if splitter.hash_version == 1:
-        return namespace_buckets(splitter.salt, ids)
+        return buckets_v1(splitter.salt, ids)
     return buckets(splitter.salt, ids)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2, chi2_contingency
 
 from experiments.allocation import bucket_ranges
-from experiments.hashing import N_BUCKETS, bucket, buckets
+from experiments.hashing import N_BUCKETS, bucket, bucket_v1, buckets, buckets_v1
 from tests.experiments.builders import experiment, variants
 
 GOLDEN = json.loads(Path("tests/golden/growthbook_cases.json").read_text())
@@ -88,3 +88,4 @@ def test_experiments_with_like_names_split_independently(other: str) -> None:
 @given(salt=st.text(), unit_ids=st.lists(st.text(min_size=1), max_size=20))
 def test_many_ids_at_once_have_the_buckets_they_have_one_by_one(salt: str, unit_ids: list[str]) -> None:
     assert buckets(salt, unit_ids).tolist() == [bucket(salt, unit_id) for unit_id in unit_ids]
+    assert buckets_v1(salt, unit_ids).tolist() == [bucket_v1(salt, unit_id) for unit_id in unit_ids]

@@ -52,7 +52,7 @@ def test_a_dependent_pair_is_named_with_what_to_do(tmp_path: Path) -> None:
     code, out = invoke(tmp_path / "home", write_catalog(tmp_path / "catalog", SPACES), "doctor", "buckets")
 
     assert code == 1
-    assert "DEPENDENT   layer one (salt 'space-1') and layer two (salt 'space-2')" in out
+    assert "DEPENDENT   layer one (salt '__space-1') and layer two (salt '__space-2')" in out
     assert "1 pair of 1 dependent" in out
     assert "hash_version" in out
 
