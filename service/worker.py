@@ -1,4 +1,4 @@
-"""The second process: follows the catalog folder, fills the lake, judges, has models trained.
+"""The second process: watches the catalog, fills the lake, finds audiences, judges, has models trained.
 
 Each duty is a step that may be repeated after a crash at any point. A duty that fails is logged once
 for each new message and tried again; it never stops the others.
@@ -26,6 +26,7 @@ from service.settings import load as load_settings
 from service.storage.ports import Store
 from service.storage.sql import open_store
 from service.use_cases.archive import BackupError, check_restored
+from service.use_cases.audiences_pass import AudienceKeeper
 from service.use_cases.backup import sweep_unfinished
 from service.use_cases.catalog_watch import CatalogWatch, Tell, first_finding, quiet
 from service.use_cases.heartbeat import Heartbeat, beat
@@ -60,6 +61,7 @@ class Worker:
         self._judged: tuple[int, int] = (-1, -1)
         self._judge_after = 0.0
         self._look_after = 0.0
+        self._audiences = AudienceKeeper(settings, store)
         self._training = TrainingChild(settings, store)
         self._prune_after = 0.0
 
@@ -82,6 +84,7 @@ class Worker:
         duties: tuple[tuple[str, Callable[[], None]], ...] = (
             ("catalog", self._watch_catalog),
             ("lake", self._export),
+            ("audiences", self._keep_audiences),
             ("verdicts", self._judge),
             ("training", self._train),
             ("pruning", self._prune),
@@ -124,6 +127,9 @@ class Worker:
             before, self._offset = self._offset, reached
             if self._offset == before:
                 return
+
+    def _keep_audiences(self) -> None:
+        self._audiences.look(now=self._clock())
 
     def _judge(self) -> None:
         now = time.monotonic()

@@ -13,6 +13,7 @@ from typing import Any
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
 from experiments.definitions import Experiment, Metric, MetricKind
@@ -29,6 +30,7 @@ MAX_VALUE = 10**15
 OWN_COLUMNS = frozenset({"user_id", "anonymous_id"})
 LAST_EVENTS = 100
 MEMORY_LIMIT = "1GB"
+BATCH_ROWS = 100_000
 ALWAYS = (-(2**63), 2**63 - 1)
 
 
@@ -62,7 +64,7 @@ class LakeReader:
 
     def facts(self, experiment: Experiment, metrics: Sequence[Metric], *, until_us: int) -> Facts:
         """Count the exposures of one experiment; sum up its metrics over windows that ended by `until_us`."""
-        seen = exposures_of(self._table(EXPOSURES), experiment)
+        seen = exposures_of(self.table(EXPOSURES), experiment)
         units = units_of(seen)
         counted = self._rows(unit_counts(units))
         occurred = seen.occurred_us
@@ -71,7 +73,7 @@ class LakeReader:
         # No event before the first exposure or after the last window counts: such files are not even opened.
         first_us, last_us = spans["first_us"] or 0, spans["last_us"] or 0
         last_us += max(metric.window_s for metric in metrics) * 1_000_000
-        events = self._table(EVENTS, first_us=first_us, last_us=min(last_us, until_us))
+        events = self.table(EVENTS, first_us=first_us, last_us=min(last_us, until_us))
         wanted = moments_of(clean, events, unit=experiment.unit, metrics=metrics, until_us=until_us)
         return Facts(
             n_events=int(spans["n"]),
@@ -83,12 +85,13 @@ class LakeReader:
 
     def last_occurred_us(self, n: int = LAST_EVENTS) -> tuple[int, ...]:
         """Return when the newest `n` events of the log occurred by their own clocks, newest first."""
-        events = self._table(EVENTS)
+        events = self.table(EVENTS)
         newest = events.order_by(ibis.desc("seq")).limit(n).select("seq", "occurred_us")
         rows = sorted(self._rows(newest), key=lambda row: -int(row["seq"]))
         return tuple(int(row["occurred_us"]) for row in rows)
 
-    def _table(self, dataset: str, *, first_us: int = ALWAYS[0], last_us: int = ALWAYS[1]) -> ir.Table:
+    def table(self, dataset: str, *, first_us: int = ALWAYS[0], last_us: int = ALWAYS[1]) -> ir.Table:
+        """Return the rows of one dataset that occurred between two moments, both included."""
         files = [f for f in self._manifest.of(dataset) if f.may_touch(first_us, last_us)]
         if not files:
             return ibis.memtable(SCHEMAS[dataset].empty_table())
@@ -98,6 +101,11 @@ class LakeReader:
             return table
         # Files of an older manifest, and of days that straddle a limit: their row groups know their times.
         return table.filter(table.occurred_us.between(first_us, last_us))
+
+    def batches(self, expression: ir.Table) -> list[pa.RecordBatch]:
+        """Return the rows of an answer that is too large to become Python objects all at once."""
+        batches: list[pa.RecordBatch] = self._connection.to_pyarrow(expression).to_batches(BATCH_ROWS)
+        return batches
 
     def _rows(self, expression: ir.Table) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._connection.to_pyarrow(expression).to_pylist()

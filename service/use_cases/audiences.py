@@ -1,0 +1,99 @@
+"""Behavioural audiences as a web worker sees them: what the catalog asks, and the file that answers."""
+
+import mmap
+import os
+from pathlib import Path
+
+from experiments.conditions import Behaviour, Condition, behaviours
+from experiments.definitions import Catalog, Experiment
+from experiments.lifecycle import Status
+from experiments.membership import NOBODY, Membership, MembershipError
+from service.log import logger
+
+MEMBERS = "members.bin"
+LIVE = frozenset({Status.SCHEDULED, Status.RUNNING, Status.PAUSED})
+
+
+def facts_of(catalog: Catalog) -> tuple[Behaviour, ...]:
+    """Return every fact about behaviour that a catalog asks, drafts included: one wants to see their size."""
+    conditions: list[Condition | None] = list(catalog.audiences.values())
+    conditions += [e.audience for e in catalog.experiments.values() if e.status is not Status.STOPPED]
+    conditions += [f.audience for f in catalog.flags.values() if f.status is not Status.STOPPED]
+    found = {fact for part in conditions if part is not None for fact in behaviours(part, catalog.audiences)}
+    return tuple(sorted(found, key=lambda fact: fact.key))
+
+
+def frozen_of(catalog: Catalog) -> tuple[Experiment, ...]:
+    """Return the experiments whose exposed units stay in, whatever they do next."""
+    return tuple(
+        experiment
+        for _, experiment in sorted(catalog.experiments.items())
+        if experiment.status in LIVE
+        and experiment.audience is not None
+        and behaviours(experiment.audience, catalog.audiences)
+    )
+
+
+class MembersFile:
+    """The membership file of one folder, mapped into memory: its pages are shared by all processes.
+
+    A file that is damaged or gone never takes away what was read before. Whoever holds a `Membership` keeps
+    its map alive; nobody else does.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.current: Membership = NOBODY
+        self.problem = ""
+        self._path = folder / MEMBERS if folder else None
+        self._seen: tuple[int, int, int] | None = None
+
+    def problem_of(self, catalog: Catalog) -> str:
+        """Return why the file does not answer what `catalog` asks; empty when it does or nothing is."""
+        lacking = [fact for fact in facts_of(catalog) if fact.key not in self.current.names]
+        if lacking:
+            return self.problem or f"{len(lacking)} facts about what people did are not counted yet"
+        return self.problem if facts_of(catalog) else ""
+
+    def look(self) -> bool:
+        """Map the file if it is another one than before; return whether there is news. It never raises."""
+        if self._path is None:
+            return False
+        try:
+            found = self._read(self._path)
+        except FileNotFoundError:
+            self._seen, self.problem = None, "the file of who did what is not there"
+            return False
+        except (OSError, MembershipError) as error:
+            self._tell(f"the file of who did what cannot be used: {error}")
+            return False
+        if found is None:
+            return False
+        self.current, self.problem = found, ""
+        return True
+
+    def _read(self, path: Path) -> Membership | None:
+        with path.open("rb") as file:
+            # The open file is asked, so that what is mapped is what was looked at.
+            stamp = _stamp(file.fileno())
+            if stamp == self._seen:
+                return None
+            # Remembered even if it is damaged: one look at a bad file is enough.
+            self._seen = stamp
+            return Membership(_mapped(file.fileno()))
+
+    def _tell(self, problem: str) -> None:
+        if problem != self.problem:
+            logger().error("membership_unusable", error=problem)
+        self.problem = problem
+
+
+def _stamp(descriptor: int) -> tuple[int, int, int]:
+    status = os.fstat(descriptor)
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _mapped(descriptor: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    except ValueError as error:  # an empty file
+        raise MembershipError(str(error)) from error

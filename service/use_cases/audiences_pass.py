@@ -1,0 +1,136 @@
+"""Who did what, found out by the worker: one pass over the lake, one file, renamed into place."""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from experiments.definitions import Catalog
+from experiments.membership import Membership, tables
+from service.clock import to_micros
+from service.lake.behaviours import holders
+from service.lake.manifest import MANIFEST, sync_folder
+from service.lake.moments import open_lake
+from service.log import logger
+from service.settings import Settings
+from service.storage.ports import Store
+from service.use_cases.audiences import MEMBERS, MembersFile, facts_of, frozen_of
+from service.use_cases.judge import live_catalog
+
+LOOKED = "looked.json"
+# A pass waits this long after the last one, and three times as long as that took: a quarter of a core.
+DEBOUNCE_S = 2.0
+SHARE_OF_TIME = 3
+# Windows slide, whether anything happens or not.
+SLIDE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """The last pass: up to which moment and event it looked, what it found, how long it took."""
+
+    as_of: str
+    log_offset: int
+    digest: str
+    seconds: float
+
+
+class AudienceKeeper:
+    """Keeps the membership file true: after news in the lake or the catalog, and while windows slide."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._seen: tuple[int, int, int] | None = None
+        self._after = 0.0
+        self._slide_after = 0.0
+
+    def look(self, *, now: datetime) -> None:
+        """Do a pass if one is due."""
+        started = time.monotonic()
+        if started < self._after:
+            return
+        revision, loaded = live_catalog(self._store)
+        # An erasure replaces the manifest just as new events do.
+        place = (revision, *_stamp(self._settings.lake / MANIFEST))
+        if place == self._seen and started < self._slide_after:
+            return
+        try:
+            self._pass(loaded.catalog, now=now, started=started)
+            self._seen = place
+        finally:
+            done = time.monotonic()
+            self._after = done + max(DEBOUNCE_S, SHARE_OF_TIME * (done - started))
+            self._slide_after = done + SLIDE_S
+
+    def _pass(self, catalog: Catalog, *, now: datetime, started: float) -> None:
+        if not facts_of(catalog) and not (self._settings.audiences / MEMBERS).exists():
+            return
+        membership = find_members(catalog, self._settings.lake, self._settings.audiences, now=now)
+        seconds = round(time.monotonic() - started, 3)
+        _note_pass(self._settings.audiences, membership, now=now, seconds=seconds)
+        logger().info("audiences_refreshed", people=membership.count, seconds=seconds)
+
+
+def find_members(catalog: Catalog, lake: Path, folder: Path, *, now: datetime) -> Membership:
+    """Look for everybody the catalog asks about; write the file if it would say anything else than before."""
+    with open_lake(lake) as reader:
+        found = holders(reader, facts_of(catalog), frozen_of(catalog), now_us=to_micros(now))
+        offset = reader.offset
+    as_of = now.astimezone(UTC).isoformat(timespec="seconds")
+    pieces = tables(found.names, found.prints, found.masks, as_of=as_of, offset=offset)
+    membership = Membership(b"".join(pieces))
+    before = MembersFile(folder)
+    before.look()
+    if before.current.digest != membership.digest:
+        _write(folder, pieces)
+    return membership
+
+
+def last_look(folder: Path, membership: Membership) -> Looked:
+    """Return the last pass that found what `membership` says."""
+    try:
+        looked = Looked(**json.loads((folder / LOOKED).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        looked = None
+    if looked is None or looked.digest != membership.digest:
+        # Killed between the two files, or a pass is under way.
+        return Looked(
+            as_of=membership.as_of, log_offset=membership.offset, digest=membership.digest, seconds=0.0
+        )
+    return looked
+
+
+def _note_pass(folder: Path, membership: Membership, *, now: datetime, seconds: float) -> None:
+    looked = Looked(
+        as_of=now.astimezone(UTC).isoformat(timespec="seconds"),
+        log_offset=membership.offset,
+        digest=membership.digest,
+        seconds=seconds,
+    )
+    _write(folder, [json.dumps(asdict(looked)).encode()], name=LOOKED)
+
+
+def _write(folder: Path, pieces: Sequence[bytes], *, name: str = MEMBERS) -> None:
+    """Put a file in its place in one step; it tells of people, so nobody else may read it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = folder / f"{name}.tmp"
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.writelines(pieces)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / name)
+    sync_folder(folder)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_ino, status.st_mtime_ns
