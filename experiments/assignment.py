@@ -1,7 +1,7 @@
 """Who sees what: a catalog is compiled once, then every question is a walk through ready-made answers."""
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
@@ -12,7 +12,7 @@ from experiments.definitions import Catalog
 from experiments.errors import UnknownFlagError
 from experiments.lifecycle import Status
 from experiments.membership import NOBODY, Membership
-from experiments.plans import Draw, Gate, Memo, Plan, Planner, Split, boundaries, remembered
+from experiments.plans import Memo, Plan, Planner, Split, boundaries
 from experiments.targeting import Attributes, Predicate, reads_request
 from experiments.units import unit_raw_of
 
@@ -26,16 +26,17 @@ __all__ = [
     "variant_of",
 ]
 
-Row: TypeAlias = tuple[
-    Gate | None,
-    Predicate | None,
-    Assignment,
-    Assignment | None,
-    int,
-    Assignment,
-    Split | None,
-    Draw | None,
-]
+Quick: TypeAlias = "tuple[int, Predicate | None, Assignment, Split]"
+"""Place among the keys, audience, the answer to strangers, the split: all there is to most experiments."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ByUnit:
+    """The plans that split by one unit, and the places of their answers among the keys."""
+
+    unit: str
+    quick: tuple[Quick, ...]
+    others: tuple[tuple[int, Plan], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,7 @@ class CompiledCatalog:
     keys: tuple[str, ...]
     reads_request: bool
     _plans: Mapping[str, Plan]
-    _rows: tuple[Row, ...]
-    _units: tuple[str, ...]
+    _by_unit: tuple[_ByUnit, ...]
     _forced: Mapping[str, Mapping[str, Assignment]]
     _changes: tuple[datetime, ...]
 
@@ -87,14 +87,12 @@ class CompiledCatalog:
         plan = self._plans.get(key)
         if plan is None:
             raise UnknownFlagError(f"no flag or experiment has the key {key!r}")
-        answer = plan.answer(context, now, {})
-        if answer is plan.no_unit and plan.unit == ANONYMOUS_ID and plan.settled is None:
+        answer = plan.answer(context, now, unit_raw_of(plan.unit, context), {})
+        if answer is plan.no_unit and plan.demands_unit:
             raise MissingUnitError(f"{key!r} splits by {ANONYMOUS_ID}: send it, or a {TARGETING_KEY}")
         return answer
 
-    def assign_all(  # noqa: C901 - one loop without calls: see below
-        self, context: Attributes, *, now: datetime
-    ) -> list[Assignment | None]:
+    def assign_all(self, context: Attributes, *, now: datetime) -> list[Assignment | None]:
         """Answer every question; what they have in common is found out once.
 
         Parameters
@@ -109,33 +107,23 @@ class CompiledCatalog:
         list of Assignment or None
             In the order of `keys`; None where `assign` raises MissingUnitError.
         """
-        raws = [unit_raw_of(unit, context) for unit in self._units]
         memo: Memo = {}
-        found: list[Assignment | None] = []
-        add = found.append
-        for before, eligible, stranger, settled, place, no_unit, split, draw in self._rows:
-            # `Plan.answer` written out: a call for each would cost a tenth.
-            raw = raws[place]
-            if before is not None and (answer := before(context, now, raw, memo)) is not None:
-                add(answer)
-            elif eligible is not None and not eligible(context):
-                add(stranger)
-            elif settled is not None:
-                add(settled)
-            elif raw is None:
-                add(no_unit)
-            elif split is not None:
-                add(split(raw))
-            elif draw is not None:
-                add(draw(raw, now, memo))
-        if None in raws:
-            return [self._or_nobody(key, answer) for key, answer in zip(self.keys, found, strict=True)]
+        found: list[Assignment | None] = [None] * len(self.keys)
+        for group in self._by_unit:
+            raw = unit_raw_of(group.unit, context)
+            others = group.others
+            if raw is None:
+                others = tuple((place, self._plans[self.keys[place]]) for place, *_ in group.quick) + others
+            else:
+                for place, eligible, stranger, split in group.quick:
+                    # `Plan.answer` written out: a call more for each would cost a tenth.
+                    found[place] = split(raw) if eligible is None or eligible(context) else stranger
+            for place, plan in others:
+                answer = memo.get(plan)
+                if answer is None:
+                    answer = memo[plan] = plan.answer(context, now, raw, memo)
+                found[place] = None if answer is plan.no_unit and plan.demands_unit else answer
         return found
-
-    def _or_nobody(self, key: str, answer: Assignment | None) -> Assignment | None:
-        plan = self._plans[key]
-        missing = answer is plan.no_unit and plan.unit == ANONYMOUS_ID and plan.settled is None
-        return None if missing else answer
 
     def preview(self, key: str, variant_key: str) -> Assignment | None:
         """Return the answer to somebody who may look at one variant, also of a draft; never enrolled.
@@ -209,24 +197,27 @@ def compile_catalog(
     live = {key: one for key, one in sorted(definitions.items()) if one.status is not Status.DRAFT}
     plans = {key: planner.plan(one) for key, one in live.items()}
     drafts = [one for key, one in definitions.items() if key not in live and not planner.is_killed(key)]
-    units = tuple(dict.fromkeys(plan.unit for plan in plans.values()))
     awake = [one for key, one in live.items() if not planner.is_killed(key)]
     audiences = [one.audience for one in awake if one.audience is not None]
     return CompiledCatalog(
         keys=tuple(plans),
         reads_request=any(reads_request(audience, catalog.audiences) for audience in audiences),
         _plans=plans,
-        _rows=tuple(
-            _row(plan, units.index(plan.unit), is_needed=key in planner.needed) for key, plan in plans.items()
-        ),
-        _units=units,
+        _by_unit=tuple(_by_unit(plans)),
         _forced={**planner.forced, **{one.key: forced_arms(one) for one in drafts}},
         _changes=tuple(sorted({at for one in awake for at in boundaries(one)})),
     )
 
 
-def _row(plan: Plan, place: int, *, is_needed: bool) -> Row:
-    """Return the parts of a plan for a loop; what others need is answered once for all of them."""
-    before = remembered(plan) if is_needed else plan.before
-    ends = (plan.split, plan.draw)
-    return (before, plan.eligible, plan.stranger, plan.settled, place, plan.no_unit, *ends)
+def _by_unit(plans: Mapping[str, Plan]) -> Iterator[_ByUnit]:
+    for unit in dict.fromkeys(plan.unit for plan in plans.values()):
+        quick: list[Quick] = []
+        others: list[tuple[int, Plan]] = []
+        for place, plan in enumerate(plans.values()):
+            if plan.unit != unit:
+                continue
+            if plan.split is not None and plan.before is None:
+                quick.append((place, plan.eligible, plan.stranger, plan.split))
+            else:
+                others.append((place, plan))
+        yield _ByUnit(unit, tuple(quick), tuple(others))

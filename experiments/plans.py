@@ -14,14 +14,14 @@ from experiments.hashing import Hasher, unit_raw
 from experiments.lifecycle import TOTAL_BP, Status
 from experiments.membership import Membership, frozen_name, person_of
 from experiments.targeting import Attributes, Predicate, behaviours, compile_condition
-from experiments.units import unit_id_of, unit_raw_of
+from experiments.units import ANONYMOUS_ID, unit_id_of, unit_raw_of
 
 EVERYTHING = "*"
 MAX_CHAIN = 32
 CLOSED = frozenset({Status.DRAFT, Status.PAUSED, Status.STOPPED})
 
 Memo: TypeAlias = dict[object, Any]
-"""What one evaluation found out already: buckets by hasher, answers of prerequisites by plan."""
+"""What one evaluation found out already: buckets by hasher, answers by plan."""
 
 Gate: TypeAlias = Callable[[Attributes, datetime, "bytes | None", Memo], Assignment | None]
 """An answer that ends the evaluation, or None to go on."""
@@ -54,6 +54,8 @@ class Plan:
         The answer by bucket, if holdout, layer and ramp have no say.
     draw : Draw or None
         The answer by buckets and moment, if they have.
+    demands_unit : bool
+        Whether `no_unit` is a mistake of whoever asks: every visitor has an anonymous id.
     """
 
     unit: str
@@ -64,12 +66,11 @@ class Plan:
     no_unit: Assignment
     split: Split | None = None
     draw: Draw | None = None
+    demands_unit: bool = False
 
-    def answer(self, context: Attributes, now: datetime, memo: Memo) -> Assignment:
-        """Return the answer; `no_unit` when an id is needed and there is none."""
-        raw = None
+    def answer(self, context: Attributes, now: datetime, raw: bytes | None, memo: Memo) -> Assignment:
+        """Return the answer to the unit `raw`; `no_unit` when there is none and one is needed."""
         if self.before is not None:
-            raw = unit_raw_of(self.unit, context)
             found = self.before(context, now, raw, memo)
             if found is not None:
                 return found
@@ -78,9 +79,7 @@ class Plan:
         if self.settled is not None:
             return self.settled
         if raw is None:
-            raw = unit_raw_of(self.unit, context)
-            if raw is None:
-                return self.no_unit
+            return self.no_unit
         if self.split is not None:
             return self.split(raw)
         return self.draw(raw, now, memo) if self.draw is not None else self.no_unit
@@ -94,7 +93,6 @@ class Planner:
     killed: frozenset[str]
     membership: Membership
     plans: dict[str, Plan] = field(default_factory=dict)
-    needed: set[str] = field(default_factory=set)
     forced: dict[str, Mapping[str, Assignment]] = field(default_factory=dict)
     _depths: dict[str, int] = field(default_factory=dict)
     _hashers: dict[tuple[str, str, int], Hasher] = field(default_factory=dict)
@@ -146,6 +144,7 @@ class Planner:
             no_unit=outside(definition, "no_unit"),
             split=None if settled or drawn else _split(definition, definition.allocation_bp),
             draw=_draw(definition, doors) if drawn else None,
+            demands_unit=definition.unit == ANONYMOUS_ID and not settled,
         )
 
     def _met(self, prerequisite: Prerequisite, opened: tuple[str, ...]) -> tuple[Plan, Predicate]:
@@ -160,7 +159,6 @@ class Planner:
         other = self.definition(key)
         if other is None:
             raise InvalidDefinitionError(f"there is no flag or experiment {key!r}", path=path, code="E410")
-        self.needed.add(key)
         test = compile_condition(prerequisite.condition, self.catalog.audiences, lists=self.catalog.lists)
         return self.plan(other, opened), test
 
@@ -245,25 +243,15 @@ def _schedule(definition: Definition) -> Gate | None:
 
 
 def _prerequisite(other: Plan, test: Predicate, unmet: Assignment) -> Gate:
-    answer_of = remembered(other)
+    unit = other.unit
 
     def gate(context: Attributes, now: datetime, _raw: bytes | None, memo: Memo) -> Assignment | None:
-        served = answer_of(context, now, None, memo)
+        served: Assignment | None = memo.get(other)
+        if served is None:
+            served = memo[other] = other.answer(context, now, unit_raw_of(unit, context), memo)
         return None if test({SERVED_VALUE: served.value}) else unmet
 
     return gate
-
-
-def remembered(plan: Plan) -> Callable[[Attributes, datetime, bytes | None, Memo], Assignment]:
-    """Return a gate that always answers, and evaluates `plan` once however many need it."""
-
-    def answer_of(context: Attributes, now: datetime, _raw: bytes | None, memo: Memo) -> Assignment:
-        found: Assignment | None = memo.get(plan)
-        if found is None:
-            found = memo[plan] = plan.answer(context, now, memo)
-        return found
-
-    return answer_of
 
 
 def _kept(unit: str, test: Predicate, kept: Predicate, membership: Membership, mask: int) -> Predicate:
