@@ -61,7 +61,7 @@ def compile_condition(
     lists : mapping of str to values
         Every named list of the catalog.
     membership : Membership
-        Who did what; whom or what it does not know has no facts.
+        Who did what. A person it does not know has no facts; a fact it does not know lets nobody in.
     frozen : bool
         For a unit that is in already: whatever it did or did not do counts in its favour.
 
@@ -113,6 +113,9 @@ class _Compiler:
     def _fact(self, behaviour: Behaviour) -> Predicate:
         if self.frozen:
             return always if self.favour else never
+        if behaviour.key not in self.membership.names:
+            # Not counted yet: whoever "has not bought" would let in, buyers too, must wait.
+            return never if self.favour else always
         return behaviour_test(behaviour, self.membership)
 
 
@@ -252,7 +255,10 @@ def _test_inside(inside: Inside, lists: Lists) -> ValueTest:
     part = _element_test(inside.part, lists)
     if inside.op == "size":
         return lambda value: isinstance(value, list | tuple) and part(len(value))
-    return lambda value: isinstance(value, list | tuple) and any(map(part, value))
+    # As in GrowthBook's SDKs, null is no element.
+    return lambda value: (
+        isinstance(value, list | tuple) and any(part(one) for one in value if one is not None)
+    )
 
 
 def _element_test(condition: Condition, lists: Lists) -> ValueTest:

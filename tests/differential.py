@@ -16,10 +16,35 @@ from service.catalog.loader import load
 
 NOW = datetime(2027, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
-WORDS = ["ES", "pt", "Zürich", "zürich", "😀 café", "cafe\u0301", "𝒳-1", "İstanbul", "a.b", "x/y", "naïve", "京都", "tea\n"]
+WORDS = [
+    "ES",
+    "pt",
+    "Zürich",
+    "zürich",
+    "😀 café",
+    "cafe\u0301",
+    "𝒳-1",
+    "İstanbul",
+    "a.b",
+    "x/y",
+    "naïve",
+    "京都",
+    "tea\n",
+]
 TAGS = ["tea", "Tea", "café", "😀", "e\u0301", "new"]
 VERSIONS = ["1.0.0", "1.10.2", "2.0.0-rc.1", "v1.9.0+b7", "3", "1.10"]
-PATTERNS = ["^[A-Z]{2}$", "caf.", "[^a-z]", "\\d$", "\\w+-\\d", "(tea|pt)", "z.?rich", "\\bx\\b", "a\\.b$", "o{0,2}"]
+PATTERNS = [
+    "^[A-Z]{2}$",
+    "caf.",
+    "[^a-z]",
+    "\\d$",
+    "\\w+-\\d",
+    "(tea|pt)",
+    "z.?rich",
+    "\\bx\\b",
+    "a\\.b$",
+    "o{0,2}",
+]
 FOLDED = ["^es$", "[k-s]t", "TEA", "x/Y"]
 MOMENTS = ["2027-01-07T09:00:00Z", "2027-01-31", "2026-12-24T23:59:59Z", "2027-02-14T00:00:00Z"]
 MEMBERS = ["m-1", "m-2", "é", "😀"]
@@ -29,7 +54,10 @@ UNITS = ["anonymous_id", "user_id", "account_id"]
 
 def files(seed: int) -> dict[str, str]:
     """Return a catalog folder, as name -> text; JSON is YAML."""
-    return {name: json.dumps(value, ensure_ascii=False) for name, value in _Maker(random.Random(seed)).folder().items()}  # noqa: S311
+    return {
+        name: json.dumps(value, ensure_ascii=False)
+        for name, value in _Maker(random.Random(seed)).folder().items()
+    }  # noqa: S311
 
 
 def catalogs(seed: int) -> Iterator[Catalog]:
@@ -77,7 +105,9 @@ def _unit_id(draw: random.Random, unit: str) -> Any:
         lambda: f"😀{number}é",
         lambda: f"e\u0301{number}\u0308",
         lambda: f"qa-{number % 4}",
-        lambda: draw.choice(["", 0, None, True, ["qa-1"], "x" * 128, "x" * 129, "😀" * 128, "a\tb", "7.0", 7.0]),
+        lambda: draw.choice(
+            ["", 0, None, True, ["qa-1"], "x" * 128, "x" * 129, "😀" * 128, "a\tb", "7.0", 7.0]
+        ),
     ]
     return draw.choice(shapes)()
 
@@ -91,7 +121,9 @@ class _Maker:
 
     def folder(self) -> dict[str, Any]:
         found: dict[str, Any] = {
-            "metrics.yaml": {"metrics": {"buy": {"kind": "conversion", "event": "Order Completed", "window": "7d"}}},
+            "metrics.yaml": {
+                "metrics": {"buy": {"kind": "conversion", "event": "Order Completed", "window": "7d"}}
+            },
             "gates.yaml": {
                 "layers": {
                     "page": {"hash_version": self._draw.choice([1, 2])},
@@ -126,7 +158,9 @@ class _Maker:
         return one
 
     def _flag(self, key: str) -> dict[str, Any]:
-        value, otherwise = self._draw.choice([(True, False), ("on", "off"), (3, 0), (False, True), ({"a": 1}, {})])
+        value, otherwise = self._draw.choice(
+            [(True, False), ("on", "off"), (3, 0), (False, True), ({"a": 1}, {})]
+        )
         one: dict[str, Any] = {"flag": key, "value": value, "otherwise": otherwise}
         if self._draw.random() < 0.3:
             one["overrides"] = {"off": ["qa-1"], "on": ["qa-2", "qa-0"]}
@@ -142,6 +176,8 @@ class _Maker:
             start, end = draw.choice([(-9, None), (-9, 9), (-9, -1), (1, 9)])
             one["schedule"] = {"start": _moment(start), **({"end": _moment(end)} if end else {})}
         self._share(one)
+        if one.get("schedule", {}).get("start", "") > NOW.isoformat() or _begins_later(one):
+            one.pop("overrides", None)  # nothing of it is public yet
         layer = {"anonymous_id": "page", "account_id": "account"}.get(one["unit"])
         if layer and draw.random() < 0.5 and self._layers.get(layer, 0) < 4:
             place = self._layers[layer] = self._layers.get(layer, 0) + 1
@@ -203,7 +239,11 @@ class _Maker:
         op = draw.choice(["eq", "ne", "gt", "gte", "lt", "lte", "in", "exists"])
         if op == "exists":
             return "age", op, draw.random() < 0.5
-        return draw.choice(["age", "geo.zone"]), op, [1, 18, None] if op == "in" else draw.choice([-1, 0, 1, 18, 30.5])
+        return (
+            draw.choice(["age", "geo.zone"]),
+            op,
+            [1, 18, None] if op == "in" else draw.choice([-1, 0, 1, 18, 30.5]),
+        )
 
     def _other(self) -> tuple[str, str, Any]:
         draw = self._draw
@@ -222,7 +262,8 @@ class _Maker:
         found: list[tuple[str, str, Any]] = [
             ("tags", draw.choice(["in", "not_in", "in_any_case", "has_all", "has_all_any_case"]), some),
             ("tags", "contains", some[0]),
-            ("tags", draw.choice(["eq", "ne"]), some) if False else ("tags", "size", draw.randrange(3)),
+            ("tags", draw.choice(["eq", "ne"]), some),
+            ("tags", "size", draw.randrange(3)),
             ("tags", "size", {"gte": 1, "lt": 3}),
             ("tags", "any_element", {"starts_with": "T", "not": {"eq": "Tea"}}),
             ("tags", "any_element", {"any": [{"sku": "tea"}, {"sku": {"exists": False}}]}),
@@ -231,6 +272,10 @@ class _Maker:
             ("items", "any_element", {"not": {"n": {"lt": 2}}}),
         ]
         return draw.choice(found)
+
+
+def _begins_later(one: dict[str, Any]) -> bool:
+    return bool(one.get("ramp")) and one["ramp"][0]["at"] > NOW.isoformat()
 
 
 def _moment(days: int) -> str:

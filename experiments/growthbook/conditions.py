@@ -205,11 +205,14 @@ def _version(op: str, operand: str) -> list[Node]:
 # --- what a list holds
 
 
+Ask: TypeAlias = Callable[[str, Operand], list[Node]]
+
+
 def _inside(op: str, part: Condition) -> list[Node]:
     if op == "size":
-        return [{"$size": one} for one in _of_element(part)]
+        return [{"$size": one} for one in _of_element(part, _of_number)]
     if _asks_elements(part):
-        return [{"$elemMatch": one} for one in _of_element(part)]
+        return [{"$elemMatch": one} for one in _of_element(part, _leaf)]
     return [{"$elemMatch": {**_FIELDS, **_clear_of_fields(to_mongo(part, {}))}}]
 
 
@@ -228,17 +231,26 @@ def _asks_elements(part: Condition) -> bool:
     return False
 
 
-def _of_element(part: Condition) -> list[Node]:
+def _of_number(op: str, operand: Operand) -> list[Node]:
+    """Return the alternatives that a number can fit."""
+    return [one for one in _leaf(op, operand) if not _is_for_words(one)]
+
+
+def _is_for_words(one: Node) -> bool:
+    return "$in" in one and all(item is None or isinstance(item, bool) for item in one["$in"])
+
+
+def _of_element(part: Condition, ask: Ask) -> list[Node]:
     """Return alternatives, of which an element must fit one with all of its operators."""
     match part:
         case Any_(parts):
-            return [one for inner in parts for one in _of_element(inner)]
+            return [one for inner in parts for one in _of_element(inner, ask)]
         case All(parts):
-            return _together([_of_element(inner) for inner in parts])
+            return _together([_of_element(inner, ask) for inner in parts])
         case Not(inner):
-            return _together([[{"$not": one}] for one in _of_element(inner)])
+            return _together([[{"$not": one}] for one in _of_element(inner, ask)])
         case Leaf(op=op, operand=operand):
-            return _leaf(op, operand)
+            return ask(op, operand)
         case Inside(op=op, part=inner):
             return _inside(op, inner)
     raise UntranslatableError("an element cannot be asked for an audience or a behaviour")
@@ -253,9 +265,16 @@ def _together(groups: Sequence[Sequence[Node]]) -> list[Node]:
 
 def _both(left: Node, right: Node) -> Node:
     """Return operators that hold when both do; a double negation makes room for one used twice."""
+    clash = [name for name in left.keys() & right.keys() if left[name] != right[name]]
+    if not clash:
+        return {**left, **right}
+    if clash == ["$in"]:
+        return {**left, **right, "$in": [item for item in left["$in"] if _holds(right["$in"], item)]}
     for one, two in ((left, right), (right, left)):
-        if not left.keys() & right.keys():
-            return {**left, **right}
         if "$not" not in one:
             return {**one, "$not": {"$not": two}}
     raise UntranslatableError("too many conditions on one element of a list")
+
+
+def _holds(items: Sequence[object], wanted: object) -> bool:
+    return any(item == wanted and isinstance(item, bool) == isinstance(wanted, bool) for item in items)

@@ -9,8 +9,10 @@ from typing import Any, TypeAlias
 
 from experiments.allocation import Definition, bucket_ranges, passages
 from experiments.plans import EVERYTHING
+from experiments.condition_compiler import compile_condition
 from experiments.conditions import UNITS, Condition, needs_server
 from experiments.definitions import Catalog, Experiment, Flag, JsonValue
+from experiments.gates import SERVED_VALUE
 from experiments.growthbook.conditions import Node, every, to_mongo
 from experiments.growthbook.patterns import UntranslatableError
 from experiments.hashing import bucket
@@ -127,9 +129,7 @@ def _served(catalog: Catalog) -> dict[str, Definition]:
     return {key: one for key, one in everything.items() if one.status is not Status.DRAFT}
 
 
-def _reason(
-    condition: Condition | None, audiences: Mapping[str, Condition], units: frozenset[str]
-) -> str:
+def _reason(condition: Condition | None, audiences: Mapping[str, Condition], units: frozenset[str]) -> str:
     if condition is None:
         return ""
     try:
@@ -143,6 +143,7 @@ class _Writer:
 
     def __init__(self, catalog: Catalog, killed: frozenset[str], now: datetime) -> None:
         self._catalog = catalog
+        self._served = _served(catalog)
         self._killed = killed
         self._now = now
 
@@ -157,11 +158,23 @@ class _Writer:
             return
         yield from _overrides(one)
         share = one.share_at(self._now)
-        if not one.schedule.is_open(self._now) or one.status in (Status.PAUSED, Status.STOPPED) or not share:
+        closed = one.status in (Status.PAUSED, Status.STOPPED) or not one.schedule.is_open(self._now)
+        if closed or not share or not self._may_be_met(one):
             return
         rule = _split(one, share) if isinstance(one, Experiment) else _rollout(one, share)
         if rule:
             yield self._gated(one, rule)
+
+    def _may_be_met(self, one: Definition) -> bool:
+        """Return whether the drafts that `one` needs serve what it needs: no payload names a draft."""
+        drafts = {**self._catalog.experiments, **self._catalog.flags}
+        return all(
+            compile_condition(needed.condition, self._catalog.audiences, lists=self._catalog.lists)(
+                {SERVED_VALUE: default_value(drafts[needed.key])}
+            )
+            for needed in one.prerequisites
+            if needed.key not in self._served
+        )
 
     def _is_launched(self, one: Definition) -> bool:
         begun = one.schedule.start_at is None or one.schedule.start_at <= self._now
@@ -178,6 +191,7 @@ class _Writer:
         parents = [
             {"id": needed.key, "condition": to_mongo(needed.condition, self._catalog.audiences)}
             for needed in one.prerequisites
+            if needed.key in self._served
         ]
         gates = {"condition": every(parts), "filters": filters, "parentConditions": parents}
         return {**rule, **{name: gate for name, gate in gates.items() if gate}}
@@ -219,7 +233,7 @@ def _split(one: Experiment, share: int) -> Rule:
 def _rollout(one: Flag, share: int) -> Rule:
     if one.value is None:
         return {}
-    if share == TOTAL_BP:
+    if share == TOTAL_BP and not one.ramp:
         return {"force": one.value}
     ((start, end, _key),) = bucket_ranges(one, share_bp=share)
     return {
