@@ -149,10 +149,13 @@ class Passage:
 
     Attributes
     ----------
+    name : str
+        What a person calls it: ``holdout q1``, ``layer page``.
     decision : str
         Of units that do not pass.
     """
 
+    name: str
     salt: str
     hash_version: int
     start: int
@@ -186,11 +189,13 @@ def passages(definition: Definition) -> tuple[Passage, ...]:
     found = []
     holdout, slot = definition.holdout, definition.layer
     if holdout is not None:
-        found.append(Passage(holdout.salt, 2, holdout.share_bp, N_BUCKETS, "holdout"))
+        name = f"holdout {holdout.key}"
+        found.append(Passage(name, holdout.salt, 2, holdout.share_bp, N_BUCKETS, "holdout"))
     if slot is not None:
         layer = slot.layer
         salt = layer.salt if layer.hash_version != 1 else f"__{layer.seed or layer.key}"
-        found.append(Passage(salt, layer.hash_version, slot.start_bp, slot.end_bp, "not_in_layer"))
+        name, version = f"layer {layer.key}", layer.hash_version
+        found.append(Passage(name, salt, version, slot.start_bp, slot.end_bp, "not_in_layer"))
     return tuple(found)
 
 

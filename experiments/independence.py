@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chdtrc
 
-from experiments.allocation import Passage, passages
+from experiments.allocation import passages
 from experiments.definitions import Catalog, Experiment, Flag
 from experiments.hashing import N_BUCKETS, UnitIds, buckets, buckets_v1, laid_out
 from experiments.lifecycle import TOTAL_BP, Status
@@ -97,21 +97,13 @@ def splitters(catalog: Catalog) -> tuple[Splitter, ...]:
     live = [d for d in defined if d.status not in (Status.DRAFT, Status.STOPPED)]
     own = [Splitter(_name(d), d.salt) for d in live if _splits(d)]
     shared = [
-        Splitter(_gate_name(d, passage), passage.salt, passage.hash_version)
-        for d in live
-        for passage in passages(d)
+        Splitter(passage.name, passage.salt, passage.hash_version) for d in live for passage in passages(d)
     ]
     return tuple(dict.fromkeys((*own, *shared)))
 
 
 def _name(definition: Experiment | Flag) -> str:
     return f"{'experiment' if isinstance(definition, Experiment) else 'flag'} {definition.key}"
-
-
-def _gate_name(member: Experiment | Flag, passage: Passage) -> str:
-    if passage.decision == "holdout" and member.holdout:
-        return f"holdout {member.holdout.key}"
-    return f"layer {member.layer.layer.key}" if member.layer else ""
 
 
 def _splits(definition: Experiment | Flag) -> bool:

@@ -1,0 +1,395 @@
+"""Why does somebody get this answer? Every gate of a definition in order, and what would have to change."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from experiments.allocation import Definition, bucket_ranges, passages
+from experiments.answers import Assignment, MissingUnitError
+from experiments.assignment import CompiledCatalog, compile_catalog
+from experiments.condition_words import condition_words
+from experiments.conditions import Condition
+from experiments.definitions import Catalog, Experiment, Flag, JsonValue
+from experiments.errors import UnknownFlagError
+from experiments.explain import Explanation, explain
+from experiments.gates import SERVED_VALUE, Prerequisite
+from experiments.hashing import bucket, bucket_v1
+from experiments.identifiers import MAX_IDENTIFIER
+from experiments.lifecycle import TOTAL_BP, Status
+from experiments.membership import NOBODY, Membership, frozen_name, person_of
+from experiments.plans import EVERYTHING
+from experiments.targeting import Attributes, behaviours
+from experiments.units import ANONYMOUS_ID, TARGETING_KEY, unit_id_of
+
+NOTHING: Mapping[str, object] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One gate.
+
+    Attributes
+    ----------
+    gate : str
+        killed, override, status, schedule, prerequisite, audience, unit, holdout, layer, allocation.
+    passed : bool or None
+        Whether the unit goes on; None when the gate needs an id and there is none.
+    decision : str
+        What it decides for who does not pass; for who matches an override, ``override``.
+    detail : str
+        What was looked at and seen, in words.
+    change : str
+        What would have to be otherwise for the unit to pass; empty if it passes.
+    facts : mapping of str to JSON
+        The numbers and values behind the words.
+    """
+
+    gate: str
+    passed: bool | None
+    decision: str
+    detail: str
+    change: str = ""
+    facts: Mapping[str, object] = field(default_factory=lambda: NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """An answer with its reasons.
+
+    Attributes
+    ----------
+    assignment : Assignment or None
+        What `CompiledCatalog.assign` answers; None where it raises MissingUnitError.
+    unit : str
+        What the definition splits by.
+    unit_id : str or None
+        Its value as it is hashed.
+    steps : tuple of Step
+        Every gate in the order of evaluation, also those behind the one that decided.
+    decided_by : Step or None
+        The first that the unit did not pass; None if it passed all.
+    """
+
+    assignment: Assignment | None
+    unit: str
+    unit_id: str | None
+    steps: tuple[Step, ...]
+    decided_by: Step | None
+
+
+def account(
+    catalog: Catalog,
+    key: str,
+    context: Attributes,
+    *,
+    now: datetime,
+    killed: frozenset[str] = frozenset(),
+    membership: Membership = NOBODY,
+) -> Account:
+    """Answer one question as `CompiledCatalog.assign` does, and tell each gate.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        One revision.
+    key : str
+        Of a flag or an experiment that is no draft.
+    context : mapping of str to object
+        Attributes of the unit.
+    now : datetime
+        Aware.
+    killed, membership
+        As for `compile_catalog`.
+
+    Returns
+    -------
+    Account
+
+    Raises
+    ------
+    UnknownFlagError
+        If nothing has that key.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> half = Catalog(flags={"dark": Flag(key="dark", allocation_bp=5000)})
+    >>> moment = datetime(2027, 1, 1, tzinfo=UTC)
+    >>> told = account(half, "dark", {"anonymous_id": "v-1"}, now=moment)
+    >>> told.decided_by.detail
+    'bucket 5038 of dark#1; enrolled are 0-4999 on (share 50%)'
+    """
+    compiled = compile_catalog(catalog, killed=killed, membership=membership)
+    try:
+        assignment = compiled.assign(key, context, now=now)
+    except MissingUnitError:
+        assignment = None
+    definition: Definition = catalog.flags.get(key) or catalog.experiments[key]
+    teller = _Teller(catalog, compiled, definition, context, now, killed, membership)
+    steps = tuple(teller.steps())
+    return Account(
+        assignment=assignment,
+        unit=definition.unit,
+        unit_id=teller.unit_id,
+        steps=steps,
+        decided_by=next((step for step in steps if not step.passed), None),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    catalog: Catalog
+    compiled: CompiledCatalog
+    definition: Definition
+    context: Attributes
+    now: datetime
+    killed: frozenset[str]
+    membership: Membership
+
+    @property
+    def unit_id(self) -> str | None:
+        return unit_id_of(self.definition.unit, self.context)
+
+    def steps(self) -> Iterator[Step]:
+        yield self._kill_switch()
+        yield self._override()
+        yield from self._lifetime()
+        for prerequisite in self.definition.prerequisites:
+            yield self._prerequisite(prerequisite)
+        if self.definition.audience is not None:
+            yield self._audience(self.definition.audience)
+        if not self.definition.allocation_bp:
+            yield self._nobody()
+        if self._splits():
+            yield self._unit()
+            yield from self._passages()
+            yield self._allocation()
+
+    def _splits(self) -> bool:
+        one = self.definition
+        gated = one.allocation_bp < TOTAL_BP or one.ramp or one.layer or one.holdout
+        return isinstance(one, Experiment) or bool(gated)
+
+    def _kill_switch(self) -> Step:
+        key = self.definition.key
+        held = next((name for name in (key, EVERYTHING) if name in self.killed), "")
+        detail = (
+            "not killed" if not held else f"killed by {'its name' if held == key else 'the global switch'}"
+        )
+        return Step(
+            gate="killed",
+            passed=not held,
+            decision="killed",
+            detail=detail,
+            change=f"opportune revive '{held}'" if held else "",
+        )
+
+    def _override(self) -> Step:
+        forced = {unit: variant for variant, units in self.definition.overrides.items() for unit in units}
+        variant = forced.get(self.unit_id) if self.unit_id is not None else None
+        if variant is None:
+            detail = f"none of {len(forced)} overridden units" if forced else "no overrides"
+            return Step(gate="override", passed=True, decision="override", detail=detail)
+        return Step(
+            gate="override",
+            passed=False,
+            decision="override",
+            detail=f"the unit is forced into {variant!r} and never analysed",
+            change=f"take {self.unit_id!r} out of `overrides`",
+            facts={"variant": variant},
+        )
+
+    def _lifetime(self) -> Iterator[Step]:
+        status, schedule = self.definition.status, self.definition.schedule
+        closed = status in (Status.PAUSED, Status.STOPPED)
+        yield Step(
+            gate="status",
+            passed=not closed,
+            decision="not_running",
+            detail=status.value,
+            change="a paused one is started again; a stopped one never" if closed else "",
+            facts={"status": status.value},
+        )
+        if schedule.start_at is None and schedule.end_at is None:
+            return
+        start, end = _moment(schedule.start_at), _moment(schedule.end_at)
+        is_open = schedule.is_open(self.now)
+        span = " ".join(
+            part for part in (f"from {start}" if start else "", f"until {end}" if end else "") if part
+        )
+        early = schedule.start_at is not None and self.now < schedule.start_at
+        yield Step(
+            gate="schedule",
+            passed=is_open,
+            decision="not_running",
+            detail=f"{span}; asked at {_moment(self.now)}",
+            change="" if is_open else f"it opens at {start}" if early else f"it ended at {end}",
+            facts={"start": start or None, "end": end or None, "now": _moment(self.now)},
+        )
+
+    def _prerequisite(self, wanted: Prerequisite) -> Step:
+        value, decision = self._served(wanted.key)
+        found = explain(
+            wanted.condition, {SERVED_VALUE: value}, self.catalog.audiences, lists=self.catalog.lists
+        )
+        words = condition_words(wanted.condition)
+        return Step(
+            gate="prerequisite",
+            passed=found.holds,
+            decision="prerequisite",
+            detail=f"{wanted.key} serves {value!r} ({decision}); wanted: {words}",
+            change="" if found.holds else f"see `opportune explain {wanted.key}`",
+            facts={"key": wanted.key, "serves": value, "decision": decision, "wanted": words},
+        )
+
+    def _served(self, key: str) -> tuple[JsonValue, str]:
+        """Return what another one serves: a draft and one that cannot split serve their default."""
+        other: Definition = self.catalog.flags.get(key) or self.catalog.experiments[key]
+        default = other.otherwise if isinstance(other, Flag) else other.default_value
+        try:
+            served = self.compiled.assign(key, self.context, now=self.now)
+        except MissingUnitError:
+            return default, "no_unit"
+        except UnknownFlagError:
+            return default, "not_running"
+        return served.value, served.decision
+
+    def _audience(self, condition: Condition) -> Step:
+        found, kept = self._asked(condition)
+        holds = found.holds or kept
+        seen = f"saw {found.seen!r}" if found.attribute else f"{'yes' if found.seen else 'no'}"
+        detail = f"{found.leaf}: {seen}" if found.leaf else "it asks nothing"
+        where = f" (audience {found.audience})" if found.audience else ""
+        stays = "; but it was exposed, so that what it did since does not count" if kept else ""
+        return Step(
+            gate="audience",
+            passed=holds,
+            decision="not_in_audience",
+            detail=detail + where + stays,
+            change="" if holds else _wish(found),
+            facts={
+                "leaf": found.leaf,
+                "attribute": found.attribute or None,
+                "seen": found.seen,
+                "audience": found.audience or None,
+            },
+        )
+
+    def _asked(self, condition: Condition) -> tuple[Explanation, bool]:
+        """Return the explanation, and whether the unit stays although it does not hold any more."""
+        audiences, lists, membership = self.catalog.audiences, self.catalog.lists, self.membership
+        found = explain(condition, self.context, audiences, lists=lists, membership=membership)
+        if found.holds or not isinstance(self.definition, Experiment) or not behaviours(condition, audiences):
+            return found, False
+        mask = membership.names.get(frozen_name(self.definition.key, self.definition.phase), 0)
+        if self.unit_id is None or not membership.bits(person_of(self.definition.unit, self.unit_id)) & mask:
+            return found, False
+        frozen = explain(condition, self.context, audiences, lists=lists, membership=membership, frozen=True)
+        return found, frozen.holds
+
+    def _nobody(self) -> Step:
+        return Step(
+            gate="allocation",
+            passed=False,
+            decision="not_in_allocation",
+            detail="its share is 0%",
+            change=f"opportune ramp {self.definition.key} SHARE",
+        )
+
+    def _unit(self) -> Step:
+        unit, unit_id = self.definition.unit, self.unit_id
+        sent = self.context.get(unit)
+        names = f"{unit} (or {TARGETING_KEY})" if unit == ANONYMOUS_ID else unit
+        return Step(
+            gate="unit",
+            passed=unit_id is not None,
+            decision="no_unit",
+            detail=f"{unit} is {unit_id!r}" if unit_id is not None else f"no usable {names}: {sent!r}",
+            change="" if unit_id is not None else f"send {names}: 1 to {MAX_IDENTIFIER} visible characters",
+            facts={"unit": unit, "unit_id": unit_id},
+        )
+
+    def _passages(self) -> Iterator[Step]:
+        for passage in passages(self.definition):
+            gate = "holdout" if passage.decision == "holdout" else "layer"
+            number = None
+            if self.unit_id is not None:
+                hashed = bucket_v1 if passage.hash_version == 1 else bucket
+                number = hashed(passage.salt, self.unit_id)
+            passed = None if number is None else passage.start <= number < passage.end
+            name = passage.name
+            place = f"its place is {_range(passage.start, passage.end)}"
+            change = (
+                ""
+                if passed or passed is None
+                else f"another {self.definition.unit}, or another share of {name}"
+            )
+            yield Step(
+                gate=gate,
+                passed=passed,
+                decision=passage.decision,
+                detail=f"{name}: {_number(number, passage.salt)}; {place}",
+                change=change,
+                facts={
+                    "name": name,
+                    "bucket": number,
+                    "salt": passage.salt,
+                    "from": passage.start,
+                    "to": passage.end,
+                },
+            )
+
+    def _allocation(self) -> Step:
+        one, share = self.definition, self.definition.share_at(self.now)
+        number = None if self.unit_id is None else bucket(one.salt, self.unit_id)
+        ranges = bucket_ranges(one, share_bp=share)
+        owner = next(
+            (key for start, end, key in ranges if number is not None and start <= number < end), None
+        )
+        places = (
+            ", ".join(f"{_range(start, end)} {key}" for start, end, key in ranges if end > start) or "none"
+        )
+        ramp = " by its ramp" if one.ramp else ""
+        return Step(
+            gate="allocation",
+            passed=None if number is None else owner is not None,
+            decision="not_in_allocation",
+            detail=f"{_number(number, one.salt)}; enrolled are {places} (share {share / 100:g}%{ramp})",
+            change="" if number is None or owner is not None else self._room(number),
+            facts={
+                "bucket": number,
+                "salt": one.salt,
+                "share": share / TOTAL_BP,
+                "ranges": [{"variant": key, "from": start, "to": end} for start, end, key in ranges],
+                "variant": owner,
+            },
+        )
+
+    def _room(self, number: int) -> str:
+        """Return from which share on a bucket is enrolled."""
+        one = self.definition
+        start, weight, key = next(
+            (start, end - start, key)
+            for start, end, key in bucket_ranges(one, share_bp=TOTAL_BP)
+            if start <= number < end
+        )
+        needed = -(-(number - start + 1) * TOTAL_BP // weight)
+        step = next((step for step in one.ramp if step.share_bp >= needed and step.at > self.now), None)
+        when = f"; its ramp gets there at {_moment(step.at)}" if step else ""
+        return f"a share of {needed / 100:g}% or more: then it gets {key!r}{when}"
+
+
+def _wish(found: Explanation) -> str:
+    return f"{found.leaf} would have to be {'false' if found.fits else 'true'}" if found.leaf else ""
+
+
+def _number(number: int | None, salt: str) -> str:
+    return f"no bucket without an id (salt {salt})" if number is None else f"bucket {number} of {salt}"
+
+
+def _range(start: int, end: int) -> str:
+    return f"{start}-{end - 1}" if end > start else "no bucket"
+
+
+def _moment(at: datetime | None) -> str:
+    return "" if at is None else at.isoformat()
