@@ -26,6 +26,7 @@ from experiments.conditions import (
 from experiments.membership import NOBODY
 
 COUNTS_IN_FAVOUR = "counts in favour: already in"
+NOT_COUNTED = "not counted yet, which lets nobody in"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,16 +152,23 @@ class _Questioner:
 
     def _fact(self, behaviour: Behaviour) -> Explanation:
         words = behaviour_words(behaviour)
-        did = behaviour_test(behaviour, self.membership)(self.attributes)
-        holds = self.favour if self.frozen else did
+        holds, seen = self._holds(behaviour)
         return Explanation(
             holds=holds,
             leaf=words,
             fits=holds,
-            seen=COUNTS_IN_FAVOUR if self.frozen else did,
+            seen=seen,
             wanted=words,
             audience=self._audience(),
         )
+
+    def _holds(self, behaviour: Behaviour) -> tuple[bool, object]:
+        if self.frozen:
+            return self.favour, COUNTS_IN_FAVOUR
+        if behaviour.key not in self.membership.names:
+            return not self.favour, NOT_COUNTED
+        did = behaviour_test(behaviour, self.membership)(self.attributes)
+        return did, did
 
     def _leaf(self, leaf: Leaf | Inside) -> Explanation:
         holds = leaf_test(leaf, self.lists)(self.attributes)

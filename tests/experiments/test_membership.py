@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.conditions import All, Behaviour, Condition, Not
 from experiments.errors import ExperimentError
+from experiments.explain import explain
 from experiments.membership import (
     NOBODY,
     Membership,
@@ -19,6 +21,7 @@ from experiments.membership import (
     person_of,
     tables,
 )
+from experiments.targeting import compile_condition
 
 NAMES = st.lists(st.text(min_size=1, max_size=12), unique=True, max_size=40)
 
@@ -130,3 +133,20 @@ def test_no_id_is_in_the_file() -> None:
 def test_a_name_for_every_kind_of_unit_and_every_phase() -> None:
     assert person_of("store_id", "a:1") == "store_id:a:1"
     assert frozen_name("tea", 1) != frozen_name("tea", 2)
+
+
+BOUGHT = Behaviour(event="Order Completed")
+
+
+@pytest.mark.parametrize("condition", [BOUGHT, Not(BOUGHT), All((BOUGHT, Not(BOUGHT)))])
+def test_a_fact_that_is_not_counted_yet_lets_nobody_in(condition: Condition) -> None:
+    eligible = compile_condition(condition, {}, membership=NOBODY)
+
+    assert not eligible({"anonymous_id": "v-1"})
+    assert not explain(condition, {"anonymous_id": "v-1"}, {}, membership=NOBODY).holds
+
+
+def test_of_a_fact_that_nobody_has_the_lack_lets_everybody_in() -> None:
+    known = Membership(build_membership([BOUGHT.key], {}))
+
+    assert compile_condition(Not(BOUGHT), {}, membership=known)({"anonymous_id": "v-1"})
