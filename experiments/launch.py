@@ -1,12 +1,13 @@
 """Whether one catalog may go live over another, and who would move."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from experiments.allocation import variant_of
-from experiments.definitions import Catalog, Experiment
-from experiments.lifecycle import Status
+from experiments.allocation import Definition, chooser
+from experiments.definitions import Catalog, ControlValue, Experiment, Variant
+from experiments.gates import Holdout, LayerSlot
+from experiments.lifecycle import RampStep, Status
 
 EMPTY = Catalog()
 
@@ -18,7 +19,7 @@ class Change:
     Attributes
     ----------
     kind, key : str
-        ``experiment``, ``flag``, ``metric`` or ``audience``, and which.
+        ``experiment``, ``flag``, ``metric``, ``audience``, ``layer``, ``holdout`` or ``list``, and which.
     what : str
         ``added``, ``removed`` or the name of the field.
     before, after : str
@@ -65,17 +66,21 @@ class MovedUnits:
     join: int = 0
 
 
-def moved_units(old: Experiment, new: Experiment, unit_ids: Iterable[str]) -> MovedUnits:
+def moved_units(
+    old: Definition, new: Definition, unit_ids: Iterable[str], *, at: datetime | None = None
+) -> MovedUnits:
     """Count who would move, exactly, by assigning every unit under both definitions.
 
-    Bucket and allocation count; audiences do not, since attributes are not stored.
+    Holdout, layer, ramp and allocation count; audiences do not, since attributes are not stored.
 
     Parameters
     ----------
-    old, new : Experiment
+    old, new : Experiment or Flag
         Two definitions with the same key.
     unit_ids : iterable of str
         Units to try, each once.
+    at : datetime or None
+        Aware. The moment at which ramps are read; None is after all of their steps.
 
     Returns
     -------
@@ -92,8 +97,9 @@ def moved_units(old: Experiment, new: Experiment, unit_ids: Iterable[str]) -> Mo
     (0, 0)
     """
     stay = move = leave = join = 0
+    choose_old, choose_new = chooser(old, at=at), chooser(new, at=at)
     for unit_id in unit_ids:
-        before, after = variant_of(old, unit_id), variant_of(new, unit_id)
+        before, after = choose_old(unit_id), choose_new(unit_id)
         if before is None:
             join += after is not None
         elif after is None:
@@ -117,7 +123,7 @@ def review(old: Catalog | None, new: Catalog, *, now: datetime | None = None) ->
     new : Catalog
         The one that wants to be live.
     now : datetime or None
-        Aware. Without it a scheduled experiment counts as begun.
+        Aware. Without it a scheduled experiment counts as begun, and a ramp as finished.
 
     Returns
     -------
@@ -140,11 +146,20 @@ def review(old: Catalog | None, new: Catalog, *, now: datetime | None = None) ->
     changes += _changes("flag", old.flags, new.flags, _FLAG_FIELDS)
     changes += _changes("metric", old.metrics, new.metrics, _METRIC_FIELDS)
     changes += _changes("audience", old.audiences, new.audiences, ())
+    changes += _changes("layer", old.layers, new.layers, _LAYER_FIELDS)
+    changes += _changes("holdout", old.holdouts, new.holdouts, _HOLDOUT_FIELDS)
+    changes += _changes("list", old.lists, new.lists, ())
     return Review(tuple(changes), tuple(blocked))
 
 
-_SAFE_FIELDS = {"owner", "statement", "label"}
-_FLAG_FIELDS = ("status", "value", "otherwise", "unit", "audience", "allocation_bp", "owner")
+_SAFE_FIELDS = {"owner", "statement", "label", "description"}
+_GATE_FIELDS = ("seed", "layer", "holdout", "prerequisites", "ramp", "otherwise", "overrides")
+_FLAG_FIELDS = (
+    *("status", "schedule", "value", "unit", "audience", "allocation_bp", "owner"),
+    *_GATE_FIELDS,
+)
+_LAYER_FIELDS = ("unit", "seed", "hash_version", "description")
+_HOLDOUT_FIELDS = ("share_bp", "unit", "seed", "owner", "description")
 _METRIC_FIELDS = (
     "kind",
     "event",
@@ -164,7 +179,7 @@ _EXPERIMENT_FIELDS = (
     "variants",
     "allocation_bp",
     "audience",
-    "overrides",
+    *_GATE_FIELDS,
     "metrics",
     "analysis",
     "decide",
@@ -201,7 +216,23 @@ def _changes(
 
 
 def _differing(before: object, after: object, fields: tuple[str, ...]) -> list[str]:
-    return [field for field in fields if getattr(before, field) != getattr(after, field)]
+    return [field for field in fields if _essence(getattr(before, field)) != _essence(getattr(after, field))]
+
+
+def _essence(value: object) -> object:
+    """Return what of a gate decides about units; its description does not."""
+    if isinstance(value, LayerSlot):
+        return _hashing(value), value.start_bp, value.share_bp
+    if isinstance(value, Holdout):
+        return _hashing(value), value.share_bp
+    return value
+
+
+def _hashing(gate: LayerSlot | Holdout | None) -> object:
+    """Return what decides which bucket of a gate a unit has."""
+    if isinstance(gate, LayerSlot):
+        return gate.layer.key, gate.layer.unit, gate.layer.salt, gate.layer.hash_version
+    return None if gate is None else (gate.key, gate.unit, gate.salt)
 
 
 def _field_change(kind: str, key: str, before: object, after: object, field: str) -> Change:
@@ -210,6 +241,8 @@ def _field_change(kind: str, key: str, before: object, after: object, field: str
     if field == "allocation_bp":
         safe = two >= one
         detail = "enrolled units keep their variant, new units join" if safe else "some units leave"
+    elif field in ("layer", "holdout", "seed"):
+        detail = "units may join, leave or change their variant"
     elif field == "phase":
         detail = "everybody is randomized again and the analysis restarts"
     elif field in ("metrics", "analysis", "decide"):
@@ -226,11 +259,29 @@ def _field_change(kind: str, key: str, before: object, after: object, field: str
 
 
 def _shown(field: str, value: object) -> str:
-    if field == "allocation_bp" and isinstance(value, int):
-        return f"{value / 100:g}%"
-    if field == "variants" and isinstance(value, tuple):
-        return ", ".join(f"{v.key} {v.weight_bp / 100:g}% {v.value!r}" for v in value)
+    if field in ("allocation_bp", "share_bp") and isinstance(value, int):
+        return _percent(value)
+    if isinstance(value, tuple):
+        return ", ".join(_shown_part(part) for part in value)
+    if isinstance(value, LayerSlot):
+        return f"{value.layer.key} from {_percent(value.start_bp)}, share {_percent(value.share_bp)}"
+    if isinstance(value, Holdout):
+        return f"{value.key} {_percent(value.share_bp)}"
+    if value is ControlValue.CONTROL:
+        return "what the control serves"
     return "" if value is None else str(value)
+
+
+def _shown_part(part: object) -> str:
+    if isinstance(part, Variant):
+        return f"{part.key} {_percent(part.weight_bp)} {part.value!r}"
+    if isinstance(part, RampStep):
+        return f"{part.at.isoformat()} {_percent(part.share_bp)}"
+    return str(part)
+
+
+def _percent(basis_points: int) -> str:
+    return f"{basis_points / 100:g}%"
 
 
 def _experiment_blocks(
@@ -242,7 +293,7 @@ def _experiment_blocks(
         if before.status is Status.STOPPED:
             return []
         return [f"experiment {before.key!r} is {before.status.value}: stop it before it is removed"]
-    return [*_status_blocks(before, after), *_phase_blocks(before, after)]
+    return [*_status_blocks(before, after), *_phase_blocks(before, after, now)]
 
 
 def _has_begun(experiment: Experiment, now: datetime | None) -> bool:
@@ -262,20 +313,52 @@ def _status_blocks(before: Experiment, after: Experiment) -> list[str]:
     return []
 
 
-def _phase_blocks(before: Experiment, after: Experiment) -> list[str]:
+def _phase_blocks(before: Experiment, after: Experiment, now: datetime | None) -> list[str]:
     name = f"experiment {before.key!r} is {before.status.value}"
     if after.phase < before.phase:
         return [f"{name}: phase {before.phase} cannot go back to {after.phase}"]
     if after.phase > before.phase:
         return []
-    blocked = [
-        f"{name}: its {field} changed; that needs a new phase: set 'phase: {before.phase + 1}'"
-        for field in ("unit", "variants")
-        if getattr(before, field) != getattr(after, field)
+    changed = [field for field in ("unit", "variants") if getattr(before, field) != getattr(after, field)]
+    if before.salt != after.salt:
+        changed.append("seed")
+    changed += [
+        field
+        for field in ("layer", "holdout")
+        if _hashing(getattr(before, field)) != _hashing(getattr(after, field))
     ]
-    if after.allocation_bp < before.allocation_bp:
-        blocked.append(
-            f"{name}: its allocation may only grow (from {before.allocation_bp / 100:g}% to "
-            f"{after.allocation_bp / 100:g}%); pause it, or set 'phase: {before.phase + 1}'"
+    next_phase = f"set 'phase: {before.phase + 1}'"
+    return [
+        *(f"{name}: its {field} changed; that needs a new phase: {next_phase}" for field in changed),
+        *(f"{name}: {said}, or {next_phase}" for said in _shrunk(before, after, now)),
+    ]
+
+
+def _shrunk(before: Experiment, after: Experiment, now: datetime | None) -> Iterator[str]:
+    """Say by which gates enrolled units would leave, and what to write instead."""
+    one, two = before.layer, after.layer
+    if one and two and _hashing(one) == _hashing(two):
+        layer = f"layer {one.layer.key!r}"
+        if two.start_bp != one.start_bp:
+            moved = f"(from {_percent(one.start_bp)} to {_percent(two.start_bp)})"
+            yield f"its place in {layer} may not move {moved}: write 'from: {_percent(one.start_bp)}'"
+        elif two.share_bp < one.share_bp:
+            shrunk = f"(from {_percent(one.share_bp)} to {_percent(two.share_bp)})"
+            yield f"its share of {layer} may only grow {shrunk}: write 'share: {_percent(one.share_bp)}'"
+    held, holds = before.holdout, after.holdout
+    if held and holds and _hashing(held) == _hashing(holds) and holds.share_bp > held.share_bp:
+        grown = f"(from {_percent(held.share_bp)} to {_percent(holds.share_bp)})"
+        yield (
+            f"its holdout {held.key!r} may not grow {grown}, enrolled units would leave: "
+            f"write 'share: {_percent(held.share_bp)}'"
         )
-    return blocked
+    was, would_be = (e.allocation_bp if now is None else e.share_at(now) for e in (before, after))
+    if would_be >= was:
+        return
+    if before.ramp or after.ramp:
+        yield (
+            f"{_percent(was)} of the units are enrolled by now, with this change {_percent(would_be)} "
+            f"would be: let a step that has begun say 'share: {_percent(was)}'"
+        )
+    else:
+        yield f"its allocation may only grow (from {_percent(was)} to {_percent(would_be)}); pause it"

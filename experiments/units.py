@@ -9,6 +9,7 @@ ANONYMOUS_ID = "anonymous_id"
 USER_ID = "user_id"
 TARGETING_KEY = "targetingKey"
 
+_TOO_LARGE = 10**MAX_IDENTIFIER  # Python refuses to print numbers of thousands of digits
 _DELETE = 0x7F
 _CONTROLS_ASIDE = bytes(ord("?") if byte < ord(" ") or byte == _DELETE else byte for byte in range(256))
 
@@ -39,7 +40,7 @@ def unit_text(value: object) -> str | None:
         return None
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else None
-    return str(value)
+    return str(value) if abs(value) < _TOO_LARGE else None
 
 
 def unit_id_of(unit: str, context: Mapping[str, object]) -> str | None:

@@ -23,6 +23,7 @@ LOOK_BACK = 200
 REMEMBERED = 256
 CLOCKS_DIFFER = timedelta(minutes=5)
 NOT_ENROLLED = "default"
+OVERRIDE = "override"
 
 
 class Refusal(NamedTuple):
@@ -119,7 +120,7 @@ class ExposureDesk:
     def check(self, event: Event) -> Refusal | None:
         """Return None when `event` agrees with the assignment recomputed here, else why it does not.
 
-        Only bucket and allocation are recomputed: attributes are not stored, so targeting cannot be.
+        Holdout, layer, ramp and bucket are recomputed; targeting cannot be, as attributes are not stored.
 
         Raises
         ------
@@ -132,18 +133,24 @@ class ExposureDesk:
             return Refusal("invalid_event", describe(error, prefix="properties."))
         if not _is_own_id(event, claim):
             return Refusal("unit_mismatch", f"unit_id is not the {claim.unit_type} of the event")
+        if event.properties.get("decision") == OVERRIDE:
+            return Refusal(OVERRIDE, "the variant was forced for somebody who looks at it; never analysed")
         if self._live is None:
             self._live = self._store.live_state().revision
+        # A backfill may predate the launch, and with it the steps of a ramp.
+        ramp_at = None if self._backfill else event.occurred_at + CLOCKS_DIFFER
         if claim.revision is not None:
             number = claim.revision
-            return self._check_named(claim, number, live=self._live) or self._check_begun(
+            return self._check_named(claim, number, live=self._live, ramp_at=ramp_at) or self._check_begun(
                 claim, event.occurred_at, number=number
             )
-        return self._check_any(claim, live=self._live) or self._check_begun(
+        return self._check_any(claim, live=self._live, ramp_at=ramp_at) or self._check_begun(
             claim, event.occurred_at, number=self._live
         )
 
-    def _check_named(self, claim: Claim, number: int, *, live: int) -> Refusal | None:
+    def _check_named(
+        self, claim: Claim, number: int, *, live: int, ramp_at: datetime | None
+    ) -> Refusal | None:
         found = self._book.read(self._store, number, live=live) if number <= live else None
         if found is None or found.experiments is None:
             return Refusal("unknown_revision", f"there is no revision {number} that can be read")
@@ -152,9 +159,9 @@ class ExposureDesk:
         experiment = found.experiments.get(claim.experiment_key)
         if experiment is None:
             return Refusal("unknown_experiment", f"revision {number} has no experiment of that key")
-        return compare(claim, experiment)
+        return compare(claim, experiment, ramp_at=ramp_at)
 
-    def _check_any(self, claim: Claim, *, live: int) -> Refusal | None:
+    def _check_any(self, claim: Claim, *, live: int, ramp_at: datetime | None) -> Refusal | None:
         """Accept what any revision of the last 30 days gives; else speak of the newest that fits."""
         refusal: Refusal | None = None
         for number in range(live, max(0, live - LOOK_BACK), -1):
@@ -166,7 +173,7 @@ class ExposureDesk:
             experiment = found.experiments.get(claim.experiment_key)
             if experiment is None:
                 continue
-            said = compare(claim, experiment)
+            said = compare(claim, experiment, ramp_at=ramp_at)
             if said is None:
                 return None
             refusal = refusal or said
@@ -190,21 +197,21 @@ class ExposureDesk:
         return Refusal("not_running", "it is dated before this phase of the experiment went live")
 
 
-def compare(claim: Claim, experiment: Experiment) -> Refusal | None:
-    """Return None when `claim` is what `experiment` assigns, else why not."""
+def compare(claim: Claim, experiment: Experiment, *, ramp_at: datetime | None = None) -> Refusal | None:
+    """Return None when `claim` is what `experiment` assigns, else why not; no `ramp_at`: its ramp is over."""
     if experiment.status is Status.DRAFT:
         return Refusal("not_running", "the experiment is a draft: it is not served")
     if claim.phase != experiment.phase:
         return Refusal("phase_mismatch", f"the experiment is in phase {experiment.phase}, not {claim.phase}")
     if claim.unit_type != experiment.unit:
         return Refusal("unit_mismatch", f"the experiment randomizes {experiment.unit}, not {claim.unit_type}")
-    return _compare_variant(claim, experiment)
+    return _compare_variant(claim, experiment, ramp_at)
 
 
-def _compare_variant(claim: Claim, experiment: Experiment) -> Refusal | None:
+def _compare_variant(claim: Claim, experiment: Experiment, ramp_at: datetime | None) -> Refusal | None:
     if any(claim.unit_id in units for units in experiment.overrides.values()):
-        return Refusal("override", "the unit is overridden for QA; it is never analysed")
-    expected = variant_of(experiment, claim.unit_id)
+        return Refusal(OVERRIDE, "the unit is overridden for QA; it is never analysed")
+    expected = variant_of(experiment, claim.unit_id, at=ramp_at)
     if expected is None or claim.variant_key == NOT_ENROLLED:
         return Refusal("not_enrolled", "the unit is not enrolled in the experiment")
     if claim.variant_key != expected:
