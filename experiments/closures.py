@@ -101,48 +101,72 @@ def fast_leaf(leaf: Leaf, test: ValueTest) -> Predicate:
 
 
 def _in(name: str, texts: frozenset[str], test: ValueTest) -> Predicate:
+    missing = test(None)
+
     def fast(attributes: Attributes) -> bool:
         value = attributes.get(name)
+        if value is None:
+            return missing
         return value in texts if value.__class__ is str else test(value)
 
     return fast
 
 
 def _not_in(name: str, texts: frozenset[str], test: ValueTest) -> Predicate:
+    missing = test(None)
+
     def fast(attributes: Attributes) -> bool:
         value = attributes.get(name)
+        if value is None:
+            return missing
         return value not in texts if value.__class__ is str else test(value)
 
     return fast
 
 
 def _gt(name: str, limit: float, test: ValueTest) -> Predicate:
+    missing = test(None)
+
     def fast(attributes: Mapping[str, Any]) -> bool:
         value = attributes.get(name)
+        if value is None:
+            return missing
         return value > limit if value.__class__ in _NUMBERS else test(value)
 
     return fast
 
 
 def _gte(name: str, limit: float, test: ValueTest) -> Predicate:
+    missing = test(None)
+
     def fast(attributes: Mapping[str, Any]) -> bool:
         value = attributes.get(name)
+        if value is None:
+            return missing
         return value >= limit if value.__class__ in _NUMBERS else test(value)
 
     return fast
 
 
 def _lt(name: str, limit: float, test: ValueTest) -> Predicate:
+    missing = test(None)
+
     def fast(attributes: Mapping[str, Any]) -> bool:
         value = attributes.get(name)
+        if value is None:
+            return missing
         return value < limit if value.__class__ in _NUMBERS else test(value)
 
     return fast
 
 
 def _lte(name: str, limit: float, test: ValueTest) -> Predicate:
+    missing = test(None)
+
     def fast(attributes: Mapping[str, Any]) -> bool:
         value = attributes.get(name)
+        if value is None:
+            return missing
         return value <= limit if value.__class__ in _NUMBERS else test(value)
 
     return fast

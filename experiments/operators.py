@@ -5,7 +5,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias, cast
 
 from experiments.patterns import searcher
@@ -22,10 +22,11 @@ _DECIMAL = re.compile(r"[+-]?((\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|Infinity)", re.
 _RELEASE_PARTS = 3
 _SCALARS = (str, bool, int, float, type(None))
 _LISTS = (list, tuple)
+_NUMBERS = (int, float)
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "string": str,
     "boolean": bool,
-    "number": (int, float),
+    "number": _NUMBERS,
     "object": Mapping,
     "array": _LISTS,
 }
@@ -62,6 +63,10 @@ def same(operand: Operand, value: object) -> bool:
 
 
 def _equals(operand: Operand) -> ValueTest:
+    if operand is None or isinstance(operand, bool):
+        return lambda value: value is operand
+    if isinstance(operand, int | float):
+        return lambda value: value == operand and isinstance(value, _NUMBERS) and value.__class__ is not bool
     return partial(same, operand)
 
 
@@ -212,8 +217,11 @@ def version_key(value: object) -> str:
     True
     """
     text = str(value) if _is_plain_number(value) else value
-    if not isinstance(text, str) or not 0 < len(text) <= MAX_VERSION_LENGTH:
-        text = "0"
+    return _padded(text if isinstance(text, str) and 0 < len(text) <= MAX_VERSION_LENGTH else "0")
+
+
+@lru_cache(maxsize=1_024)
+def _padded(text: str) -> str:
     parts = text.removeprefix("v").partition("+")[0].replace("-", ".").split(".")
     if len(parts) == _RELEASE_PARTS:
         parts.append("~")

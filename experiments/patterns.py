@@ -63,9 +63,9 @@ def searcher(pattern: str, *, any_case: bool = False) -> Callable[[object], bool
     search = re2.compile(f"(?i){pattern}" if any_case else pattern).search
 
     def test(value: object) -> bool:
-        # RE2 refuses text that is not valid Unicode; such an attribute matches nothing.
+        # RE2 knows valid Unicode only, other text matches nothing; bytes spare it counting characters.
         try:
-            return isinstance(value, str) and search(value) is not None
+            return isinstance(value, str) and search(value.encode()) is not None
         except UnicodeError:
             return False
 
