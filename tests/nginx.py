@@ -39,7 +39,7 @@ def behind_nginx(server: Server, folder: Path, **changes: str) -> Iterator[Serve
     text = (REPOSITORY / "deploy" / "nginx.conf").read_text("utf-8")
     for old, new in {
         "listen 8080;": f"listen 127.0.0.1:{port};",
-        "server 127.0.0.1:8000 ": f"server 127.0.0.1:{server.port} ",
+        "server 127.0.0.1:8000;": f"server 127.0.0.1:{server.port};",
         "/var/log/nginx/opportune.log": "access.log",
         **changes,
     }.items():

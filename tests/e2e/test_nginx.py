@@ -123,7 +123,7 @@ def test_the_log_has_neither_keys_nor_tokens(direct: Server, tmp_path: Path) -> 
 
 
 def test_a_server_that_is_away_is_a_503_that_a_page_can_read(direct: Server, tmp_path: Path) -> None:
-    away = {f"server 127.0.0.1:{direct.port} ": f"server 127.0.0.1:{free_port()} "}
+    away = {f"server 127.0.0.1:{direct.port};": f"server 127.0.0.1:{free_port()};"}
     with behind_nginx(direct, tmp_path / "nginx", **away) as proxied:
         answer = proxied.post(BULK, VISITOR, headers={"Origin": "http://localhost"})
 
@@ -190,9 +190,10 @@ def an_event() -> dict[str, Any]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["ended", "killed"])
 def test_no_client_sees_an_error_while_workers_come_and_go(
-    direct: Server, proxied: Server, number: signal.Signals
+    direct: Server, tmp_path: Path, number: signal.Signals
 ) -> None:
-    with Customers(proxied, 6) as customers:
+    unlimited = {"rate=100r/s": "rate=10000r/s"}
+    with behind_nginx(direct, tmp_path / "nginx", **unlimited) as proxied, Customers(proxied, 6) as customers:
         for _ in range(3):
             sent = customers.statuses.total()
             until(lambda sent=sent: customers.statuses.total() > sent + 100)  # type: ignore[misc]
