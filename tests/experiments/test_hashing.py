@@ -9,28 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2, chi2_contingency
 
-from experiments.allocation import bucket_ranges
-from experiments.hashing import N_BUCKETS, bucket, bucket_v1, buckets, buckets_v1
-from tests.experiments.builders import experiment, variants
+from experiments.hashing import (
+    N_BUCKETS,
+    bucket,
+    bucket_v1,
+    buckets,
+    buckets_v1,
+    hasher,
+    hasher_v1,
+    splitter,
+    unit_raw,
+)
 
-GOLDEN = json.loads(Path("tests/golden/growthbook_cases.json").read_text())
-VERSION_2 = [case for case in GOLDEN["hash"] if case[2] == 2]
 NEVER_MOVE = json.loads(Path("tests/golden/buckets.json").read_text())
-
-
-def whole(shares: list[float]) -> list[int]:
-    return [round(share * N_BUCKETS) for share in shares]
-
-
-def fits_whole_buckets(case: Any) -> bool:
-    n, coverage, weights = case[1]
-    shares = weights or [1 / n] * n
-    return 0 <= coverage <= 1 and len(shares) == n and sum(whole(shares)) == N_BUCKETS
-
-
-@pytest.mark.parametrize(("salt", "unit_id", "_version", "expected"), VERSION_2)
-def test_buckets_are_those_of_growthbook(salt: str, unit_id: str, _version: int, expected: float) -> None:
-    assert bucket(salt, unit_id) == round(expected * N_BUCKETS)
 
 
 @pytest.mark.parametrize("case", NEVER_MOVE, ids=lambda case: case["why"])
@@ -38,22 +29,21 @@ def test_buckets_never_move(case: dict[str, Any]) -> None:
     assert bucket(case["salt"], case["unit_id"]) == case["bucket"]
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in GOLDEN["getBucketRange"] if fits_whole_buckets(c)], ids=lambda case: case[0]
-)
-def test_ranges_are_those_of_growthbook(case: Any) -> None:
-    n, coverage, weights = case[1]
-    e = experiment(
-        variants=variants(*whole(weights or [1 / n] * n)), allocation_bp=round(coverage * N_BUCKETS)
-    )
-
-    assert [[start, end] for start, end, _ in bucket_ranges(e)] == [whole(pair) for pair in case[2]]
-
-
 @given(salt=st.text(), unit_id=st.text(min_size=1))
 def test_any_text_has_a_bucket(salt: str, unit_id: str) -> None:
     assert 0 <= bucket(salt, unit_id) < N_BUCKETS
     assert bucket(salt, unit_id) == bucket(salt, unit_id)
+
+
+@given(salt=st.text(), unit_id=st.text(min_size=1), middle=st.integers(0, N_BUCKETS))
+def test_a_prepared_salt_gives_the_same_buckets(salt: str, unit_id: str, middle: int) -> None:
+    raw, number = unit_raw(unit_id), bucket(salt, unit_id)
+    side = "low" if number < middle else "high"
+
+    assert hasher(salt)(raw) == number
+    assert hasher_v1(salt)(raw) == bucket_v1(salt, unit_id)
+    assert splitter(salt, [0, middle, N_BUCKETS], ["", "low", "high", ""])(raw) == side
+    assert splitter(salt, [middle], ["low", "high"])(raw) == side
 
 
 @given(unit_id=st.text(st.characters(max_codepoint=127), min_size=1))
