@@ -13,6 +13,7 @@ from service.api import (
     catalog,
     cors,
     events,
+    growthbook,
     health,
     openapi,
     people,
@@ -40,6 +41,7 @@ from service.use_cases.snapshot import ServingSnapshot, SnapshotHolder
 BLUEPRINTS = (
     variants.bp,
     events.bp,
+    growthbook.bp,
     people.bp,
     recommendations.bp,
     verdicts.bp,

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, TypeAlias
 
 from service.log import logger
-from service.use_cases import streams
+from service.use_cases import growthbook, streams
 from service.use_cases.exchange import Reply
 from service.use_cases.services import Services
 from service.use_cases.streams import Mark, Opened, Opener, StreamCall
@@ -14,7 +14,7 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
-OPENERS: tuple[Opener, ...] = (streams.open_ofrep,)
+OPENERS: tuple[Opener, ...] = (streams.open_ofrep, growthbook.open_features)
 """Asked one after the other whose path it is."""
 
 MOST_STREAMS = 1_000

@@ -100,6 +100,22 @@ def _asked(attribute: str, alternatives: Sequence[Node]) -> Node:
 
 
 def every(parts: Sequence[Node]) -> Node:
+    """Return a condition that holds when all parts do.
+
+    Parameters
+    ----------
+    parts : sequence of dict
+        In GrowthBook's form; an empty one holds for everybody.
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> every([{"a": {"$eq": 1}}, {}, {"b": {"$eq": 2}}])
+    {'a': {'$eq': 1}, 'b': {'$eq': 2}}
+    """
     found = [part for part in parts if part]
     names = [name for part in found for name in part]
     if len(set(names)) == len(names):
@@ -123,21 +139,9 @@ def _leaf(op: str, operand: Operand) -> list[Node]:
         return _version(op, cast("str", operand))
     if op in _PATTERNS:
         return [_pattern(_PATTERNS[op](cast("str", operand)))]
-    match op:
-        case "eq":
-            return [_equal(operand)]
-        case "ne":
-            return [{"$ne": operand} if _is_scalar(operand) and operand is not None else _negated(operand)]
-        case "not_regex" | "not_regex_any_case":
-            return [{"$not": _leaf(op.removeprefix("not_"), operand)[0]}]
-        case "contains":
-            return _contains(operand)
-        case "has_all":
-            return [{"$all": [{"$eq": item} for item in cast("tuple[Operand, ...]", operand)]}]
-        case "has_all_any_case":
-            wanted = cast("tuple[Operand, ...]", operand)
-            return [{"$all": [{"$ini": [item], **NOT_AN_ARRAY} for item in wanted]}]
-    raise UntranslatableError(f"no SDK knows the operator {op!r}")
+    if op.removeprefix("not_") in _PATTERNS:
+        return [{"$not": _leaf(op.removeprefix("not_"), operand)[0]}]
+    return _OTHERS[op](operand)
 
 
 def _is_scalar(operand: Operand) -> bool:
@@ -152,14 +156,25 @@ def _plain(operand: Operand) -> Any:  # noqa: ANN401 - JSON
     return operand
 
 
-def _equal(operand: Operand) -> Node:
+def _equal(operand: Operand) -> list[Node]:
     if operand is None:
-        return {"$exists": False}
-    return {"$eq": operand} if _is_scalar(operand) else {"$not": {"$not": _plain(operand)}}
+        return [{"$exists": False}]
+    return [{"$eq": operand} if _is_scalar(operand) else {"$not": {"$not": _plain(operand)}}]
 
 
-def _negated(operand: Operand) -> Node:
-    return {"$exists": True} if operand is None else {"$not": _plain(operand)}
+def _unequal(operand: Operand) -> list[Node]:
+    if operand is None:
+        return [{"$exists": True}]
+    return [{"$ne": operand} if _is_scalar(operand) else {"$not": _plain(operand)}]
+
+
+def _has_all(operand: Operand) -> list[Node]:
+    return [{"$all": [{"$eq": item} for item in cast("tuple[Operand, ...]", operand)]}]
+
+
+def _has_all_any_case(operand: Operand) -> list[Node]:
+    wanted = cast("tuple[Operand, ...]", operand)
+    return [{"$all": [{"$ini": [item], **NOT_AN_ARRAY} for item in wanted]}]
 
 
 def _pattern(pattern: str) -> Node:
@@ -200,6 +215,15 @@ def _version(op: str, operand: str) -> list[Node]:
         return [{name: operand}]
     types = [{"$type": other} for other in ("boolean", "array", "object")]
     return [{name: operand}, {"$exists": False}, *types]
+
+
+_OTHERS: Mapping[str, Callable[[Operand], list[Node]]] = {
+    "eq": _equal,
+    "ne": _unequal,
+    "contains": _contains,
+    "has_all": _has_all,
+    "has_all_any_case": _has_all_any_case,
+}
 
 
 # --- what a list holds

@@ -26,7 +26,7 @@ _ASTRAL = 0x10000
 
 
 def literal(text: str) -> str:
-    """Return a pattern that matches `text` itself.
+    r"""Return a pattern that matches `text` itself.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ def literal(text: str) -> str:
     Examples
     --------
     >>> print(literal("a.b/c"))
-    a\\.b\\x2fc
+    a\.b\x2fc
     """
     return "".join(_one(char, fold=False) for char in text)
 
 
 def anchored_end(text: str) -> str:
-    """Return a pattern that matches `text` at the very end; Python's ``$`` would forgive a line feed.
+    r"""Return a pattern that matches `text` at the very end; Python's ``$`` would forgive a line feed.
 
     Parameters
     ----------
@@ -62,13 +62,13 @@ def anchored_end(text: str) -> str:
     Examples
     --------
     >>> print(anchored_end("go"))
-    go(?![\\s\\S])
+    go(?![\s\S])
     """
     return literal(text) + _END
 
 
 def portable(pattern: str, *, fold: bool = False) -> str:
-    """Return a pattern that matches elsewhere what `pattern` matches in RE2.
+    r"""Return a pattern that matches elsewhere what `pattern` matches in RE2.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def portable(pattern: str, *, fold: bool = False) -> str:
     Examples
     --------
     >>> print(portable("a$"), portable("[^0-9]", fold=True))
-    a(?![\\s\\S]) (?:[\\uD800-\\uDBFF][\\uDC00-\\uDFFF]|[^0-9\\uD800-\\uDFFF])
+    a(?![\s\S]) (?:[\uD800-\uDBFF][\uDC00-\uDFFF]|[^0-9\uD800-\uDFFF])
     """
     return _Translation(pattern, fold=fold).run()
 
@@ -110,6 +110,9 @@ def _one(char: str, *, fold: bool) -> str:
 
 def _any_but(body: str) -> str:
     return f"(?:{_PAIR}|[^{body}{_HALVES}])"
+
+
+_SYMBOLS = {".": _any_but("\\n"), "$": _END, "^": "^", "|": "|", ")": ")"}
 
 
 class _Translation:
@@ -159,20 +162,10 @@ class _Translation:
 
     def _token(self) -> str:
         char = self._next()
-        match char:
-            case "\\":
-                return self._escape()
-            case "[":
-                return self._class()
-            case "(":
-                return self._group()
-            case ".":
-                return _any_but("\\n")
-            case "$":
-                return _END
-            case "^" | "|" | ")":
-                return char
-        return _one(char, fold=self._fold)
+        reader = {"\\": self._escape, "[": self._class, "(": self._group}.get(char)
+        if reader is not None:
+            return reader()
+        return _SYMBOLS.get(char) or _one(char, fold=self._fold)
 
     def _group(self) -> str:
         if self._text.startswith("?", self._at):
@@ -227,9 +220,10 @@ class _Translation:
     def _range(self, first: str, last: str) -> str:
         if not (first.isalnum() and last.isalnum() and first.isascii() and last.isascii()):
             raise self._refused("a range beyond letters and digits")
-        if self._fold and not (first.isdigit() and last.isdigit()):
-            if first.islower() != last.islower() or not (first.isalpha() and last.isalpha()):
-                raise self._refused("a range over both cases")
+        digits = first.isdigit() and last.isdigit()
+        one_case = first.isalpha() and last.isalpha() and first.islower() == last.islower()
+        if self._fold and not digits and not one_case:
+            raise self._refused("a range over both cases")
         return self._members(first, last)
 
     def _members(self, first: str, last: str) -> str:

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from experiments.allocation import Definition, bucket_ranges, passages
-from experiments.plans import EVERYTHING
 from experiments.condition_compiler import compile_condition
 from experiments.conditions import UNITS, Condition, needs_server
 from experiments.definitions import Catalog, Experiment, Flag, JsonValue
@@ -19,6 +18,7 @@ from experiments.hashing import bucket
 from experiments.identifiers import MAX_IDENTIFIER
 from experiments.lifecycle import TOTAL_BP, Status
 from experiments.lists import hashed_member
+from experiments.plans import EVERYTHING
 
 Rule: TypeAlias = dict[str, Any]
 
@@ -133,9 +133,10 @@ def _reason(condition: Condition | None, audiences: Mapping[str, Condition], uni
     if condition is None:
         return ""
     try:
-        return needs_server(condition, audiences, units=units) or (to_mongo(condition, audiences) and "")
+        to_mongo(condition, audiences)
     except UntranslatableError as error:
         return str(error)
+    return needs_server(condition, audiences, units=units)
 
 
 class _Writer:
@@ -167,7 +168,7 @@ class _Writer:
 
     def _may_be_met(self, one: Definition) -> bool:
         """Return whether the drafts that `one` needs serve what it needs: no payload names a draft."""
-        drafts = {**self._catalog.experiments, **self._catalog.flags}
+        drafts: dict[str, Definition] = {**self._catalog.experiments, **self._catalog.flags}
         return all(
             compile_condition(needed.condition, self._catalog.audiences, lists=self._catalog.lists)(
                 {SERVED_VALUE: default_value(drafts[needed.key])}

@@ -1,7 +1,7 @@
 """GrowthBook's conditions as ours, in the form that `parse_condition` takes."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from experiments.errors import InvalidDefinitionError
@@ -109,22 +109,19 @@ class _Reader:
         return _every([self._member(key, value, opened) for key, value in node.items()])
 
     def _member(self, key: str, value: Any, opened: tuple[str, ...]) -> Node:  # noqa: ANN401 - JSON
+        if key in ("$or", "$nor"):
+            found = _some(self._list(value, opened))
+            return found if key == "$or" else _not(found)
         match key:
-            case "$or":
-                return _some(self._list(value, opened))
-            case "$nor":
-                return _not(_some(self._list(value, opened)))
             case "$and":
                 return _every(self._list(value, opened))
             case "$not":
                 return _not(self.condition(value, opened))
             case "$savedGroup":
                 return self._saved_group(value, opened)
-            case "$savedGroups":
-                return never()
         if key in WORDS:
             raise UntranslatableError(f"an attribute cannot be called {key!r} here")
-        return self._value(key, value)
+        return never() if key in _LOGIC else self._value(key, value)
 
     def _list(self, value: object, opened: tuple[str, ...]) -> list[Node]:
         if not isinstance(value, list):
@@ -150,29 +147,18 @@ class _Reader:
         return {attribute: {"eq": wanted}}
 
     def _operator(self, attribute: str, op: str, operand: Any) -> Node:  # noqa: ANN401 - JSON
-        if op in _SAME:
-            return _compared(attribute, op, operand)
-        if op in _LISTS:
-            return self._listed(attribute, op, operand)
-        if op in _PATTERNS:
-            return _pattern(attribute, op, operand)
-        if op in _VERSIONS:
-            text = operand if isinstance(operand, str) and operand else _version_text(operand)
-            return {attribute: {_VERSIONS[op]: text}}
-        match op:
-            case "$exists":
-                return {attribute: {"exists": bool(operand)}}
-            case "$type":
-                return {attribute: {"type": operand}} if operand in TYPES else never()
-            case "$not":
-                return _not(self._value(attribute, operand))
-            case "$inGroup" | "$notInGroup":
-                return self._grouped(attribute, op, operand)
-            case "$size":
-                return self._sized(attribute, operand)
-            case "$elemMatch":
-                return self._element(attribute, operand)
-        return never()
+        plain = next((read for names, read in _PLAIN if op in names), None)
+        if plain is not None:
+            return plain(attribute, op, operand)
+        readers = {"$not": self._negated, "$size": self._sized, "$elemMatch": self._element}
+        if op in readers:
+            return readers[op](attribute, operand)
+        if op in ("$inGroup", "$notInGroup"):
+            return self._grouped(attribute, op, operand)
+        return self._listed(attribute, op, operand) if op in _LISTS else never()
+
+    def _negated(self, attribute: str, operand: Any) -> Node:  # noqa: ANN401 - JSON
+        return _not(self._value(attribute, operand))
 
     def _listed(self, attribute: str, op: str, operand: Any) -> Node:  # noqa: ANN401 - JSON
         if not isinstance(operand, list):
@@ -279,6 +265,29 @@ def _pattern(attribute: str, op: str, operand: object) -> Node:
     return {attribute: {_PATTERNS[op]: operand}}
 
 
+def _version(attribute: str, op: str, operand: object) -> Node:
+    return {attribute: {_VERSIONS[op]: _version_text(operand)}}
+
+
 def _version_text(operand: object) -> str:
+    if isinstance(operand, str) and operand:
+        return operand
     plain = isinstance(operand, int | float) and not isinstance(operand, bool) and operand
     return f"{operand:.15g}" if plain else "0"
+
+
+def _existing(attribute: str, _op: str, operand: object) -> Node:
+    return {attribute: {"exists": bool(operand)}}
+
+
+def _typed(attribute: str, _op: str, operand: object) -> Node:
+    return {attribute: {"type": operand}} if operand in TYPES else never()
+
+
+_PLAIN: tuple[tuple[Container[str], Callable[[str, str, Any], Node]], ...] = (
+    (_SAME, _compared),
+    (_PATTERNS, _pattern),
+    (_VERSIONS, _version),
+    (("$exists",), _existing),
+    (("$type",), _typed),
+)

@@ -23,8 +23,12 @@ MAX_EVENT_BYTES = 32 * 1024
 MAX_PRODUCTS = 200
 EVALUATION = "ofrep"
 """The door of `expose: true`: the service made the event itself."""
+GROWTHBOOK = "growthbook"
+"""The door of GrowthBook's tracking plugins: the service made the event's id."""
 OWN_IDS = "viewed-"
-"""Such ids follow from public facts; nobody else may give one, or an exposure could be taken away."""
+SDK_IDS = "gb-"
+RESERVED = {OWN_IDS: EVALUATION, SDK_IDS: GROWTHBOOK}
+"""Such ids follow from public facts; nobody else may give one, or an event could be taken away."""
 CLIENT, SERVER = "client", "server"
 OLDEST = {CLIENT: timedelta(days=7), SERVER: timedelta(days=400)}
 AHEAD = timedelta(minutes=5)
@@ -150,7 +154,7 @@ def _is_same(event: Event, stored: Event) -> bool:
     """Tell whether an event sent again may be the stored one: the type is, and the persons agree."""
     if event.type != stored.type:
         return False
-    if event.event_id.startswith(OWN_IDS):
+    if event.event_id.startswith(tuple(RESERVED)):
         return True  # made from the unit alone: whoever else was named with it may have changed
     if event.user_id and stored.user_id and event.user_id != stored.user_id:
         return False
@@ -177,8 +181,9 @@ def _judge(raw: object, size: int, *, desk: ExposureDesk, terms: Terms) -> Event
 
 
 def _check_content(event: Event, terms: Terms) -> Refusal | None:
-    if event.event_id.startswith(OWN_IDS) and terms.source != EVALUATION:
-        return Refusal("invalid_event", f"event_id: ids that begin with {OWN_IDS!r} are the service's own")
+    for prefix, door in RESERVED.items():
+        if event.event_id.startswith(prefix) and terms.source != door:
+            return Refusal("invalid_event", f"event_id: ids that begin with {prefix!r} are the service's own")
     products = event.properties.get("products")
     if event.type in ORDER_EVENTS and isinstance(products, list) and len(products) > MAX_PRODUCTS:
         most = f"an order event may have {MAX_PRODUCTS} products, this one has {len(products)}"

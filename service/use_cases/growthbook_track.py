@@ -1,0 +1,152 @@
+"""What GrowthBook's tracking plugins send, as our events: exposures are checked like any other.
+
+The plugins give no event an id and no time: the time is that of arrival, and the id follows from what the
+event says. An exposure is the same one however often it is sent; another event is, within one second.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from experiments.allocation import ANONYMOUS_ID
+from experiments.definitions import Experiment
+from experiments.units import USER_ID
+from service.errors import ProblemError
+from service.use_cases.access import Caller
+from service.use_cases.expose import EXPOSURE
+from service.use_cases.ingest import GROWTHBOOK, SDK_IDS, ingest
+from service.use_cases.services import Services
+
+VIEWED = frozenset({"Experiment Viewed", "$$experiment_viewed"})
+EVALUATED = frozenset({"Feature Evaluated", "$$feature_evaluated"})
+COUNTED = "counted"
+
+
+def take_tracked(services: Services, sent: object, *, caller: Caller) -> list[dict[str, Any]]:
+    """Store a batch of events from a tracking plugin; return what became of each, in order.
+
+    Evaluations of features are counted, not stored: that a value was asked for shows nobody anything.
+
+    Raises
+    ------
+    ProblemError
+        400 when the body is no list, 413 for more events than a batch may hold.
+    StoreUnavailableError
+        Nothing may be stored; sending the same batch again is harmless.
+    """
+    if not isinstance(sent, list):
+        raise ProblemError(400, "bad_request", "send a JSON array of events, as GrowthBook's plugins do")
+    reader = _Reader(services, caller)
+    kept = [(place, raw) for place, raw in enumerate(sent) if not _is_evaluation(raw)]
+    events = [reader.event(raw) for _place, raw in kept]
+    stored = ingest(services, events, caller=caller, source=GROWTHBOOK)
+    results: list[dict[str, Any]] = [
+        {"index": place, "event_id": "", "status": COUNTED} for place in range(len(sent))
+    ]
+    for (place, _raw), result in zip(kept, stored, strict=True):
+        results[place] = {**result, "index": place}
+    return results
+
+
+def _is_evaluation(raw: object) -> bool:
+    return isinstance(raw, Mapping) and raw.get("event_name") in EVALUATED
+
+
+class _Reader:
+    """Reads one batch."""
+
+    def __init__(self, services: Services, caller: Caller) -> None:
+        self._experiments = services.snapshots.current.loaded.catalog.experiments
+        self._now: datetime = services.clock()
+        self._caller = caller
+        self._alike: Counter[str] = Counter()
+
+    def event(self, raw: object) -> object:
+        """Return our form of one event; what is not in theirs stays as it is, and will be refused."""
+        if not isinstance(raw, Mapping) or not isinstance(raw.get("properties_json", {}), Mapping):
+            return raw
+        name, said = raw.get("event_name"), dict(raw.get("properties_json", {}))
+        ids = _ids(raw)
+        if name in VIEWED:
+            return self._exposure(said, ids)
+        event_id = said.get("event_id")
+        if not isinstance(event_id, str) or not event_id or event_id.startswith(SDK_IDS):
+            event_id = self._content_id(name, said, ids)
+        return self._made(event_id, name, ids, said)
+
+    def _exposure(self, said: Mapping[str, Any], ids: Mapping[str, Any]) -> dict[str, Any]:
+        experiment_key = _first(said, "experimentId", "experiment_id")
+        unit, unit_id = (
+            _first(said, "hashAttribute", "hash_attribute"),
+            _first(said, "hashValue", "hash_value"),
+        )
+        experiment = self._experiments.get(experiment_key) if isinstance(experiment_key, str) else None
+        found = {
+            "experiment_key": experiment_key,
+            "variant_key": _variant_key(said, experiment),
+            "unit_type": unit,
+            "unit_id": _text(unit_id),
+            "phase": said.get("phase", experiment.phase if experiment else 1),
+        }
+        if isinstance(unit, str) and unit in (ANONYMOUS_ID, USER_ID):
+            ids = {**ids, unit: _text(unit_id)}
+        identity = orjson.dumps([EXPOSURE, *found.values()])
+        return self._made(self._hashed(identity), EXPOSURE, ids, found)
+
+    def _content_id(self, name: object, said: Mapping[str, Any], ids: Mapping[str, Any]) -> str:
+        """Return an id that equal events of one second share; of those in one batch each has its own."""
+        second = int(self._now.timestamp())
+        content = orjson.dumps([name, said, ids, second], option=orjson.OPT_SORT_KEYS)
+        digest = self._hashed(content)
+        self._alike[digest] += 1
+        return digest if self._alike[digest] == 1 else f"{digest}-{self._alike[digest]}"
+
+    def _hashed(self, content: bytes) -> str:
+        return SDK_IDS + hashlib.sha256(self._caller.key_id.encode() + b"\0" + content).hexdigest()[:40]
+
+    def _made(
+        self, event_id: str, name: object, ids: Mapping[str, Any], properties: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        known = {key: value for key, value in ids.items() if value}
+        at = self._now.isoformat(timespec="microseconds")
+        return {
+            "event_id": event_id,
+            "type": name,
+            "occurred_at": at,
+            "properties": dict(properties),
+            **known,
+        }
+
+
+def _ids(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return who did it: the plugins put the attributes user_id and device_id, anonymous_id or id on top."""
+    nested = raw.get("context_json")
+    attributes = nested if isinstance(nested, Mapping) else {}
+    anonymous_id = attributes.get(ANONYMOUS_ID) or raw.get("device_id")
+    return {USER_ID: raw.get("user_id"), ANONYMOUS_ID: anonymous_id}
+
+
+def _variant_key(said: Mapping[str, Any], experiment: Experiment | None) -> object:
+    """Return the key of the variant; an SDK that knows no keys sends its place."""
+    named = _first(said, "variation_key", "variationId", "variation_id")
+    keys: Sequence[str] = [variant.key for variant in experiment.variants] if experiment else ()
+    text = _text(named)
+    if isinstance(text, str) and text not in keys and text.isascii() and text.isdigit() and len(text) < 4:  # noqa: PLR2004
+        place = int(text)
+        return keys[place] if place < len(keys) else text
+    return text
+
+
+def _first(said: Mapping[str, Any], *names: str) -> Any:  # noqa: ANN401 - JSON
+    return next((said[name] for name in names if said.get(name) is not None), None)
+
+
+def _text(value: object) -> object:
+    """Return a whole number as the text that was hashed; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return str(int(value)) if isinstance(value, int) or value.is_integer() else value
