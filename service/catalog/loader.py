@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -138,8 +138,10 @@ def _unreadable(path: str, message: str, hint: str) -> CatalogError:
     return CatalogError([Finding(path=path, line=1, column=1, code="E100", message=message, hint=hint)])
 
 
-def load(files: Mapping[str, str]) -> LoadedCatalog:
+def load(files: Mapping[str, str], *, keeps: Collection[str] = ()) -> LoadedCatalog:
     """Return the catalog that `files` define, as name -> text.
+
+    Of two that claim one place of a layer, the one that is not in `keeps` is told to move, else the later.
 
     Raises
     ------
@@ -156,7 +158,7 @@ def load(files: Mapping[str, str]) -> LoadedCatalog:
         if value is not None and id(definition) in first:
             parts[KINDS.get(definition.kind, definition.kind)][definition.key] = value
     for definition, path, said in references.check(
-        reading.definitions, parts, reading.mentioned, reading.unreadable
+        reading.definitions, parts, reading.mentioned, reading.unreadable, keeps
     ):
         reading.faults[definition.file].append(definition.fault(path, said))
     found = reading.findings()

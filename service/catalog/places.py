@@ -1,7 +1,7 @@
 """Do definitions leave room for one another? Places in a layer, units, and what they are hashed with."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +36,10 @@ class Member:
         return both and self.value.schedule.overlaps(other.value.schedule)
 
 
-def check(definitions: Iterable[Any], parts: Mapping[str, Mapping[str, Any]]) -> Iterator[Told]:
-    """Yield what does not fit: the definition, where inside it, and what to say."""
+def check(
+    definitions: Iterable[Any], parts: Mapping[str, Mapping[str, Any]], keeps: Collection[str]
+) -> Iterator[Told]:
+    """Yield what does not fit: which, where inside it, and what to say; `keeps` are not told to move."""
     declared = list(definitions)
     members: dict[str, Member] = {}
     for source in declared:
@@ -45,7 +47,7 @@ def check(definitions: Iterable[Any], parts: Mapping[str, Mapping[str, Any]]) ->
         if isinstance(value, Experiment | Flag):
             members.setdefault(source.key, Member(source, value))
     yield from _units(members.values(), parts)
-    yield from _overlaps(members.values())
+    yield from _overlaps(sorted(members.values(), key=lambda one: one.value.key not in keeps))
     yield from _salts(declared, members, parts)
 
 
@@ -68,7 +70,7 @@ def _units(members: Iterable[Member], parts: Mapping[str, Mapping[str, Any]]) ->
 
 
 def _overlaps(members: Iterable[Member]) -> Iterator[Told]:
-    """Yield the later one of two members, in order of files, that would enrol the same units."""
+    """Yield the later one of two members that would enrol the same units."""
     layers: dict[str, list[Member]] = defaultdict(list)
     for member in members:
         if member.slot is not None and member.value.status in MAY_SERVE:

@@ -1,7 +1,7 @@
 """Do definitions fit together? Every name that one mentions must be defined by another."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,6 +44,7 @@ def check(
     parts: Mapping[str, Mapping[str, Any]],
     mentioned: Set[tuple[str, str]],
     unreadable: Sequence[str],
+    keeps: Collection[str] = (),
 ) -> Iterator[tuple[Any, Path, Said]]:
     """Yield what does not fit: the definition, where inside it, and what to say.
 
@@ -66,7 +67,7 @@ def check(
     yield from _audience_circles(definitions, parts["audiences"])
     yield from _prerequisite_circles(definitions, parts)
     yield from _margins(definitions, parts)
-    yield from places.check(definitions, parts)
+    yield from places.check(definitions, parts, keeps)
 
 
 def _where_to_define(kind: str) -> str:

@@ -179,7 +179,8 @@ def apply() -> None:
     """Make the catalog folder live within 2 seconds."""
     settings = settings_module.load()
     files = read_folder(settings.catalog)
-    load(files)  # Errors are told before a home is made.
+    if not settings.has_data:
+        load(files)  # Errors are told before a home is made.
     with made_store_of(settings) as store:
         applied = launch.apply(store, files, by=BY, now=utc_now())
     click.echo(desk_text.applied_text(applied))
@@ -210,7 +211,8 @@ def start(key: str, share: int | None, *, new_phase: bool) -> None:
     Sets it to running in its file, and applies.
     """
     settings = settings_module.load()
-    load(read_folder(settings.catalog))  # Errors are told before a home is made.
+    if not settings.has_data:
+        load(read_folder(settings.catalog))  # Errors are told before a home is made.
     with made_store_of(settings) as store:
         _steer(store, settings, key, lambda now: steer.started(now, share_bp=share, new_phase=new_phase))
 

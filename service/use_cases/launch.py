@@ -23,6 +23,7 @@ from service.use_cases.forecast import Needed, needed
 from service.use_cases.movements import Movement, Progress, movements
 
 EVERYTHING = "*"
+OVERLAP = "E411"
 TRY_BACK = 20
 MAX_NAMED = 12
 BECAME_DRAFT = "cannot become a draft"
@@ -73,7 +74,7 @@ def plan(
     CatalogError
         If the files have errors.
     """
-    loaded = load(files)
+    loaded = _load(store, files)
     number = store.live_state().revision if store else 0
     previous = _live(store, number) if store else None
     differences = diff(previous, loaded)
@@ -109,12 +110,23 @@ def apply(store: Store, files: Mapping[str, str], *, by: str, now: datetime) -> 
     RevisionMovedError
         If others went live twice while this one was reviewed; nothing was changed.
     """
-    loaded = load(files)
+    loaded = _load(store, files)
     try:
         return _reviewed(store, files, loaded, by=by, now=now)
     except RevisionMovedError:
         # Somebody else applied between our review and our write: what is live now was not reviewed.
         return _reviewed(store, files, loaded, by=by, now=now)
+
+
+def _load(store: Store | None, files: Mapping[str, str]) -> LoadedCatalog:
+    """Return the catalog of `files`; where places in a layer overlap, what is live already keeps its own."""
+    try:
+        return load(files)
+    except CatalogError as error:
+        if store is None or not any(found.code == OVERLAP for found in error.findings):
+            raise
+    live = definitions(live_catalog(store)).values()
+    return load(files, keeps={d.key for d in live if d.status not in (Status.DRAFT, Status.STOPPED)})
 
 
 def _reviewed(
@@ -153,7 +165,7 @@ def definitions(loaded: LoadedCatalog | None) -> dict[str, Experiment | Flag]:
 
 def refusals(store: Store, files: Mapping[str, str], *, now: datetime) -> list[Finding]:
     """Return why readable `files` may not go live; empty when they may."""
-    return _blocked(store, files, (live_catalog(store), load(files)), now=now)
+    return _blocked(store, files, (live_catalog(store), _load(store, files)), now=now)
 
 
 def kill(store: Store, key: str, *, by: str, now: datetime) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from service.catalog import load
+from service.catalog import CatalogError, load
 from service.cli.main import cli
 from service.settings import REPOSITORY
 from tests.server import running_server
@@ -22,6 +22,14 @@ CATALOG_PAGE = REPOSITORY / "docs" / "catalog.md"
 BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)```", re.DOTALL)
 HOME = re.compile(r'^export OPPORTUNE_HOME="\$PWD/([a-z-]+)"', re.MULTILINE)
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d")
+
+
+VIDEOS = """\
+experiment: videos
+variants: {control: a, treatment: b}
+metrics: {primary: purchase}
+layer: {name: product-page, from: 60%, share: 20%}
+"""
 
 
 @dataclass(frozen=True)
@@ -89,8 +97,25 @@ def test_the_yaml_of_the_catalog_page_passes_lint() -> None:
         {**together, "x.yaml": short.replace("free-shipping", "short")}
     ).catalog.experiments.keys() == {
         "free-shipping",
+        "reviews-first",
+        "large-photos",
         "short",
     }
+
+
+def test_the_catalog_page_shows_what_is_said_of_a_place_that_is_taken() -> None:
+    files = {"experiments/videos.yaml": VIDEOS}
+    for i, block in enumerate(blocks(CATALOG_PAGE)):
+        name = block.body.removeprefix("experiment: ").partition("\n")[0]
+        if block.language == "yaml":
+            files[f"experiments/{name}.yaml" if block.body.startswith("experiment: ") else f"{i}.yaml"] = (
+                block.body
+            )
+
+    with pytest.raises(CatalogError) as caught:
+        load(files)
+
+    assert f"```\n{caught.value}\n```" in CATALOG_PAGE.read_text("utf-8")
 
 
 @pytest.mark.e2e
