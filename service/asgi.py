@@ -6,7 +6,7 @@ is bounded and has a deadline, and the waiting room in front of the pool is boun
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from threading import Semaphore
@@ -23,7 +23,7 @@ from service.errors import ProblemError, too_large
 from service.hotpath import HotPath, Scope, text_headers
 from service.log import logger, request_id
 from service.settings import Settings, load
-from service.sse import Hub, Receive, Send, stream_call
+from service.sse import Hub, Message, Receive, Send, stream_call
 from service.use_cases import cors, ofrep
 from service.use_cases.exchange import JSON_TYPE, PRIVATE, Headers, Reply
 from service.use_cases.fragments import error_members
@@ -222,20 +222,61 @@ async def read_all(receive: Receive, limit: int) -> bytes:
     ClientGoneError
         If the client left: that is never the end of a body.
     """
+    begun = receive().__await__()
+    try:
+        waits_for = next(begun)
+    except StopIteration as done:
+        first: Message = done.value
+    else:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _gather(await Resumed(begun, waits_for), receive, limit)
+    if first["type"] == "http.request" and not first.get("more_body"):
+        # Nearly every body comes with its head; a timer would cost more than all the rest.
+        body: bytes = first.get("body", b"")
+        if len(body) > limit:
+            raise too_large(limit)
+        return body
+    async with asyncio.timeout(BODY_SECONDS):
+        return await _gather(first, receive, limit)
+
+
+async def _gather(message: Message, receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
-    async with asyncio.timeout(BODY_SECONDS):
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise too_large(limit)
+        parts.append(part)
+        if not message.get("more_body"):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        message = await receive()
+
+
+class Resumed:
+    """Awaits what was begun by hand and turned out to wait for something."""
+
+    def __init__(self, begun: Generator[Any, Any, Message], waits_for: object) -> None:
+        self._begun = begun
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, Message]:
+        """Go on: hand the waiting up, and what comes back down, a cancellation too."""
+        waits_for = self._waits_for
         while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError
-            part = message.get("body", b"")
-            size += len(part)
-            if size > limit:
-                raise too_large(limit)
-            parts.append(part)
-            if not message.get("more_body"):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+            try:
+                try:
+                    sent = yield waits_for
+                except BaseException as error:  # noqa: BLE001 - handed down as it is
+                    waits_for = self._begun.throw(error)
+                else:
+                    waits_for = self._begun.send(sent)
+            except StopIteration as done:
+                message: Message = done.value
+                return message
 
 
 def path_of(target: str) -> str:

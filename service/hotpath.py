@@ -41,7 +41,7 @@ class HotPath:
             ofrep.flag_key(path)[1],
             body,
             path,
-            scope["query_string"].decode("latin-1"),
+            str(scope["query_string"], "latin-1"),
             get(b"authorization", ""),
             get(b"x-api-key", ""),
             get(b"origin", ""),
@@ -73,11 +73,11 @@ class HotPath:
 
 def text_headers(scope: Scope) -> dict[bytes, str]:
     """Return the request headers by lower-case name; repeated ones are joined, as WSGI does."""
-    found: dict[bytes, str] = {}
-    for name, value in scope["headers"]:
-        text = value.decode("latin-1")
-        found[name] = f"{found[name]},{text}" if name in found else text
-    return found
+    headers = scope["headers"]
+    found = {name: str(value, "latin-1") for name, value in headers}
+    if len(found) == len(headers):
+        return found
+    return {name: ",".join(str(v, "latin-1") for n, v in headers if n == name) for name in found}
 
 
 def prepare(snapshot: ServingSnapshot) -> None:
