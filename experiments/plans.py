@@ -113,12 +113,15 @@ class Planner:
         InvalidDefinitionError
             See `experiments.assignment.compile_catalog`.
         """
-        known = self.plans.get(definition.key)
-        if known is None:
-            known = self.plans[definition.key] = self._compile(definition, (*opened, definition.key))
+        key = definition.key
+        if key not in self.plans:
+            # Asked before anything is compiled, too: a chain of thousands would end the recursion first.
+            _check_chain(len(opened))
+            self.plans[key] = self._compile(definition, (*opened, key))
             below = (self._depths[one.key] for one in definition.prerequisites)
-            self._depths[definition.key] = 1 + max(below, default=0)
-        return known
+            self._depths[key] = 1 + max(below, default=-1)
+            _check_chain(self._depths[key])
+        return self.plans[key]
 
     def _compile(self, definition: Definition, opened: tuple[str, ...]) -> Plan:
         prerequisites = [self._met(one, opened) for one in definition.prerequisites]
@@ -153,9 +156,6 @@ class Planner:
         if key in opened:
             chain = " -> ".join((*opened, key))
             raise InvalidDefinitionError(f"prerequisites need each other: {chain}", path=path, code="E413")
-        if len(opened) > MAX_CHAIN or self._depths.get(key, 0) >= MAX_CHAIN:
-            message = f"more than {MAX_CHAIN} prerequisites build on one another"
-            raise InvalidDefinitionError(message, path=path, code="E413")
         other = self.definition(key)
         if other is None:
             raise InvalidDefinitionError(f"there is no flag or experiment {key!r}", path=path, code="E410")
@@ -183,6 +183,12 @@ class Planner:
         if number_of is None:
             number_of = self._hashers[name] = passage.hasher()
         return number_of, passage.start, passage.end, outside(definition, passage.decision)
+
+
+def _check_chain(length: int) -> None:
+    if length > MAX_CHAIN:
+        message = f"more than {MAX_CHAIN} prerequisites build on one another"
+        raise InvalidDefinitionError(message, path=("prerequisites",), code="E413")
 
 
 def _settled(definition: Definition, answer: Assignment, *, before: Gate | None = None) -> Plan:
