@@ -14,10 +14,12 @@ from service.errors import Pointer, ProblemError
 from service.storage.ports import RevisionMovedError
 from service.storage.records import KeyClass
 from service.use_cases import launch
+from service.use_cases.explaining import Asking, explained
 from service.use_cases.heartbeat import last_beat
 
 MAX_POINTERS = 100
 ADMIN = frozenset({KeyClass.ADMIN})
+EXPLAINERS = frozenset({KeyClass.ADMIN, KeyClass.SERVER})
 READERS = frozenset({KeyClass.ADMIN, KeyClass.SERVER, KeyClass.ANALYST})
 
 bp = Blueprint("catalog", __name__, url_prefix="/v1")
@@ -54,6 +56,29 @@ class DefinitionSchema(Schema):
     allocation = fields.Float(required=True)
     layer = fields.String(required=True, allow_none=True)
     killed = fields.Boolean(required=True)
+
+
+class ExplainBody(Schema):
+    """The attributes to explain for; `request` may be given to ask about another device or hour."""
+
+    context = fields.Dict(keys=fields.String(), load_default=dict)
+
+
+class ExplainedSchema(Schema):
+    """An assignment with its reasons.
+
+    Each gate has passed (null: it needs an id), decision, detail, change and facts; `decided_by` names the
+    gate that ended the evaluation. Without `assignment`, the flag must split and no id came.
+    """
+
+    key = fields.String(required=True)
+    revision = fields.Integer(required=True)
+    unit = fields.String(required=True)
+    unit_id = fields.String(required=True, allow_none=True)
+    assignment = fields.Dict(keys=fields.String(), required=True, allow_none=True)
+    decided_by = fields.String(required=True, allow_none=True)
+    change = fields.String(required=True)
+    gates = fields.List(fields.Dict(keys=fields.String()), required=True)
 
 
 class StatusSchema(Schema):
@@ -119,6 +144,24 @@ def catalog_status() -> ResponseReturnValue:
             for key, definition in definitions.items()
         ],
     }
+
+
+@bp.post("/flags/<key>/explain")
+@describe(
+    summary="Say why a context gets its variant: every gate in order, and what would have to change",
+    tag="catalog",
+    scopes=EXPLAINERS,
+    body=ExplainBody,
+    answer=ExplainedSchema,
+)
+def explain_flag(body: dict[str, Any], key: str) -> ResponseReturnValue:
+    """Explain one assignment; it records nothing."""
+    snapshots, now = services().snapshots, services().clock()
+    asking = Asking(context=body["context"], now=now, zone=services().settings.zone)
+    try:
+        return explained(snapshots.current, snapshots.membership, key, asking)
+    except launch.UnknownKeyError as error:
+        raise ProblemError(404, "unknown_flag", str(error)) from error
 
 
 @bp.post("/flags/<key>/kill")

@@ -65,8 +65,9 @@ def assign(keys: tuple[str, ...], units_file: Path, out: Path | None) -> None:
     a column named age:number or tags:json is read as such. Exit code 1 if a row had to be left out.
     """
     now = utc_now()
-    with store_of(settings_module.load()) as store:
-        holder = SnapshotHolder(store)
+    settings = settings_module.load()
+    with store_of(settings) as store:
+        holder = SnapshotHolder(store, audiences=settings.audiences)
         holder.refresh()
         snapshot = holder.current
     units = units_of(snapshot, tuple(dict.fromkeys(keys)))

@@ -20,6 +20,8 @@ COMMANDS: dict[str, str] = {
     "ramp": "service.cli.desk",
     "kill": "service.cli.desk",
     "revive": "service.cli.desk",
+    "explain": "service.cli.explain",
+    "preview": "service.cli.preview",
     "assign": "service.cli.assign",
     "doctor": "service.cli.doctor",
     "verdict": "service.cli.verdict",

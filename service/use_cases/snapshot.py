@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments.assignment import CompiledCatalog, compile_catalog
 from experiments.definitions import Catalog
+from experiments.membership import Membership
 from service.catalog.loader import LoadedCatalog, load
 from service.clock import EPOCH, utc_now
 from service.log import logger
@@ -102,6 +103,16 @@ class SnapshotHolder:
     def audience_problem(self) -> str:
         """Why audiences do not hold what the catalog asks; empty when all is well."""
         return self._members.problem_of(self._current.loaded.catalog)
+
+    @property
+    def membership(self) -> Membership:
+        """Who did what, as far as it is known now."""
+        return self._members.current
+
+    @property
+    def audiences_as_of(self) -> str:
+        """When the membership file served was made, ISO 8601; empty without one."""
+        return self._members.current.as_of
 
     def refresh(self) -> None:
         """Look at the store once and swap the snapshot if anything served has changed; never raises."""
