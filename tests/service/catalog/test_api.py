@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -79,12 +80,30 @@ def test_a_good_catalog_is_live_in_every_worker(server: Server) -> None:
     assert "fresh" in {d["key"] for d in status["definitions"]}
 
 
-@pytest.mark.parametrize("key", ["button", "*"])
+def test_the_status_shows_the_share_of_now_and_the_place_in_a_layer(server: Server) -> None:
+    ramp = "[{at: 2016-01-01T00:00Z, share: 5%}, {at: 2099-01-01T00:00Z, share: 50%}]"
+    slow = f"flag: slow\nlayer: {{name: page, from: 40%, share: 30%}}\nramp: {ramp}\n"
+
+    revision = control(
+        server, "/v1/catalog", {"files": {**CATALOG, "l.yaml": "layers: {page: {}}\n", "s.yaml": slow}}
+    ).json()["revision"]
+
+    def status() -> Any:
+        return server.get("/v1/catalog/status", key=server.analyst_key).json()
+
+    assert eventually(lambda: status()["revision"] == revision)
+    shown = {d["key"]: (d["allocation"], d["layer"]) for d in status()["definitions"]}
+    assert shown["slow"] == (0.05, "page, 40% to 70%")
+    assert shown["button"][1] is None
+
+
+@pytest.mark.parametrize("key", ["button", "*", "%2A"])
 def test_kill_and_revive_reach_every_worker(server: Server, key: str) -> None:
-    assert control(server, f"/v1/flags/{key}/kill").json() == {"key": key, "killed": True}
+    name = unquote(key)
+    assert control(server, f"/v1/flags/{key}/kill").json() == {"key": name, "killed": True}
     assert eventually(lambda: reason(server) == "DISABLED")
 
-    assert control(server, f"/v1/flags/{key}/revive").json() == {"key": key, "killed": False}
+    assert control(server, f"/v1/flags/{key}/revive").json() == {"key": name, "killed": False}
     assert eventually(lambda: reason(server) == "SPLIT")
 
 
