@@ -67,6 +67,8 @@ def _equals(operand: Operand) -> ValueTest:
         return lambda value: value is operand
     if isinstance(operand, int | float):
         return lambda value: value == operand and isinstance(value, _NUMBERS) and value.__class__ is not bool
+    if isinstance(operand, str):
+        return lambda value: value == operand
     return partial(same, operand)
 
 
@@ -92,11 +94,17 @@ def _members(operand: Operand, fold: Folding) -> frozenset[tuple[bool, object]]:
 def _among(fold: Folding) -> Callable[[Operand], ValueTest]:
     def build(operand: Operand) -> ValueTest:
         members = _members(operand, fold)
+        texts = frozenset(item for _is_bool, item in members if isinstance(item, str))
 
         def is_member(value: object) -> bool:
             return isinstance(value, _SCALARS) and (value.__class__ is bool, fold(value)) in members
 
-        return lambda value: any(map(is_member, value)) if isinstance(value, _LISTS) else is_member(value)
+        def test(value: object) -> bool:
+            if value.__class__ is str:
+                return fold(value) in texts
+            return any(map(is_member, value)) if isinstance(value, _LISTS) else is_member(value)
+
+        return test
 
     return build
 
