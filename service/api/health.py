@@ -48,6 +48,7 @@ class ReadyAnswer(Schema):
     catalog = fields.Dict(required=True)
     store = fields.Dict(required=True)
     model = fields.Dict(required=True)
+    audiences = fields.Dict(required=True)
 
 
 @bp.get("/healthz")
@@ -76,7 +77,12 @@ def readiness(wired: Services) -> dict[str, Any]:
     store_problem = _store_problem(wired)
     model = wired.models.current
     catalog_problem = "; ".join(why for why in (snapshot.problem, _refused_catalog(wired)) if why)
-    parts = {"catalog": catalog_problem, "store": store_problem, "model": wired.models.problem}
+    parts = {
+        "catalog": catalog_problem,
+        "store": store_problem,
+        "model": wired.models.problem,
+        "audiences": wired.snapshots.audience_problem,
+    }
     return {
         "status": "ready" if wired.snapshots.ready else "starting",
         "degraded": [name for name, problem in parts.items() if problem],
@@ -90,6 +96,10 @@ def readiness(wired: Services) -> dict[str, Any]:
             "version": snapshot.state.model if model else "",
             "loaded": model is not None,
             "problem": wired.models.problem,
+        },
+        "audiences": {
+            "as_of": wired.snapshots.audiences_as_of,
+            "problem": wired.snapshots.audience_problem,
         },
     }
 
@@ -148,6 +158,11 @@ def _gauges(wired: Services) -> list[Metric]:
             value=not state["catalog"]["problem"],
         ),
         GaugeMetricFamily("opportune_store_ok", "0 while the store is away", value=state["store"]["ok"]),
+        GaugeMetricFamily(
+            "opportune_audiences_ok",
+            "0 while a behavioural audience waits to be counted",
+            value=not state["audiences"]["problem"],
+        ),
         GaugeMetricFamily("opportune_model_ok", "0 without a usable model", value=state["model"]["loaded"]),
     ]
     try:

@@ -64,7 +64,8 @@ class MembersFile:
             self._seen, self.problem = None, "the file of who did what is not there"
             return False
         except (OSError, MembershipError) as error:
-            self._tell(f"the file of who did what cannot be used: {error}")
+            why = error.strerror if isinstance(error, OSError) else error
+            self._tell(f"the file of who did what cannot be used: {why}")
             return False
         if found is None:
             return False

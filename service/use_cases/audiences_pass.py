@@ -38,33 +38,56 @@ class Looked:
     seconds: float
 
 
+@dataclass(slots=True, kw_only=True)
+class Pace:
+    """When the next pass is due, by a clock in seconds that never goes back."""
+
+    debounce_s: float = DEBOUNCE_S
+    share_of_time: float = SHARE_OF_TIME
+    slide_s: float = SLIDE_S
+    _seen: object = None
+    _after: float = 0.0
+    _slide_after: float = 0.0
+
+    def rests(self, clock: float) -> bool:
+        """Say whether it is too early, whatever has happened."""
+        return clock < self._after
+
+    def is_due(self, clock: float, place: object) -> bool:
+        """Say whether `place`, what a pass depends on, is another one, or windows have slid for a while."""
+        return not self.rests(clock) and (place != self._seen or clock >= self._slide_after)
+
+    def did(self, place: object, *, started: float, ended: float) -> None:
+        """Note a pass; None for a place if it failed."""
+        self._seen = place
+        self._after = ended + max(self.debounce_s, self.share_of_time * (ended - started))
+        self._slide_after = ended + self.slide_s
+
+
 class AudienceKeeper:
     """Keeps the membership file true: after news in the lake or the catalog, and while windows slide."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, *, pace: Pace | None = None) -> None:
         self._settings = settings
         self._store = store
-        self._seen: tuple[int, int, int] | None = None
-        self._after = 0.0
-        self._slide_after = 0.0
+        self._pace = pace or Pace()
 
     def look(self, *, now: datetime) -> None:
         """Do a pass if one is due."""
         started = time.monotonic()
-        if started < self._after:
+        if self._pace.rests(started):
             return
         revision, loaded = live_catalog(self._store)
         # An erasure replaces the manifest just as new events do.
         place = (revision, *_stamp(self._settings.lake / MANIFEST))
-        if place == self._seen and started < self._slide_after:
+        if not self._pace.is_due(started, place):
             return
+        reached = None
         try:
             self._pass(loaded.catalog, now=now, started=started)
-            self._seen = place
+            reached = place
         finally:
-            done = time.monotonic()
-            self._after = done + max(DEBOUNCE_S, SHARE_OF_TIME * (done - started))
-            self._slide_after = done + SLIDE_S
+            self._pace.did(reached, started=started, ended=time.monotonic())
 
     def _pass(self, catalog: Catalog, *, now: datetime, started: float) -> None:
         if not facts_of(catalog) and not (self._settings.audiences / MEMBERS).exists():
