@@ -1,7 +1,8 @@
 """Which exposures count: those that this service would have assigned, of an experiment that was live."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +246,78 @@ def test_an_exposure_before_the_schedule_opens_is_quarantined(store: SqlStore) -
 
     assert send(store, dated(shown, opens - timedelta(hours=1)))[0]["reason"] == "not_running"
     assert send(store, dated(shown, opens, "e2"))[0]["status"] == "accepted"
+
+
+GATED = """\
+layers: {page: {}}
+holdouts: {q1: {share: 20%}}
+"""
+MEMBER = """\
+experiment: hero
+schedule: {start: 2026-12-01T00:00Z}
+ramp: [{at: start, share: 20%}, {after: 10d, share: 100%}]
+layer: {name: page, from: 30%, share: 40%}
+holdout: q1
+variants: {control: "", banner: "Hello"}
+metrics: {primary: purchase}
+"""
+GATED_FILES = {"metrics.yaml": METRICS, "gates.yaml": GATED, "experiments/hero.yaml": MEMBER}
+STARTED = datetime(2026, 12, 1, tzinfo=UTC)
+
+
+def gated(store: SqlStore) -> Experiment:
+    apply(store, GATED_FILES, by="test", now=STARTED - timedelta(days=1))
+    return hero(GATED_FILES)
+
+
+def without(experiment: Experiment, gate: str) -> str:
+    """Return a unit that this gate alone keeps out."""
+    wider = replace(experiment, layer=None) if gate == "layer" else replace(experiment, holdout=None)
+    return next(
+        unit
+        for unit in (f"v{n}" for n in range(10_000))
+        if variant_of(wider, unit) == "banner" and variant_of(experiment, unit) is None
+    )
+
+
+@pytest.mark.parametrize("gate", ["layer", "holdout"])
+def test_an_exposure_of_a_unit_outside_the_layer_or_in_the_holdout_is_quarantined(
+    store: SqlStore, gate: str
+) -> None:
+    now = STARTED + timedelta(days=20)
+    experiment = gated(store)
+    inside, outside = unit_of(experiment, "banner"), without(experiment, gate)
+
+    told = [
+        send(store, at(an_exposure(unit, "banner") | {"event_id": unit}, now), now=now)[0]
+        for unit in (inside, outside)
+    ]
+    assert [result.get("reason") for result in told] == [None, "not_enrolled"]
+
+
+def test_an_exposure_counts_from_the_step_of_the_ramp_that_enrols_its_unit(store: SqlStore) -> None:
+    step = STARTED + timedelta(days=10)
+    experiment = gated(store)
+    late = next(
+        unit
+        for unit in (f"v{n}" for n in range(10_000))
+        if variant_of(experiment, unit) == "banner" and variant_of(experiment, unit, at=STARTED) is None
+    )
+
+    told = []
+    for minutes in (-6, -4, 1):
+        now = step + timedelta(minutes=minutes)
+        told += send(store, at(an_exposure(late, "banner") | {"event_id": f"e{minutes}"}, now), now=now)
+    assert [result.get("reason") for result in told] == ["not_enrolled", None, None]
+
+
+def test_an_exposure_that_says_it_was_forced_is_never_analysed(store: SqlStore) -> None:
+    apply(store, files(), by="test", now=NOW)
+
+    (forced,) = send(store, an_exposure(ENROLLED, "banner", decision="override"))
+    (served,) = send(store, an_exposure(ENROLLED, "banner", decision="enrolled") | {"event_id": "e2"})
+    assert (forced["reason"], served["status"]) == ("override", "accepted")
+
+
+def at(event: dict[str, Any], moment: datetime) -> dict[str, Any]:
+    return event | {"occurred_at": moment.isoformat()}
