@@ -12,17 +12,20 @@ let launched;
 const tabs = new Map();
 
 export async function bundle({ entry, out, platform = "browser" }) {
-  await build({
+  const { metafile } = await build({
     entryPoints: [entry],
     outfile: out,
     bundle: true,
     platform,
-    format: platform === "browser" ? "iife" : "esm",
+    packages: platform === "browser" ? "bundle" : "external",
+    format: "esm",
+    metafile: true,
     jsx: "automatic",
     define: { "process.env.NODE_ENV": '"production"' },
     nodePaths: [new URL("node_modules", import.meta.url).pathname],
     logLevel: "silent",
   });
+  return Object.keys(metafile.inputs);
 }
 
 async function told(response) {

@@ -34,12 +34,17 @@ class ClientError(Exception):
     """A command failed inside the Node process."""
 
 
+def need_packages() -> None:
+    """Skip the test if the npm packages are not there."""
+    if not (FOLDER / "node_modules" / ".opportune-lock").exists():
+        pytest.skip("the npm packages of tests/clients are missing: run `make setup-clients`")
+
+
 class Node:
     """The process of node.mjs: `node("openfeature", url=..., cases=[...])` runs one command there."""
 
     def __init__(self) -> None:
-        if not (FOLDER / "node_modules" / ".opportune-lock").exists():
-            pytest.skip("the npm packages of tests/clients are missing: run `make setup-clients`")
+        need_packages()
         self._process = subprocess.Popen(
             [program("node"), "node.mjs"],
             cwd=FOLDER,
@@ -104,6 +109,14 @@ class Tab:
         """Return what the page wrote to its console, errors included."""
         return list(self.node("said", tab=self.name))
 
+    def click(self, selector: str) -> None:
+        """Click on it as a person would."""
+        self.node("click", tab=self.name, selector=selector)
+
+    def reload(self) -> None:
+        """Load the page again."""
+        self.node("reload", tab=self.name)
+
     def close(self) -> None:
         """Close the page with its cookies and storage."""
         self.node("close", tab=self.name)
@@ -133,16 +146,16 @@ def serving(folder: Path) -> Iterator[int]:
         thread.join()
 
 
-def write_page(node: Node, entry: Path, folder: Path, **settings: str) -> str:
-    """Bundle `entry` into an HTML page of its own in `folder`; return the page's name."""
-    script = f"{entry.stem}.js"
-    node("bundle", entry=str(entry), out=str(folder / script))
+def write_page(node: Node, entry: Path, folder: Path, **settings: str) -> tuple[str, list[str]]:
+    """Bundle `entry` into an HTML page in `folder`; return the page's name and what went into it."""
+    script = f"{entry.stem}.bundle.js"
+    files: list[str] = node("bundle", entry=str(entry), out=str(folder / script))
     page = f"{entry.stem}.html"
     (folder / page).write_text(
-        "<!doctype html><html lang='en'><meta charset='utf-8'>"
+        "<!doctype html><html lang='en'><meta charset='utf-8'><link rel='icon' href='data:,'>"
         "<meta name='viewport' content='width=device-width'><title>Shop</title>"
         f"<div id='root'></div><script>window.settings = {json.dumps(settings)}</script>"
-        f"<script src='{script}'></script></html>",
+        f"<script type='module' src='{script}'></script></html>",
         "utf-8",
     )
-    return page
+    return page, files

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def address(shop: Server, node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("page")
-    page = write_page(node, PAGES / "openfeature-web.js", folder, url=shop.base_url, key=shop.client_key)
+    page, _ = write_page(node, PAGES / "openfeature-web.js", folder, url=shop.base_url, key=shop.client_key)
     with serving(folder) as port:
         yield f"http://localhost:{port}/{page}"
 

@@ -1,0 +1,227 @@
+"""docs/frontend.md and its pages: every snippet runs, and does what the page says."""
+
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.storage.sql import open_store
+from tests.clients.docs import SHARED, pages, snippets, write_snippets
+from tests.clients.kit import Node, Tab, open_tab, program, serving, write_page
+from tests.server import Server, running_server, until, write_catalog
+
+SHOP = {
+    "metrics.yaml": "metrics:\n  purchase: {kind: conversion, event: Order Completed, window: 7d}\n",
+    "experiments/free-shipping.yaml": """\
+experiment: free-shipping
+variants: {control: "Delivery in three days", banner: "Free shipping over 30 EUR"}
+overrides: {banner: [qa-maria]}
+metrics: {primary: purchase}
+""",
+}
+FLAG = "/ofrep/v1/evaluate/flags/free-shipping"
+BULK = "/ofrep/v1/evaluate/flags"
+WEB, REACT = "frontend/openfeature-web.md", "frontend/openfeature-react.md"
+NODE, PYTHON = "frontend/openfeature-node.md", "frontend/openfeature-python.md"
+SSR = "frontend/server-side-rendering.md"
+OPENFEATURE = pytest.mark.parametrize(
+    ("from_pages", "entry"), [((WEB,), "shop.js"), ((WEB, REACT), "shop.jsx")], ids=["web", "react"]
+)
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("frontend")
+    with running_server(home / "home", write_catalog(home / "catalog", SHOP)) as running:
+        yield running
+
+
+@pytest.fixture
+def visit(shop: Server, node: Node, tmp_path: Path) -> Iterator[Callable[..., Tab]]:
+    """Bundle the shop of some pages and open it."""
+    closing: list[Any] = []
+
+    def open_page(*from_pages: str, consent: bool = True, entry: str = "shop.js") -> Tab:
+        folder = write_snippets(shop, tmp_path / "page", (SHARED, *from_pages))
+        page, loaded = write_page(node, folder / entry, folder)
+        assert set(snippets(from_pages[-1])) <= {Path(name).name for name in loaded}
+        site = serving(folder)
+        port = site.__enter__()
+        closing.append(lambda: site.__exit__(None, None, None))
+        cookies = [{"name": "consent", "value": "yes", "url": f"http://localhost:{port}"}] if consent else []
+        tab = open_tab(node, f"http://localhost:{port}/{page}", cookies=cookies)
+        closing.append(tab.close)
+        return tab
+
+    yield open_page
+    for close in reversed(closing):
+        close()
+
+
+def stored(shop: Server, person: str) -> list[tuple[str, dict[str, Any]]]:
+    store = open_store(shop.settings)
+    try:
+        events = [logged.received.event for logged in store.read(0, 100_000)]
+    finally:
+        store.close()
+    return [(e.type, dict(e.properties)) for e in events if e.anonymous_id == person]
+
+
+def variant_of(shop: Server, person: str) -> dict[str, Any]:
+    answer: dict[str, Any] = shop.post(FLAG, {"context": {"targetingKey": person}}).json()
+    return answer
+
+
+def id_in(tab: Tab) -> str:
+    return str(tab("document.cookie.match(/anonymous_id=([^;]+)/)?.[1] ?? ''"))
+
+
+def types(events: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+    return sorted(name for name, _ in events)
+
+
+def assert_counted(shop: Server, person: str) -> None:
+    """The exposure and the order of `person` are in the log, accepted, and of the variant that was shown."""
+    until(lambda: types(stored(shop, person)) == ["Experiment Viewed", "Order Completed"])
+    properties = dict(stored(shop, person))
+    assert properties["Experiment Viewed"]["variant_key"] == variant_of(shop, person)["variant"]
+    assert properties["Order Completed"]["revenue"] == 34.5
+
+
+def test_every_page_is_tested_here() -> None:
+    assert set(pages()) == {SHARED, WEB, REACT, NODE, PYTHON, SSR}
+
+
+@OPENFEATURE
+def test_the_page_shows_the_variant_and_tells_one_exposure_and_the_order(
+    shop: Server, visit: Callable[..., Tab], from_pages: tuple[str, ...], entry: str
+) -> None:
+    tab = visit(*from_pages, entry=entry)
+    tab.shows("Gift shop")
+    person = id_in(tab)
+    tab.shows(variant_of(shop, person)["value"])
+    tab.click("button")
+
+    assert_counted(shop, person)
+    assert uuid.UUID(person).version == 4
+    assert [seen["status"] for seen in tab.wire(BULK)] == [200]
+    assert not [line for line in tab.said() if line.startswith(("error", "pageerror"))]
+
+
+@OPENFEATURE
+def test_the_next_visit_shows_the_same_and_a_reload_sends_an_exposure_again(
+    shop: Server, visit: Callable[..., Tab], from_pages: tuple[str, ...], entry: str
+) -> None:
+    tab = visit(*from_pages, entry=entry)
+    tab.shows("Gift shop")
+    person, before = id_in(tab), tab.text()
+    until(lambda: types(stored(shop, person)) == ["Experiment Viewed"])
+    tab.reload()
+    tab.shows("Gift shop")
+
+    assert id_in(tab) == person
+    assert tab.text() == before
+    until(lambda: types(stored(shop, person)) == ["Experiment Viewed"] * 2)
+
+
+@OPENFEATURE
+def test_before_consent_nothing_is_kept_or_sent_and_after_it_the_visitor_counts(
+    shop: Server, visit: Callable[..., Tab], from_pages: tuple[str, ...], entry: str
+) -> None:
+    tab = visit(*from_pages, consent=False, entry=entry)
+    tab.shows("Gift shop")
+    tab.click("button")
+    assert tab("document.cookie") == ""
+    assert tab("localStorage.length") == 0
+    assert tab.wire("/v1/events") == []
+    assert tab.wire(BULK)[0]["body"] == '{"context":{"country":"ES"' + (
+        ',"language":"en-US"}}' if entry == "shop.js" else "}}"
+    )
+
+    tab("document.cookie = 'consent=yes'")
+    tab("window.agreed()")
+    person = id_in(tab)
+    tab.shows(variant_of(shop, person)["value"])
+    tab.click("button")
+
+    assert_counted(shop, person)
+
+
+def run(command: Sequence[str], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_node_backend_asks_without_exposure_and_tells_one_when_it_shows(
+    shop: Server, tmp_path: Path
+) -> None:
+    person = str(uuid.uuid4())
+    folder = write_snippets(shop, tmp_path / "node", (SHARED, NODE))
+    said = json.loads(run([program("node"), "shop.js", person], folder))
+
+    wanted = variant_of(shop, person)
+    assert said == {name: wanted[name] for name in ("value", "variant", "reason")}
+    assert_counted(shop, person)
+
+
+def test_a_python_backend_asks_without_exposure_and_tells_one_when_it_shows(
+    shop: Server, tmp_path: Path
+) -> None:
+    person = str(uuid.uuid4())
+    folder = write_snippets(shop, tmp_path / "python", (PYTHON,))
+    said = run([sys.executable, "shop.py", person], folder)
+
+    wanted = variant_of(shop, person)
+    assert said.split("\n")[0] == f"{wanted['value']} {wanted['variant']} {wanted['reason']}"
+    assert_counted(shop, person)
+
+
+def test_a_person_forced_for_testing_is_shown_the_variant_and_never_counted(
+    shop: Server, tmp_path: Path
+) -> None:
+    for page, command in ((NODE, [program("node"), "shop.js"]), (PYTHON, [sys.executable, "shop.py"])):
+        folder = write_snippets(shop, tmp_path / page, (SHARED, page))
+
+        assert "Free shipping over 30 EUR" in run([*command, "qa-maria"], folder)
+    assert types(stored(shop, "qa-maria")) == ["Order Completed"] * 2
+
+
+@pytest.mark.parametrize("consent", [True, False], ids=["agreed", "not asked"])
+def test_a_page_from_the_server_shows_the_variant_at_once_and_the_browser_tells_the_exposure(
+    shop: Server, node: Node, tmp_path: Path, consent: bool
+) -> None:
+    folder = write_snippets(shop, tmp_path / "ssr", (SHARED, SSR))
+    loaded = node("bundle", entry=str(folder / "client.jsx"), out=str(folder / "client.js"))
+    loaded += node(
+        "bundle", entry=str(folder / "server.jsx"), out=str(folder / "server.mjs"), platform="node"
+    )
+    assert set(snippets(SSR)) <= {Path(name).name for name in loaded}
+    server = subprocess.Popen(
+        [program("node"), "server.mjs", "client.js"], cwd=folder, stdout=subprocess.PIPE, text=True
+    )
+    with server:
+        try:
+            assert server.stdout is not None
+            url = f"http://localhost:{server.stdout.readline().strip()}"
+            cookies = [{"name": "consent", "value": "yes", "url": url}] if consent else []
+            tab = open_tab(node, url, cookies=cookies)
+            tab.shows("Gift shop")
+            person = id_in(tab)
+            if consent:
+                tab.shows(variant_of(shop, person)["value"])
+                until(lambda: types(stored(shop, person)) == ["Experiment Viewed"])
+            else:
+                assert person == ""
+                assert tab.wire("/v1/events") == []
+            assert not [line for line in tab.said() if line.startswith(("error", "pageerror"))]
+            tab.close()
+        finally:
+            server.terminate()
