@@ -84,6 +84,26 @@ def frozen_name(experiment: str, phase: int) -> str:
     return f"{_FROZEN}{experiment}#{phase}"
 
 
+def unit_name(unit: str) -> str:
+    """Return the name of the bit that everybody has who is known by that kind of id, so that one can count.
+
+    Parameters
+    ----------
+    unit : str
+        ``anonymous_id`` or ``user_id``; the file keeps no such bit for others.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> unit_name("user_id")
+    'unit:user_id'
+    """
+    return f"unit:{unit}"
+
+
 class Membership:
     """What holds for whom, read in place from a buffer; it never changes and copies nothing.
 

@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "ramp": "service.cli.desk",
     "kill": "service.cli.desk",
     "revive": "service.cli.desk",
+    "audiences": "service.cli.audiences",
     "explain": "service.cli.explain",
     "preview": "service.cli.preview",
     "assign": "service.cli.assign",

@@ -18,14 +18,13 @@ import pyarrow as pa
 
 from experiments.conditions import Behaviour
 from experiments.definitions import Experiment
-from experiments.membership import Fingerprints, Masks, fingerprints, frozen_name, person_of
+from experiments.membership import Fingerprints, Masks, fingerprints, frozen_name, person_of, unit_name
 from service.lake.manifest import EVENTS, EXPOSURES
 from service.lake.moments import ALWAYS, EXACT, LakeReader
 from service.lake.rows import MICRO, canonical_json
 
 UNITS = ("anonymous_id", "user_id")
-# Everybody in the file has the bit of what it is an id of, so that an audience can be counted by kind.
-UNIT_NAMES = tuple(f"unit:{unit}" for unit in UNITS)
+UNIT_NAMES = tuple(unit_name(unit) for unit in UNITS)
 FACT = "fact_"
 LARGEST = 10**37
 
@@ -104,7 +103,7 @@ def _by_exposures(reader: LakeReader, frozen: Sequence[Experiment], names: Seque
             seen.phase == experiment.phase,
             seen.unit_type == experiment.unit,
         )
-        mine = (f"unit:{experiment.unit}", frozen_name(experiment.key, experiment.phase))
+        mine = (unit_name(experiment.unit), frozen_name(experiment.key, experiment.phase))
         row = _masks([np.array([name in mine]) for name in names], len(names))
         for batch in reader.batches(units.select("unit_id").distinct()):
             ids = batch.column("unit_id").to_pylist()

@@ -1,7 +1,9 @@
 """Behavioural audiences as a web worker sees them: what the catalog asks, and the file that answers."""
 
+import json
 import mmap
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.conditions import Behaviour, Condition, behaviours
@@ -10,8 +12,18 @@ from experiments.lifecycle import Status
 from experiments.membership import NOBODY, Membership, MembershipError
 from service.log import logger
 
-MEMBERS = "members.bin"
+MEMBERS, LOOKED = "members.bin", "looked.json"
 LIVE = frozenset({Status.SCHEDULED, Status.RUNNING, Status.PAUSED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """The last pass: up to which moment and event it looked, what it found, how long it took."""
+
+    as_of: str
+    log_offset: int
+    digest: str
+    seconds: float
 
 
 def facts_of(catalog: Catalog) -> tuple[Behaviour, ...]:
@@ -32,6 +44,20 @@ def frozen_of(catalog: Catalog) -> tuple[Experiment, ...]:
         and experiment.audience is not None
         and behaviours(experiment.audience, catalog.audiences)
     )
+
+
+def last_look(folder: Path, membership: Membership) -> Looked:
+    """Return the last pass that found what `membership` says."""
+    try:
+        looked = Looked(**json.loads((folder / LOOKED).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        looked = None
+    if looked is None or looked.digest != membership.digest:
+        # Killed between the two files, or a pass is under way.
+        return Looked(
+            as_of=membership.as_of, log_offset=membership.offset, digest=membership.digest, seconds=0.0
+        )
+    return looked
 
 
 class MembersFile:

@@ -17,25 +17,14 @@ from service.lake.moments import open_lake
 from service.log import logger
 from service.settings import Settings
 from service.storage.ports import Store
-from service.use_cases.audiences import MEMBERS, MembersFile, facts_of, frozen_of
+from service.use_cases.audiences import LOOKED, MEMBERS, Looked, MembersFile, facts_of, frozen_of
 from service.use_cases.judge import live_catalog
 
-LOOKED = "looked.json"
 # A pass waits this long after the last one, and three times as long as that took: a quarter of a core.
 DEBOUNCE_S = 2.0
 SHARE_OF_TIME = 3
 # Windows slide, whether anything happens or not.
 SLIDE_S = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
-    """The last pass: up to which moment and event it looked, what it found, how long it took."""
-
-    as_of: str
-    log_offset: int
-    digest: str
-    seconds: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,20 +100,6 @@ def find_members(catalog: Catalog, lake: Path, folder: Path, *, now: datetime) -
     if before.current.digest != membership.digest:
         _write(folder, pieces)
     return membership
-
-
-def last_look(folder: Path, membership: Membership) -> Looked:
-    """Return the last pass that found what `membership` says."""
-    try:
-        looked = Looked(**json.loads((folder / LOOKED).read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
-        looked = None
-    if looked is None or looked.digest != membership.digest:
-        # Killed between the two files, or a pass is under way.
-        return Looked(
-            as_of=membership.as_of, log_offset=membership.offset, digest=membership.digest, seconds=0.0
-        )
-    return looked
 
 
 def _note_pass(folder: Path, membership: Membership, *, now: datetime, seconds: float) -> None:

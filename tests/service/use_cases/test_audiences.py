@@ -13,8 +13,8 @@ import pytest
 from service.lake import export_all
 from service.settings import REPOSITORY
 from service.storage.ports import Store
-from service.use_cases.audiences import MEMBERS, MembersFile, facts_of, frozen_of
-from service.use_cases.audiences_pass import LOOKED, AudienceKeeper, Pace, last_look
+from service.use_cases.audiences import LOOKED, MEMBERS, MembersFile, facts_of, frozen_of, last_look
+from service.use_cases.audiences_pass import AudienceKeeper, Pace
 from service.use_cases.judge import live_catalog
 from service.use_cases.people import erase_person
 from service.worker import Worker
