@@ -179,11 +179,11 @@ def load(files: Mapping[str, str], *, keeps: Collection[str] = ()) -> LoadedCata
 def _resolved(definition: Experiment | Flag, parts: Mapping[str, Mapping[str, Any]]) -> Experiment | Flag:
     """Return a definition with the declared layer and holdout in the place of their names."""
     slot, holdout = definition.layer, definition.holdout
-    if slot is not None:
-        slot = replace(slot, layer=parts["layers"][slot.layer.key])
-    if holdout is not None:
-        holdout = parts["holdouts"][holdout.key]
-    return replace(definition, layer=slot, holdout=holdout)
+    return replace(
+        definition,
+        layer=slot and replace(slot, layer=parts["layers"][slot.layer.key]),
+        holdout=holdout and parts["holdouts"][holdout.key],
+    )
 
 
 def digest_of(files: Mapping[str, str]) -> str:

@@ -1,16 +1,17 @@
 """Do definitions leave room for one another? Places in a layer, units, and what they are hashed with."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.definitions import Experiment, Flag
 from experiments.gates import LayerSlot
-from experiments.lifecycle import TOTAL_BP, Status
+from experiments.lifecycle import TOTAL_BP, Schedule, Status
 from service.catalog.fields import Said
 
 MAX_GAPS = 5
+MAX_HINTS = 20
 OUR_HASH = 2
 MAY_SERVE = frozenset({Status.SCHEDULED, Status.RUNNING, Status.PAUSED})
 COLLECTION_OF = {"experiment": "experiments", "flag": "flags"}
@@ -24,16 +25,6 @@ class Member:
 
     source: Any
     value: Experiment | Flag
-
-    @property
-    def slot(self) -> LayerSlot | None:
-        """Its place in a layer."""
-        return self.value.layer
-
-    def meets(self, other: "Member") -> bool:
-        """Return whether both could serve at the same time."""
-        both = {self.value.status, other.value.status} <= MAY_SERVE
-        return both and self.value.schedule.overlaps(other.value.schedule)
 
 
 def check(
@@ -69,41 +60,77 @@ def _units(members: Iterable[Member], parts: Mapping[str, Mapping[str, Any]]) ->
 # --- places in a layer
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A place that a member wants while its schedule is open."""
+
+    member: Member
+    slot: LayerSlot
+
+    @property
+    def schedule(self) -> Schedule:
+        """When."""
+        return self.member.value.schedule
+
+
 def _overlaps(members: Iterable[Member]) -> Iterator[Told]:
     """Yield the later one of two members that would enrol the same units."""
-    layers: dict[str, list[Member]] = defaultdict(list)
+    layers: dict[str, list[Claim]] = defaultdict(list)
     for member in members:
-        if member.slot is not None and member.value.status in MAY_SERVE:
-            layers[member.slot.layer.key].append(member)
-    for name, group in layers.items():
-        for i, others in sorted(_conflicts(group).items()):
-            member = group[i]
-            yield member.source, ("layer", "from"), _said(name, member, [group[k] for k in others], group)
+        slot = member.value.layer
+        if slot is not None and member.value.status in MAY_SERVE:
+            layers[slot.layer.key].append(Claim(member, slot))
+    for name, claims in layers.items():
+        for i, (claim, other) in enumerate(_conflicts(claims)):
+            hint = _room(claim, claims) if i < MAX_HINTS else "mend the first ones"
+            message = (
+                f"the place {_place(claim.slot)} of layer '{name}' is taken: "
+                f"'{other.member.value.key}' ({other.member.source.file}) has {_place(other.slot)}"
+            )
+            yield claim.member.source, ("layer", "from"), Said("E411", message, hint)
 
 
-def _conflicts(group: Sequence[Member]) -> Mapping[int, list[int]]:
-    """Return which members overlap earlier ones, by index; a sweep over the layer, as most never meet."""
-    slots = [(member.slot.start_bp, member.slot.end_bp) if member.slot else (0, 0) for member in group]
-    found: dict[int, list[int]] = defaultdict(list)
-    beside: list[int] = []
-    for i in sorted(range(len(group)), key=lambda k: slots[k]):
-        beside = [k for k in beside if slots[k][1] > slots[i][0]]
-        for k in beside:
-            if group[i].meets(group[k]):
-                found[max(i, k)].append(min(i, k))
-        beside.append(i)
-    return {i: sorted(others) for i, others in found.items()}
+@dataclass(slots=True)
+class Taken:
+    """The buckets of a layer that members of one schedule have taken, and who was first."""
+
+    covered: bytearray = field(default_factory=lambda: bytearray(TOTAL_BP))
+    owners: dict[int, Claim] = field(default_factory=dict)
+
+    def owner(self, slot: LayerSlot) -> Claim | None:
+        """Return who has the first taken bucket of a place."""
+        return self.owners.get(self.covered.find(1, slot.start_bp, slot.end_bp))
+
+    def take(self, claim: Claim) -> None:
+        """Give those buckets of the place that are free."""
+        while (at := self.covered.find(0, claim.slot.start_bp, claim.slot.end_bp)) >= 0:
+            self.covered[at] = 1
+            self.owners[at] = claim
 
 
-def _said(name: str, member: Member, others: Sequence[Member], group: Sequence[Member]) -> Said:
-    first = others[0]
-    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-    message = (
-        f"the place {_place(member.slot)} of layer '{name}' is taken: '{first.value.key}' "
-        f"({first.source.file}) has {_place(first.slot)}{more}"
-    )
-    slots = [one.slot for one in group if one is not member and one.meets(member) and one.slot]
-    return Said("E411", message, _room(_gaps(slots), member.slot.share_bp if member.slot else TOTAL_BP))
+def _conflicts(claims: Iterable[Claim]) -> Iterator[tuple[Claim, Claim]]:
+    """Yield who finds a place taken, and by whom; schedules are few, so that not all pairs are tried."""
+    schedules: dict[Schedule, Taken] = {}
+    for claim in claims:
+        beside = (taken for other, taken in schedules.items() if other.overlaps(claim.schedule))
+        owner = next((one for one in (taken.owner(claim.slot) for taken in beside) if one), None)
+        if owner is not None:
+            yield claim, owner
+        schedules.setdefault(claim.schedule, Taken()).take(claim)
+
+
+def _room(wanted: Claim, claims: Iterable[Claim]) -> str:
+    """Return which place is free whenever the member serves."""
+    others = (one for one in claims if one is not wanted and one.schedule.overlaps(wanted.schedule))
+    gaps = _gaps(one.slot for one in others)
+    if not gaps:
+        return "the layer is full: stop one of its members, or use another layer"
+    free = ", ".join(_range(start, end) for start, end in gaps[:MAX_GAPS])
+    fitting = next(((start, end) for start, end in gaps if end - start >= wanted.slot.share_bp), None)
+    if fitting:
+        return f"free: {free}: write from: {fitting[0] / 100:g}%"
+    start, end = max(gaps, key=lambda gap: gap[1] - gap[0])
+    return f"free: {free}: write from: {start / 100:g}%, share: {(end - start) / 100:g}%"
 
 
 def _gaps(slots: Iterable[LayerSlot]) -> list[tuple[int, int]]:
@@ -117,19 +144,8 @@ def _gaps(slots: Iterable[LayerSlot]) -> list[tuple[int, int]]:
     return [*gaps, (reached, TOTAL_BP)] if reached < TOTAL_BP else gaps
 
 
-def _room(gaps: Sequence[tuple[int, int]], share_bp: int) -> str:
-    if not gaps:
-        return "the layer is full: stop one of its members, or use another layer"
-    free = ", ".join(_range(start, end) for start, end in gaps[:MAX_GAPS])
-    fitting = next(((start, end) for start, end in gaps if end - start >= share_bp), None)
-    if fitting:
-        return f"free: {free}: write from: {fitting[0] / 100:g}%"
-    start, end = max(gaps, key=lambda gap: gap[1] - gap[0])
-    return f"free: {free}: write from: {start / 100:g}%, share: {(end - start) / 100:g}%"
-
-
-def _place(slot: LayerSlot | None) -> str:
-    return _range(slot.start_bp, slot.end_bp) if slot else ""
+def _place(slot: LayerSlot) -> str:
+    return _range(slot.start_bp, slot.end_bp)
 
 
 def _range(start: int, end: int) -> str:

@@ -287,7 +287,7 @@ def _ended(store: Store, live: Catalog, new: Catalog) -> dict[str, Experiment]:
 def _finding(message: str, catalog: Catalog, files: Mapping[str, str], lost: Mapping[str, str]) -> Finding:
     """Return the refusal with the place of the definition that it names, its former place if it is gone."""
     named = [key for key in (*catalog.experiments, *catalog.flags) if f"'{key}'" in message]
-    key = max(named, key=len, default="")
+    key = min(named, key=lambda one: message.index(f"'{one}'"), default="")
     found = find(files, key) if key else None
     if found is None:
         return _vanished(message, lost)
