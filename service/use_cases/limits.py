@@ -59,9 +59,9 @@ def client_address(peer: str, forwarded_for: str, proxies: Sequence[Network]) ->
     '203.0.113.9'
     """
     address = peer
-    hops = forwarded_for.rsplit(",", MOST_HOPS) if proxies else []
+    hops = [hop.strip() for hop in forwarded_for.rsplit(",", MOST_HOPS)] if proxies else []
     while hops and _is_one_of(address, proxies):
-        address = hops.pop().strip()
+        address = hops.pop() or address
     return _network_of(address)
 
 
