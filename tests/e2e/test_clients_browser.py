@@ -8,7 +8,7 @@ import pytest
 from tests.clients.asking import BULK, asks, expected, told
 from tests.clients.catalog import people
 from tests.clients.kit import PAGES, ClientError, Node, Tab, open_tab, serving, write_page
-from tests.server import Server
+from tests.server import Server, until
 
 VISITOR = {"targetingKey": "3f0c1c6e-6a0e-4a57-9d5f-2d0f4f0a7f11"}
 
@@ -37,7 +37,8 @@ def visit(node: Node, address: str) -> Iterator[Callable[..., Tab]]:
 
 
 def start(tab: Tab, context: dict[str, Any], **options: Any) -> None:
-    tab.call("start", context, options)
+    """Start the SDK; only a test about streams listens to one, since what it refetches is on the wire too."""
+    tab.call("start", context, {"changeDetection": "none", **options})
 
 
 def test_the_web_sdk_agrees_on_every_flag_of_every_person(shop: Server, visit: Callable[..., Tab]) -> None:
@@ -84,6 +85,21 @@ def test_a_changed_attribute_changes_the_answer_although_the_old_entity_tag_is_s
     assert second["sent"]["if-none-match"] == first["got"]["etag"]
     assert second["status"] == 200
     assert tab.call("ask", greeting)[0]["value"] == "¡Hola!"
+
+
+def test_a_flag_that_is_killed_changes_in_the_open_page(shop: Server, visit: Callable[..., Tab]) -> None:
+    tab = visit()
+    start(tab, VISITOR, changeDetection="sse")
+    asked = [{"flag": "kill-me", "type": "string", "otherwise": "code default"}]
+    assert tab.call("ask", asked)[0]["value"] == "on air"
+    shop.post("/v1/flags/kill-me/kill", {}, key=shop.admin_key).raise_for_status()
+
+    until(lambda: tab.call("ask", asked)[0]["value"] == "off air")
+    assert ["kill-me"] in tab("window.changes")
+    last = tab.wire(BULK)[-1]
+    assert "flagConfigEtag=" in last["url"]
+    assert last["status"] == 200
+    assert shop.client_key not in str([seen["url"] for seen in tab.wire()])
 
 
 def test_a_page_of_a_foreign_origin_gets_nothing_and_shows_its_own_defaults(

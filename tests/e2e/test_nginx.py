@@ -99,6 +99,18 @@ def test_the_inside_stays_inside(direct: Server, proxied: Server, path: str) -> 
     assert direct.get("/metrics").status_code == direct.get("/readyz").status_code == 200
 
 
+def test_event_streams_flow_through_at_once(direct: Server, proxied: Server) -> None:
+    advertised = proxied.post(BULK, VISITOR).json()["eventStreams"][0]
+    address = proxied.base_url + advertised["endpoint"]["requestUri"]
+    with requests.get(address, stream=True, timeout=60) as stream:
+        assert stream.status_code == 200
+        lines = stream.iter_lines(chunk_size=1)
+        assert next(lines).startswith(b"retry:")
+        direct.post("/v1/flags/dark-mode/kill", {}, key=direct.admin_key).raise_for_status()
+
+        assert any(b"refetchEvaluation" in line for line in lines)
+
+
 def test_too_many_requests_of_one_address_get_a_429_that_a_page_can_read(
     direct: Server, tmp_path: Path
 ) -> None:
