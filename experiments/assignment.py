@@ -1,7 +1,7 @@
 """Who sees what: a catalog is compiled once, then every question is a walk through ready-made answers."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
@@ -12,7 +12,7 @@ from experiments.definitions import Catalog
 from experiments.errors import UnknownFlagError
 from experiments.lifecycle import Status
 from experiments.membership import NOBODY, Membership
-from experiments.plans import Memo, Plan, Planner, Split, boundaries
+from experiments.plans import Gate, Memo, Plan, Planner, Split, boundaries
 from experiments.targeting import Attributes, Predicate, reads_request
 from experiments.units import unit_raw_of
 
@@ -29,6 +29,9 @@ __all__ = [
 Quick: TypeAlias = "tuple[int, Predicate | None, Assignment, Split]"
 """Place among the keys, audience, the answer to strangers, the split: all there is to most experiments."""
 
+Full: TypeAlias = "tuple[int, Plan, Gate]"
+"""Place among the keys, plan, how it is asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class _ByUnit:
@@ -36,7 +39,7 @@ class _ByUnit:
 
     unit: str
     quick: tuple[Quick, ...]
-    others: tuple[tuple[int, Plan], ...]
+    others: tuple[Full, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +116,19 @@ class CompiledCatalog:
             raw = unit_raw_of(group.unit, context)
             others = group.others
             if raw is None:
-                others = tuple((place, self._plans[self.keys[place]]) for place, *_ in group.quick) + others
+                others = tuple(self._full(place) for place, *_ in group.quick) + others
             else:
                 for place, eligible, stranger, split in group.quick:
                     # `Plan.answer` written out: a call more for each would cost a tenth.
                     found[place] = split(raw) if eligible is None or eligible(context) else stranger
-            for place, plan in others:
-                answer = memo.get(plan)
-                if answer is None:
-                    answer = memo[plan] = plan.answer(context, now, raw, memo)
+            for place, plan, answer_of in others:
+                answer = answer_of(context, now, raw, memo)
                 found[place] = None if answer is plan.no_unit and plan.demands_unit else answer
         return found
+
+    def _full(self, place: int) -> Full:
+        plan = self._plans[self.keys[place]]
+        return place, plan, plan.answer
 
     def preview(self, key: str, variant_key: str) -> Assignment | None:
         """Return the answer to somebody who may look at one variant, also of a draft; never enrolled.
@@ -203,21 +208,23 @@ def compile_catalog(
         keys=tuple(plans),
         reads_request=any(reads_request(audience, catalog.audiences) for audience in audiences),
         _plans=plans,
-        _by_unit=tuple(_by_unit(plans)),
+        _by_unit=tuple(_by_unit(plans, planner.needed)),
         _forced={**planner.forced, **{one.key: forced_arms(one) for one in drafts}},
         _changes=tuple(sorted({at for one in awake for at in boundaries(one)})),
     )
 
 
-def _by_unit(plans: Mapping[str, Plan]) -> Iterator[_ByUnit]:
+def _by_unit(plans: Mapping[str, Plan], needed: Collection[Plan]) -> Iterator[_ByUnit]:
     for unit in dict.fromkeys(plan.unit for plan in plans.values()):
         quick: list[Quick] = []
-        others: list[tuple[int, Plan]] = []
+        others: list[Full] = []
         for place, plan in enumerate(plans.values()):
             if plan.unit != unit:
                 continue
-            if plan.split is not None and plan.before is None:
+            if plan in needed:
+                others.append((place, plan, plan.answer_once))
+            elif plan.split is not None and plan.before is None:
                 quick.append((place, plan.eligible, plan.stranger, plan.split))
             else:
-                others.append((place, plan))
+                others.append((place, plan, plan.answer))
         yield _ByUnit(unit, tuple(quick), tuple(others))

@@ -11,13 +11,14 @@ from experiments.definitions import Catalog, Experiment, Flag
 from experiments.errors import InvalidDefinitionError
 from experiments.gates import SERVED_VALUE, Prerequisite
 from experiments.hashing import Hasher, unit_raw
-from experiments.lifecycle import TOTAL_BP, Status
+from experiments.lifecycle import TOTAL_BP, Schedule, Status
 from experiments.membership import Membership, frozen_name, person_of
 from experiments.targeting import Attributes, Predicate, behaviours, compile_condition
 from experiments.units import ANONYMOUS_ID, unit_id_of, unit_raw_of
 
 EVERYTHING = "*"
 MAX_CHAIN = 32
+ALWAYS = Schedule()
 CLOSED = frozenset({Status.DRAFT, Status.PAUSED, Status.STOPPED})
 
 Memo: TypeAlias = dict[object, Any]
@@ -84,6 +85,13 @@ class Plan:
             return self.split(raw)
         return self.draw(raw, now, memo) if self.draw is not None else self.no_unit
 
+    def answer_once(self, context: Attributes, now: datetime, raw: bytes | None, memo: Memo) -> Assignment:
+        """Return `answer`, found out once in an evaluation however many need it."""
+        found: Assignment | None = memo.get(self)
+        if found is None:
+            found = memo[self] = self.answer(context, now, raw, memo)
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Planner:
@@ -93,6 +101,7 @@ class Planner:
     killed: frozenset[str]
     membership: Membership
     plans: dict[str, Plan] = field(default_factory=dict)
+    needed: set[Plan] = field(default_factory=set)
     forced: dict[str, Mapping[str, Assignment]] = field(default_factory=dict)
     _depths: dict[str, int] = field(default_factory=dict)
     _hashers: dict[tuple[str, str, int], Hasher] = field(default_factory=dict)
@@ -159,8 +168,10 @@ class Planner:
         other = self.definition(key)
         if other is None:
             raise InvalidDefinitionError(f"there is no flag or experiment {key!r}", path=path, code="E410")
+        plan = self.plan(other, opened)
+        self.needed.add(plan)
         test = compile_condition(prerequisite.condition, self.catalog.audiences, lists=self.catalog.lists)
-        return self.plan(other, opened), test
+        return plan, test
 
     def _eligible(self, definition: Definition) -> Predicate | None:
         condition = definition.audience
@@ -235,9 +246,9 @@ def _override(definition: Definition, forced: Mapping[str, Assignment]) -> Gate 
 
 
 def _schedule(definition: Definition) -> Gate | None:
-    start_at, end_at = definition.schedule.start_at, definition.schedule.end_at
-    if start_at is None and end_at is None:
+    if definition.schedule == ALWAYS:
         return None
+    start_at, end_at = definition.schedule.start_at, definition.schedule.end_at
     closed = outside(definition, "not_running")
 
     def gate(_context: Attributes, now: datetime, _raw: bytes | None, _memo: Memo) -> Assignment | None:
@@ -252,9 +263,7 @@ def _prerequisite(other: Plan, test: Predicate, unmet: Assignment) -> Gate:
     unit = other.unit
 
     def gate(context: Attributes, now: datetime, _raw: bytes | None, memo: Memo) -> Assignment | None:
-        served: Assignment | None = memo.get(other)
-        if served is None:
-            served = memo[other] = other.answer(context, now, unit_raw_of(unit, context), memo)
+        served = other.answer_once(context, now, unit_raw_of(unit, context), memo)
         return None if test({SERVED_VALUE: served.value}) else unmet
 
     return gate
