@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from service.use_cases import cors, ofrep, request_facts
+from service.clock import utc_now
+from service.use_cases import cors, growthbook, ofrep, request_facts
 from service.use_cases.exchange import JSON_TYPE, PRIVATE, Call, Reply
 from service.use_cases.limits import client_address
 from service.use_cases.services import Services
@@ -12,6 +13,7 @@ from service.use_cases.snapshot import ServingSnapshot
 HEALTH = "/healthz"
 HEALTH_BODY = b'{"status":"ok"}'
 METHODS = "OPTIONS, POST"
+GROWTHBOOK = frozenset({("GET", growthbook.FEATURES), ("POST", growthbook.EVALUATE)})
 
 Scope = Mapping[str, Any]
 
@@ -25,9 +27,11 @@ class HotPath:
 
     def is_mine(self, method: str, path: str) -> bool:
         """Tell whether `answer` should be asked about this request."""
+        if ofrep.flag_key(path)[0]:
+            return method in ("POST", "OPTIONS")
         if path == HEALTH:
             return method == "GET"
-        return method in ("POST", "OPTIONS") and ofrep.flag_key(path)[0]
+        return (method, growthbook.client_key(path)[0]) in GROWTHBOOK
 
     def answer(self, scope: Scope, path: str, body: bytes) -> Reply | None:
         """Return the reply, or None when the request needs the store."""
@@ -37,8 +41,12 @@ class HotPath:
         if scope["method"] == "OPTIONS":
             return self._preflight(headers)
         get = headers.get
+        is_ofrep, key = ofrep.flag_key(path)
+        what = ""
+        if not is_ofrep:
+            what, key = growthbook.client_key(path)
         call = Call(
-            ofrep.flag_key(path)[1],
+            key,
             body,
             path,
             str(scope["query_string"], "latin-1"),
@@ -52,7 +60,11 @@ class HotPath:
             get(b"cookie", ""),
             self._address(scope, headers) if self._services.limit.rate else "",
         )
-        return ofrep.answer(self._services, call)
+        if is_ofrep:
+            return ofrep.answer(self._services, call)
+        if what == growthbook.FEATURES:
+            return growthbook.answer_features(self._services, call)
+        return growthbook.answer_evaluation(self._services, call)
 
     def _address(self, scope: Scope, headers: Mapping[bytes, str]) -> str:
         peer = scope["client"]
@@ -84,3 +96,4 @@ def prepare(snapshot: ServingSnapshot) -> None:
     """Make beforehand what a snapshot will need and what takes too long on the event loop."""
     if snapshot.compiled.reads_request:
         request_facts.parser()
+    growthbook.current_features(snapshot, utc_now())

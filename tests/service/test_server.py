@@ -73,6 +73,14 @@ REQUESTS: list[tuple[str, str, bytes, dict[str, str]]] = [
     ("POST", f"{BULK}/dark-mode", b"{}", {"Cookie": "opportune_preview=forged.token"}),
     ("POST", BULK, b"{}", {"X-Opportune-Preview": "forged.token", "User-Agent": "curl/8.5"}),
     ("GET", "/ofrep/v1/streams?token=forged", b"", {}),
+    ("GET", "/api/features/CLIENT_KEY", b"", {"Origin": "http://localhost:1"}),
+    ("GET", "//api/features/CLIENT_KEY/", b"", {"If-None-Match": "*"}),
+    ("GET", "/api/features/ck_wrong", b"", {}),
+    ("HEAD", "/api/features/CLIENT_KEY", b"", {}),
+    ("POST", "/api/eval/CLIENT_KEY", b'{"attributes": {"anonymous_id": "u-1", "country": "ES"}}', {}),
+    ("POST", "/api/eval/CLIENT_KEY", b'{"attributes": 3}', {}),
+    ("POST", "/api/eval/CLIENT_KEY", b"{", {}),
+    ("GET", "/sub/ck_wrong", b"", {}),
     ("POST", "/ofrep/v1/streams", b"", {}),
     ("GET", BULK, b"", {}),
     ("OPTIONS", BULK, b"", {"Origin": "http://localhost:1", "Access-Control-Request-Method": "POST"}),
@@ -117,7 +125,8 @@ def test_every_door_gives_the_same_bytes(
             "X-Request-Id": "the-same-id",
             **headers,
         }
-        answer = requests.request(method, server.base_url + path, data=body, headers=sent, timeout=30)
+        url = server.base_url + path.replace("CLIENT_KEY", server.client_key)
+        answer = requests.request(method, url, data=body, headers=sent, timeout=30)
         told = {k.lower(): v for k, v in answer.headers.items() if k.lower() not in OWN_TO_EACH}
         seen[name] = (answer.status_code, answer.content, told)
 
