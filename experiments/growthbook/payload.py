@@ -132,11 +132,14 @@ def _served(catalog: Catalog) -> dict[str, Definition]:
 def _reason(condition: Condition | None, audiences: Mapping[str, Condition], units: frozenset[str]) -> str:
     if condition is None:
         return ""
+    reason = needs_server(condition, audiences, units=units)
+    if reason:
+        return reason
     try:
         to_mongo(condition, audiences)
     except UntranslatableError as error:
         return str(error)
-    return needs_server(condition, audiences, units=units)
+    return ""
 
 
 class _Writer:
