@@ -98,7 +98,7 @@ def find_members(catalog: Catalog, lake: Path, folder: Path, *, now: datetime) -
     before = MembersFile(folder)
     before.look()
     if before.current.digest != membership.digest:
-        _write(folder, pieces)
+        write_members(folder, pieces)
     return membership
 
 
@@ -109,10 +109,10 @@ def _note_pass(folder: Path, membership: Membership, *, now: datetime, seconds: 
         digest=membership.digest,
         seconds=seconds,
     )
-    _write(folder, [json.dumps(asdict(looked)).encode()], name=LOOKED)
+    write_members(folder, [json.dumps(asdict(looked)).encode()], name=LOOKED)
 
 
-def _write(folder: Path, pieces: Sequence[bytes], *, name: str = MEMBERS) -> None:
+def write_members(folder: Path, pieces: Sequence[bytes], *, name: str = MEMBERS) -> None:
     """Put a file in its place in one step; it tells of people, so nobody else may read it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = folder / f"{name}.tmp"
