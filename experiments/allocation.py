@@ -26,7 +26,6 @@ __all__ = [
     "unit_id_of",
     "unit_text",
     "variant_of",
-    "whole_share",
     "whole_weights",
 ]
 
@@ -258,27 +257,6 @@ def variant_of(definition: Definition, unit_id: str, *, at: datetime | None = No
 
 
 # --- what other systems say in fractions
-
-
-def whole_share(coverage: float) -> int:
-    """Return a coverage of GrowthBook in basis points; what lies outside 0..1 is cut, as there.
-
-    Parameters
-    ----------
-    coverage : float
-        Share of the units that take part.
-
-    Returns
-    -------
-    int
-        In 0..10000.
-
-    Examples
-    --------
-    >>> whole_share(0.2), whole_share(-0.2), whole_share(1.5)
-    (2000, 0, 10000)
-    """
-    return round(min(max(coverage, 0.0), 1.0) * TOTAL_BP)
 
 
 def whole_weights(n: int, weights: Sequence[float] | None = None) -> tuple[int, ...]:
