@@ -3,11 +3,12 @@
     python -m scripts.bench_assign            # 3 interleaved rounds, some 3 minutes
     python -m scripts.bench_assign --quick    # one short round: does everything run?
 
-Everything is public: wrk (else a generator in this repository; the output says which), GrowthBook's Python SDK
-from PyPI, gunicorn with service/gunicorn_conf.py and 2 workers. All servers are started first, answers are
-compared, then rounds are interleaved: A B C A B C. Numbers are medians [range]; compare them inside one run only,
-CPU time before throughput. An ASGI application that reads the body and answers with as many fixed bytes as a
-bulk evaluation has shows what the server allows at most; the Flask path under gthread is service.wsgi.
+Everything is public: wrk (else a generator in this repository; the output says which), GrowthBook's SDK for
+Python from PyPI, gunicorn with service/gunicorn_conf.py and 2 workers. All servers are started first, answers
+are compared, then rounds are interleaved: A B C A B C. Numbers are medians [range]; compare them inside one
+run only, CPU time before throughput. An ASGI application that reads the body and answers with as many fixed
+bytes as a bulk evaluation has shows what the server allows at most; the Flask path under gthread is
+service.wsgi.
 """
 
 import hashlib
@@ -195,8 +196,8 @@ def _tell_beside(server: Server, bodies: tuple[bytes, ...], length: Length) -> N
         for name, (slow, streams) in cases.items():
             found[name].append(mixed.run(hot, stream, slow=slow, streams=streams, seconds=length.seconds))
     print(
-        f"Bulk-20 {mixed.PER_SECOND:,} times a second over {mixed.HOT} connections (generator in Python on this "
-        "machine;\ncounted from when it was due), beside connections that hold a 20 ms Flask route\n"
+        f"Bulk-20 {mixed.PER_SECOND:,} times a second over {mixed.HOT} connections (generator in Python, on "
+        "this\nmachine; counted from when it was due), beside connections that hold a 20 ms Flask route\n"
     )
     lines = [
         (

@@ -1,4 +1,4 @@
-"""One evaluation and twenty without a server: ours, and GrowthBook's Python SDK on our payload of the same."""
+"""One evaluation and twenty without a server: ours, and GrowthBook's Python SDK on our payload of them."""
 
 import gc
 from collections.abc import Callable
