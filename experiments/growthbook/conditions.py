@@ -152,7 +152,9 @@ def _plain(operand: Operand) -> Any:  # noqa: ANN401 - JSON
     if isinstance(operand, tuple):
         return [_plain(item) for item in operand]
     if isinstance(operand, Mapping):
-        raise UntranslatableError("SDKs differ in how they compare objects")
+        if len(operand) != 1 or any(name.startswith("$") for name in operand):
+            raise UntranslatableError("SDKs compare objects of several members by their order too")
+        return {name: _plain(item) for name, item in operand.items()}
     return operand
 
 
