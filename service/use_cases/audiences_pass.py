@@ -66,14 +66,13 @@ class AudienceKeeper:
         started = time.monotonic()
         if self._pace.rests(started):
             return
-        revision, loaded = live_catalog(self._store)
         # An erasure replaces the manifest just as new events do.
-        place = (revision, *_stamp(self._settings.lake / MANIFEST))
+        place = (self._store.live_state().revision, *_stamp(self._settings.lake / MANIFEST))
         if not self._pace.is_due(started, place):
             return
         reached = None
         try:
-            self._pass(loaded.catalog, now=now, started=started)
+            self._pass(live_catalog(self._store)[1].catalog, now=now, started=started)
             reached = place
         finally:
             self._pace.did(reached, started=started, ended=time.monotonic())

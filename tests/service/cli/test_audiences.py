@@ -1,10 +1,15 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from experiments.membership import NOBODY
+from service.catalog import load
 from service.cli.main import cli
+from service.settings import REPOSITORY
+from service.use_cases.audience_sizes import audience_sizes
 from tests.service.use_cases.shops import FILES, START, a_store, launched, order, put
 from tests.service.use_cases.tea import TEA, look, tea
 
@@ -87,3 +92,13 @@ def test_without_a_catalog_it_says_what_to_do(home: Path) -> None:
 
     assert (code, out) == (1, "")
     assert err == "opportune: no catalog is live yet; `opportune apply` makes one live\n"
+
+
+def test_the_examples_of_the_page_are_a_catalog() -> None:
+    page = (REPOSITORY / "docs" / "audiences.md").read_text("utf-8")
+    files = dict(re.findall(r"```yaml\n# (\S+)[^\n]*\n(.*?)```", page, flags=re.DOTALL))
+
+    catalog = load({**files, "metrics.yaml": FILES["metrics.yaml"]}).catalog
+
+    assert sorted(files) == ["audiences.yaml", "experiments/tea-reminder.yaml"]
+    assert [size.name for size in audience_sizes(catalog, NOBODY)] == sorted(catalog.audiences)
