@@ -91,13 +91,29 @@ def fast_leaf(leaf: Leaf, test: ValueTest) -> Predicate:
     Values of an uncommon type, such as a number sent as text, still go to `test`, which knows them all.
     """
     name, operand = leaf.attribute, leaf.operand
-    if isinstance(operand, str) and leaf.op == "eq":
-        return lambda attributes: attributes.get(name) == operand
+    if isinstance(operand, str) and leaf.op in _TEXTS:
+        return _TEXTS[leaf.op](name, operand, test)
     if isinstance(operand, tuple) and leaf.op in _MEMBERS:
         return _MEMBERS[leaf.op](name, frozenset(item for item in operand if isinstance(item, str)), test)
     if isinstance(operand, int | float) and not isinstance(operand, bool) and leaf.op in _LIMITS:
         return _LIMITS[leaf.op](name, operand, test)
     return lambda attributes: test(attributes.get(name))
+
+
+def _eq(name: str, text: str, _test: ValueTest) -> Predicate:
+    return lambda attributes: attributes.get(name) == text
+
+
+def _ne(name: str, text: str, _test: ValueTest) -> Predicate:
+    return lambda attributes: attributes.get(name) != text
+
+
+def _contains(name: str, text: str, test: ValueTest) -> Predicate:
+    def fast(attributes: Mapping[str, Any]) -> bool:
+        value = attributes.get(name)
+        return text in value if value.__class__ in _HOLDERS else test(value)
+
+    return fast
 
 
 def _in(name: str, texts: frozenset[str], test: ValueTest) -> Predicate:
@@ -173,5 +189,7 @@ def _lte(name: str, limit: float, test: ValueTest) -> Predicate:
 
 
 _NUMBERS = (int, float)
+_HOLDERS = (str, list)
+_TEXTS = {"eq": _eq, "ne": _ne, "contains": _contains}
 _MEMBERS = {"in": _in, "not_in": _not_in}
 _LIMITS = {"gt": _gt, "gte": _gte, "lt": _lt, "lte": _lte}
