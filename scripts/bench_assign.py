@@ -44,10 +44,11 @@ class Length:
     rounds: int
     seconds: float
     visitors: int
+    warms: bool = True
 
 
 FULL = Length(rounds=3, seconds=3.0, visitors=shop.N_VISITORS)
-QUICK = Length(rounds=1, seconds=1.0, visitors=200)
+QUICK = Length(rounds=1, seconds=1.0, visitors=200, warms=False)
 
 
 @dataclass(slots=True)
@@ -110,7 +111,7 @@ def _measure_http(folder: Path, length: Length, *, beside: bool) -> None:
             f"Over HTTP: 2 workers, {load.CONNECTIONS} connections, generator {load.tool()}; "
             f"a bulk answer has {size:,} bytes\n"
         )
-        for row in rows:
+        for row in rows if length.warms else ():
             load.run(row.ask, row.pid, 1.0)
         for _ in range(length.rounds):
             for row in rows:

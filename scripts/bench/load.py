@@ -41,17 +41,20 @@ class Load:
     cpu: float
 
 
+def has_wrk() -> bool:
+    """Return whether wrk is installed."""
+    return shutil.which("wrk") is not None
+
+
 def tool() -> str:
     """Return which generator is used."""
-    return (
-        "wrk" if shutil.which("wrk") else "the Python generator (it is slower than the server: compare CPU)"
-    )
+    return "wrk" if has_wrk() else "in Python (it is slower than the server: compare CPU time)"
 
 
 def run(ask: Ask, pid: int, seconds: float) -> Load:
     """Ask for some seconds over 16 connections."""
     before = cpu_seconds(pid)
-    n, elapsed, p50, p99 = (_wrk if shutil.which("wrk") else _python)(ask, seconds)
+    n, elapsed, p50, p99 = (_wrk if has_wrk() else _python)(ask, seconds)
     cost = cpu_seconds(pid) - before
     return Load(per_second=n / elapsed, p50=p50, p99=p99, cpu=1e6 * cost / max(n, 1))
 
