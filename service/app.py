@@ -79,7 +79,7 @@ def build_services(settings: Settings) -> Services:
         models.refresh(snapshot.state.model)
 
     snapshots.on_change.append(follow_model)
-    snapshots.on_change.append(prepare)
+    snapshots.before_serving.append(prepare)
     snapshots.on_poll.append(partial(meters.publish, settings.meters, os.getpid()))
     services = Services(
         settings=settings,

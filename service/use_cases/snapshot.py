@@ -57,7 +57,8 @@ class SnapshotHolder:
     Neither an unreadable revision nor a dead store ever takes a snapshot away: the last good one stays.
     `own_keys` (by digest) are valid without asking the store, `spare` is a file with which a process
     begins that starts while the store is away, and `audiences` the folder of the membership file.
-    `on_change` is called with each snapshot of another catalog, kill switch or model, not when people come
+    `before_serving` is called with every snapshot before any request sees it, to make what takes long;
+    `on_change` with each snapshot of another catalog, kill switch or model, not when people come
     into or leave an audience, and `on_poll` after each look at the store; both in the polling thread.
     """
 
@@ -69,6 +70,7 @@ class SnapshotHolder:
         spare: Path | None = None,
         audiences: Path | None = None,
     ) -> None:
+        self.before_serving: list[Callable[[ServingSnapshot], None]] = []
         self.on_change: list[Callable[[ServingSnapshot], None]] = []
         self.on_poll: list[Callable[[], None]] = []
         self.store_problem = ""
@@ -129,7 +131,7 @@ class SnapshotHolder:
                 logger().exception("snapshot_refresh_failed")
                 changed = self._lost(type(error).__name__)
             if moved and not changed:
-                self._current = self._with_members(self._current)
+                self._serve(self._with_members(self._current))
         if changed:
             self.changed_at = utc_now()
             self._tell(self._current)
@@ -162,9 +164,10 @@ class SnapshotHolder:
             keys = self._read_keys()
         self._polls += 1
         if not fresh:
-            self._current = replace(self._current, keys=keys) if keys != self._current.keys else self._current
+            if keys != self._current.keys:
+                self._serve(replace(self._current, keys=keys))
             return False
-        self._current = self._build(state, keys)
+        self._serve(self._build(state, keys))
         self._seen_version = state.version
         self._on_spare = False
         if self._spare and self.ready:
@@ -234,15 +237,21 @@ class SnapshotHolder:
             compiled = self._compile(loaded, spare.state)
         except Exception:  # noqa: BLE001 - a copy that cannot be used is no copy
             return False
-        self._current = ServingSnapshot(
+        standing_in = ServingSnapshot(
             state=spare.state,
             loaded=loaded,
             compiled=compiled,
             keys=MappingProxyType({**spare.keys, **self._own_keys}),
             problem="the store is away; this is the copy of what was served last",
         )
+        self._serve(standing_in)
         self._on_spare = True
         return True
+
+    def _serve(self, snapshot: ServingSnapshot) -> None:
+        for listener in self.before_serving:
+            _call(partial(listener, snapshot))
+        self._current = snapshot
 
     def _tell(self, snapshot: ServingSnapshot) -> None:
         for listener in self.on_change:

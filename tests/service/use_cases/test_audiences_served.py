@@ -44,7 +44,9 @@ def a_holder(home: Path, store: Store) -> SnapshotHolder:
 def test_whoever_comes_into_an_audience_is_let_in_at_the_next_poll(home: Path, store: Store) -> None:
     holder = a_holder(home, store)
     heard: list[object] = []
+    prepared: list[object] = []
     holder.on_change.append(heard.append)
+    holder.before_serving.append(prepared.append)
     before = is_in(holder, "tea", "fan")
     put(store, *tea("fan"))
     look(home, store)
@@ -52,7 +54,7 @@ def test_whoever_comes_into_an_audience_is_let_in_at_the_next_poll(home: Path, s
     holder.refresh()
 
     assert (before, is_in(holder, "tea", "fan"), is_in(holder, "tea", "curious")) == (False, True, False)
-    assert heard == []
+    assert (heard, prepared) == ([], [holder.current])
 
 
 def test_nobody_is_let_in_by_what_is_not_counted_yet(home: Path, store: Store) -> None:
