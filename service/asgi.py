@@ -120,10 +120,13 @@ class Application:
         except ProblemError as refused:
             await self._refuse(scope, path, send, refused)
             return
-        if hot and self._hot is not None and (reply := self._hot.answer(scope, path, body)) is not None:
-            self._count(reply.status)
-            await respond(send, reply, request_id(header(scope, b"x-request-id")))
-            return
+        if hot and self._hot is not None:
+            headers = text_headers(scope)
+            reply = self._hot.answer(scope, headers, path, body)
+            if reply is not None:
+                self._count(reply.status)
+                await respond(send, reply, request_id(headers.get(b"x-request-id", "")))
+                return
         if (
             scope["method"] == "GET"
             and self._hub is not None
@@ -287,14 +290,6 @@ def path_of(target: str) -> str:
         return urlsplit(target).path or "/"
     except ValueError:
         return "/"
-
-
-def header(scope: Scope, name: bytes) -> str:
-    """Return one request header, empty if absent."""
-    for found, value in scope["headers"]:
-        if found == name:
-            return str(value, "latin-1")
-    return ""
 
 
 async def respond(send: Send, reply: Reply, name: str) -> None:

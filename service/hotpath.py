@@ -33,11 +33,10 @@ class HotPath:
             return method == "GET"
         return (method, growthbook.client_key(path)[0]) in GROWTHBOOK
 
-    def answer(self, scope: Scope, path: str, body: bytes) -> Reply | None:
-        """Return the reply, or None when the request needs the store."""
+    def answer(self, scope: Scope, headers: Mapping[bytes, str], path: str, body: bytes) -> Reply | None:
+        """Return the reply, or None when the request needs the store; `headers` are `text_headers`."""
         if path == HEALTH:
             return self._health
-        headers = text_headers(scope)
         if scope["method"] == "OPTIONS":
             return self._preflight(headers)
         get = headers.get

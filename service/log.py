@@ -49,10 +49,13 @@ def request_id(incoming: str) -> str:
     """Return the caller's own id of this request if it has a decent form, else a new one."""
     if incoming and _ACCEPTABLE.fullmatch(incoming):
         return incoming
-    return f"{_process_tag(os.getpid())}-{next(_serial):x}"
+    return f"{_process_tag()}-{next(_serial):x}"
 
 
 @functools.cache
-def _process_tag(process_id: int) -> str:
-    """Return a random tag of this process; the id is only there so that a fork makes its own."""
-    return f"{process_id:x}{secrets.token_hex(5)}"
+def _process_tag() -> str:
+    """Return a random tag of this process."""
+    return f"{os.getpid():x}{secrets.token_hex(5)}"
+
+
+os.register_at_fork(after_in_child=_process_tag.cache_clear)

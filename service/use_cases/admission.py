@@ -18,7 +18,7 @@ from service.use_cases.exchange import JSON_TYPE, PRIVATE, Call, Headers
 from service.use_cases.fragments import digest, set_metadata
 from service.use_cases.services import Services
 from service.use_cases.snapshot import ServingSnapshot
-from service.use_cases.streams import advertised, slot_of
+from service.use_cases.streams import advertised, slot_end
 
 SCOPES = frozenset({KeyClass.CLIENT, KeyClass.SERVER})
 EVENTS_PATH = "/v1/events"
@@ -43,7 +43,7 @@ class Tail:
     def __init__(self, services: Services, snapshot: ServingSnapshot, key_digest: str, now: datetime) -> None:
         url = services.settings.public_url
         told = orjson.dumps(set_metadata(snapshot, events_url=url + EVENTS_PATH))
-        self.slot = slot_of(now)
+        self.until = slot_end(now)
         self.head = b'],"metadata":' + told[:-1]
         self.end = b'},"eventStreams":' + advertised(url, key_digest, now) + b"}"
         self.digest = digest(self.head + b"\0" + self.end)
@@ -65,7 +65,7 @@ class Admission:
     def tail(self, now: datetime) -> Tail:
         """Return the end of this caller's bulk answers in this slot of time."""
         known = self._tail
-        if known is None or known.slot != slot_of(now):
+        if known is None or now >= known.until:
             known = self._tail = Tail(self._services, self._snapshot, self._digest, now)
         return known
 

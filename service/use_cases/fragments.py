@@ -12,16 +12,19 @@ from service.use_cases.snapshot import ServingSnapshot
 
 FLAG_SET = "default"
 DIGEST_BYTES = 16
+OPENING = b'{"flags":['
 
 
 class Fragments:
     """What one snapshot's assignments look like on the wire, by identity: its catalog shares them.
 
-    `texts` and `digests` have the same keys; the digest stands for the text in an entity tag.
+    `parts` are texts as they follow each other in a bulk answer, with its beginning or a comma in front; one
+    join makes the whole. The digest stands for the text in an entity tag. All three have the same keys.
     """
 
     def __init__(self, snapshot: ServingSnapshot) -> None:
         self.texts: dict[int, bytes] = {}
+        self.parts: dict[int, bytes] = {}
         self.digests: dict[int, bytes] = {}
         # An identity is only good while its object lives.
         self._kept: list[Assignment] = []
@@ -33,7 +36,9 @@ class Fragments:
         if known is None:
             known = orjson.dumps(members(self._snapshot, assigned))
             self._kept.append(assigned)
+            is_first = assigned.key == self._snapshot.compiled.keys[0]
             self.digests[id(assigned)] = digest(known)
+            self.parts[id(assigned)] = (OPENING if is_first else b",") + known
             self.texts[id(assigned)] = known
         return known
 

@@ -23,7 +23,7 @@ from service.use_cases.access import Caller
 from service.use_cases.admission import EVENTS_PATH, Admission, OfrepError, admit
 from service.use_cases.cors import answer_headers
 from service.use_cases.exchange import JSON_TYPE, PRIVATE, Call, Reply
-from service.use_cases.fragments import Fragments, digest, error_members, members
+from service.use_cases.fragments import DIGEST_BYTES, OPENING, Fragments, digest, error_members, members
 from service.use_cases.request_facts import with_facts
 from service.use_cases.services import Services
 from service.use_cases.snapshot import ServingSnapshot
@@ -225,7 +225,7 @@ def _context_metadata(services: Services, asked: Asked) -> dict[str, str]:
 
 def _bulk(services: Services, snapshot: ServingSnapshot, call: Call, asked: Asked, now: datetime) -> Reply:
     parts, digests = _parts(snapshot, asked, now)
-    services.meters.count("evaluations", "bulk", by=len(parts))
+    services.meters.count("evaluations", "bulk", by=len(digests) // DIGEST_BYTES)
     tail = asked.admission.tail(now)
     own = b""
     if unit := asked.context.get(TARGETING_KEY):
@@ -235,23 +235,23 @@ def _bulk(services: Services, snapshot: ServingSnapshot, call: Call, asked: Aske
     etag = '"' + blake2b(digests + tail.digest + own, digest_size=16).hexdigest() + '"'
     if call.if_none_match and matches(call.if_none_match, etag):
         return Reply(304, asked.admission.headers, b"", etag)
-    body = b"".join((b'{"flags":[', b",".join(parts), tail.head, own, tail.end))
+    body = b"".join((*parts, tail.head, own, tail.end))
     return Reply(200, asked.admission.typed_headers, body, etag)
 
 
 def _parts(snapshot: ServingSnapshot, asked: Asked, now: datetime) -> tuple[list[bytes], bytes]:
-    """Return every flag's part of a bulk answer, and what stands for them in its entity tag."""
+    """Return the beginning of a bulk answer, in parts, and what stands for it in its entity tag."""
     known = _fragments(snapshot)
-    if not asked.forced:
+    keys = snapshot.compiled.keys
+    if keys and not asked.forced:
         with suppress(Exception):  # Seen for the first time, or failing: then one at a time.
             ids = list(map(id, snapshot.compiled.assign_all(asked.context, now=now)))
-            return list(map(known.texts.__getitem__, ids)), b"".join(map(known.digests.__getitem__, ids))
-    keys = snapshot.compiled.keys
+            return list(map(known.parts.__getitem__, ids)), b"".join(map(known.digests.__getitem__, ids))
     if asked.forced:
         drafts = (key for key, variant in asked.forced.items() if snapshot.compiled.preview(key, variant))
         keys = tuple(sorted({*keys, *drafts}))
-    parts = [_one_of_many(snapshot, known, key, asked, now) for key in keys]
-    return parts, b"".join(map(digest, parts))
+    texts = [_one_of_many(snapshot, known, key, asked, now) for key in keys]
+    return [OPENING + b",".join(texts)], b"".join(map(digest, texts))
 
 
 def _one_of_many(snapshot: ServingSnapshot, known: Fragments, key: str, asked: Asked, now: datetime) -> bytes:

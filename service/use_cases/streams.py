@@ -119,6 +119,11 @@ def slot_of(now: datetime) -> int:
     return int(now.timestamp()) // SLOT_S
 
 
+def slot_end(now: datetime) -> datetime:
+    """Return when the slot of `now` ends."""
+    return datetime.fromtimestamp((slot_of(now) + 1) * SLOT_S, UTC)
+
+
 def make_token(key_digest: str, now: datetime) -> str:
     """Return the token of this slot; it is good until the end of the next one."""
     return _token(key_digest, slot_of(now))

@@ -356,6 +356,7 @@ def test_without_a_catalog_it_waits_and_says_so(tmp_path: Path) -> None:
         assert waiting.json()["status"] == "starting"
         assert waiting.json()["catalog"]["problem"] == "no catalog has been applied"
         assert server.get("/healthz").status_code == 200
+        assert server.post(BULK, {"context": {}}).json()["flags"] == []
 
         store = open_store(server.settings)
         apply(store, read_folder(catalog), by="test", now=utc_now())
