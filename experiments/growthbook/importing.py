@@ -209,7 +209,11 @@ class _Importer:
         if len(values) < 2:  # noqa: PLR2004 - an experiment
             raise UntranslatableError("an experiment with fewer than two variations is no experiment")
         _check_hash(rule)
-        weights, allocation = split_of(rule, len(values))
+        weights, allocation, n_joined, n_left = split_of(rule, len(values))
+        if n_joined or n_left:
+            self._note(
+                feature, f"of 10,000 buckets {n_joined} join and {n_left} leave: shares are whole here"
+            )
         unit = str(rule.get("hashAttribute") or "id")
         names = self._variant_names(feature, rule, len(values))
         one: Node = {

@@ -3,7 +3,7 @@
 It may be published: no id and no address of anybody is in it, and nothing of what has not been launched.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -94,19 +94,7 @@ def hidden(catalog: Catalog, key: str) -> str:
     >>> hidden(Catalog(flags={"vip": members}), "vip")
     "it writes out ids of 'user_id'"
     """
-    served = _served(catalog)
-    units = UNITS | {one.unit for one in served.values()}
-    opened: list[str] = [key]
-    for name in opened:
-        one = served.get(name)
-        if one is None:
-            continue
-        for condition in (one.audience, *(needed.condition for needed in one.prerequisites)):
-            reason = _reason(condition, catalog.audiences, units)
-            if reason:
-                return reason if name == key else f"it needs {name!r}: {reason}"
-        opened += [needed.key for needed in one.prerequisites if needed.key not in opened]
-    return ""
+    return _Publicity(catalog).reason(key)
 
 
 def default_value(definition: Definition) -> JsonValue:
@@ -129,17 +117,41 @@ def _served(catalog: Catalog) -> dict[str, Definition]:
     return {key: one for key, one in everything.items() if one.status is not Status.DRAFT}
 
 
-def _reason(condition: Condition | None, audiences: Mapping[str, Condition], units: frozenset[str]) -> str:
-    if condition is None:
+class _Publicity:
+    """Says what may be published; each condition is looked at once."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.served = _served(catalog)
+        self._audiences = catalog.audiences
+        self._units = UNITS | {one.unit for one in self.served.values()}
+        self._own: dict[str, str] = {}
+
+    def reason(self, key: str) -> str:
+        opened = [key]
+        for name in opened:
+            one = self.served.get(name)
+            if one is None:
+                continue
+            if name not in self._own:
+                self._own[name] = self._of(one)
+            if self._own[name]:
+                return self._own[name] if name == key else f"it needs {name!r}: {self._own[name]}"
+            opened += [needed.key for needed in one.prerequisites if needed.key not in opened]
         return ""
-    reason = needs_server(condition, audiences, units=units)
-    if reason:
-        return reason
-    try:
-        to_mongo(condition, audiences)
-    except UntranslatableError as error:
-        return str(error)
-    return ""
+
+    def _of(self, one: Definition) -> str:
+        conditions = (one.audience, *(needed.condition for needed in one.prerequisites))
+        return next((why for asked in conditions if asked and (why := self._why(asked))), "")
+
+    def _why(self, condition: Condition) -> str:
+        reason = needs_server(condition, self._audiences, units=self._units)
+        if reason:
+            return reason
+        try:
+            to_mongo(condition, self._audiences)
+        except UntranslatableError as error:
+            return str(error)
+        return ""
 
 
 class _Writer:
@@ -147,7 +159,8 @@ class _Writer:
 
     def __init__(self, catalog: Catalog, killed: frozenset[str], now: datetime) -> None:
         self._catalog = catalog
-        self._served = _served(catalog)
+        self._publicity = _Publicity(catalog)
+        self._served = self._publicity.served
         self._killed = killed
         self._now = now
 
@@ -158,7 +171,7 @@ class _Writer:
 
     def _rules(self, one: Definition) -> Iterator[Rule]:
         killed = one.key in self._killed or EVERYTHING in self._killed
-        if killed or not self._is_launched(one) or hidden(self._catalog, one.key):
+        if killed or not self._is_launched(one) or self._publicity.reason(one.key):
             return
         yield from _overrides(one)
         share = one.share_at(self._now)

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from experiments.allocation import whole_weights
 from experiments.growthbook.patterns import UntranslatableError
@@ -12,6 +12,8 @@ from experiments.lifecycle import TOTAL_BP
 Pair: TypeAlias = tuple[int, int]
 
 THOUSAND = 1_000
+FEW = 10
+TOO_FAR = 2
 
 
 def buckets_of(range_: Sequence[float], *, n: int = N_BUCKETS) -> Pair:
@@ -38,8 +40,20 @@ def buckets_of(range_: Sequence[float], *, n: int = N_BUCKETS) -> Pair:
     return start * (N_BUCKETS // n), max(start, end) * (N_BUCKETS // n)
 
 
-def split_of(rule: Mapping[str, Any], n: int) -> tuple[tuple[int, ...], int]:
-    """Return weights and allocation that give every bucket the variant it has under an experiment rule.
+class Split(NamedTuple):
+    """Weights and allocation in basis points, and how many of 10,000 buckets join and leave with them."""
+
+    weights: tuple[int, ...]
+    allocation: int
+    n_joined: int = 0
+    n_left: int = 0
+
+
+def split_of(rule: Mapping[str, Any], n: int) -> Split:
+    """Return weights and allocation under which nobody's variant is another than under an experiment rule.
+
+    Shares are whole numbers here and floats there: where the last buckets of the variants cannot all be kept
+    as they are, a few join, or at most one of each variant leaves.
 
     Parameters
     ----------
@@ -50,20 +64,19 @@ def split_of(rule: Mapping[str, Any], n: int) -> tuple[tuple[int, ...], int]:
 
     Returns
     -------
-    weights : tuple of int
-        Basis points, together 10000.
-    allocation : int
-        Basis points.
+    Split
 
     Raises
     ------
     UntranslatableError
-        If no weights and no allocation give the same ranges.
+        If no weights and no allocation give these ranges.
 
     Examples
     --------
-    >>> split_of({"weights": [0.2, 0.8], "coverage": 0.5}, 2)
-    ((2000, 8000), 5000)
+    >>> split_of({"weights": [0.5, 0.5], "coverage": 0.4}, 2)
+    Split(weights=(5000, 5000), allocation=4000, n_joined=0, n_left=0)
+    >>> split_of({"coverage": 0.5}, 3)
+    Split(weights=(3334, 3333, 3333), allocation=5002, n_joined=1, n_left=0)
     """
     ranges = [buckets_of(one) for one in _fractions(rule, n)]
     starts = [start for start, _end in ranges]
@@ -71,14 +84,24 @@ def split_of(rule: Mapping[str, Any], n: int) -> tuple[tuple[int, ...], int]:
         raise UntranslatableError("the ranges of its variants do not follow one another from 0 on")
     weights = tuple(end - start for start, end in zip(starts, [*starts[1:], TOTAL_BP], strict=True))
     widths = [end - start for start, end in ranges]
-    largest = max(range(n), key=lambda i: weights[i])
-    guess = -(-widths[largest] * TOTAL_BP // weights[largest])
-    for allocation in range(max(guess - 1, 0), min(guess + 2, TOTAL_BP) + 1):
-        if all(w * allocation // TOTAL_BP == width for w, width in zip(weights, widths, strict=True)):
-            return weights, allocation
-    raise UntranslatableError(
-        "its variants are not rolled out by the same share: ranges with gaps of their own"
-    )
+    found = [_compared(weights, widths, allocation) for allocation in range(TOTAL_BP + 1)]
+    best = min(found, key=_badness)
+    if _badness(best)[0] == TOO_FAR:
+        raise UntranslatableError("its variants are not rolled out by the same share: ranges with gaps")
+    return best
+
+
+def _compared(weights: tuple[int, ...], widths: Sequence[int], allocation: int) -> Split:
+    more = [w * allocation // TOTAL_BP - width for w, width in zip(weights, widths, strict=True)]
+    return Split(weights, allocation, sum(m for m in more if m > 0), -sum(m for m in more if m < 0))
+
+
+def _badness(split: Split) -> Pair:
+    """Return how much worse a split is than keeping every bucket; nobody leaving comes first."""
+    if not split.n_left and split.n_joined <= FEW:
+        return 0, split.n_joined
+    changed = split.n_joined + split.n_left
+    return (1 if changed <= len(split.weights) else TOO_FAR), changed
 
 
 def _fractions(rule: Mapping[str, Any], n: int) -> Sequence[Sequence[float]]:
