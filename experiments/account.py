@@ -229,9 +229,8 @@ class _Teller:
 
     def _prerequisite(self, wanted: Prerequisite) -> Step:
         value, decision = self._served(wanted.key)
-        found = explain(
-            wanted.condition, {SERVED_VALUE: value}, self.catalog.audiences, lists=self.catalog.lists
-        )
+        named, lists = self.catalog.audiences, self.catalog.lists
+        found = explain(wanted.condition, {SERVED_VALUE: value}, named, lists=lists)
         words = condition_words(wanted.condition)
         return Step(
             gate="prerequisite",
@@ -266,7 +265,7 @@ class _Teller:
             passed=holds,
             decision="not_in_audience",
             detail=detail + where + stays,
-            change="" if holds else _wish(found),
+            change="" if holds else self._wish(condition, found),
             facts={
                 "leaf": found.leaf,
                 "attribute": found.attribute or None,
@@ -275,17 +274,27 @@ class _Teller:
             },
         )
 
+    def _wish(self, condition: Condition, found: Explanation) -> str:
+        if not found.audience:
+            return f"this must hold: {condition_words(condition)}"
+        named = self.catalog.audiences[found.audience]
+        held = self._explained(named).holds
+        return f"audience {found.audience} must {'not ' * held}hold: {condition_words(named)}"
+
+    def _explained(self, condition: Condition, *, frozen: bool = False) -> Explanation:
+        lists, facts, named = self.catalog.lists, self.membership, self.catalog.audiences
+        return explain(condition, self.context, named, lists=lists, membership=facts, frozen=frozen)
+
     def _asked(self, condition: Condition) -> tuple[Explanation, bool]:
         """Return the explanation, and whether the unit stays although it does not hold any more."""
-        audiences, lists, membership = self.catalog.audiences, self.catalog.lists, self.membership
-        found = explain(condition, self.context, audiences, lists=lists, membership=membership)
+        audiences, membership = self.catalog.audiences, self.membership
+        found = self._explained(condition)
         if found.holds or not isinstance(self.definition, Experiment) or not behaviours(condition, audiences):
             return found, False
         mask = membership.names.get(frozen_name(self.definition.key, self.definition.phase), 0)
         if self.unit_id is None or not membership.bits(person_of(self.definition.unit, self.unit_id)) & mask:
             return found, False
-        frozen = explain(condition, self.context, audiences, lists=lists, membership=membership, frozen=True)
-        return found, frozen.holds
+        return found, self._explained(condition, frozen=True).holds
 
     def _nobody(self) -> Step:
         return Step(
@@ -377,10 +386,6 @@ class _Teller:
         step = next((step for step in one.ramp if step.share_bp >= needed and step.at > self.now), None)
         when = f"; its ramp gets there at {_moment(step.at)}" if step else ""
         return f"a share of {needed / 100:g}% or more: then it gets {key!r}{when}"
-
-
-def _wish(found: Explanation) -> str:
-    return f"{found.leaf} would have to be {'false' if found.fits else 'true'}" if found.leaf else ""
 
 
 def _number(number: int | None, salt: str) -> str:

@@ -55,8 +55,27 @@ def test_an_audience_tells_the_leaf_and_what_it_saw() -> None:
 
     assert step is not None
     assert step.detail == """country in ["ES", "PT"]: saw 'DE'"""
-    assert step.change == 'country in ["ES", "PT"] would have to be true'
+    assert step.change == 'this must hold: country in ["ES", "PT"]'
     assert step.facts["seen"] == "DE"
+
+
+@pytest.mark.parametrize(
+    ("audience", "wish"),
+    [
+        ({"audience": "spanish"}, 'audience spanish must hold: country in ["ES"] or age gt 65'),
+        ({"not": {"audience": "german"}}, 'audience german must not hold: country eq "DE"'),
+    ],
+)
+def test_a_named_audience_is_told_as_a_whole(audience: Any, wish: str) -> None:
+    named = {
+        "spanish": parse_condition({"any": [{"country": {"in": ["ES"]}}, {"age": {"gt": 65}}]}),
+        "german": parse_condition({"country": "DE"}),
+    }
+
+    step = told(experiment(audience=parse_condition(audience)), catalog={"audiences": named}).decided_by
+
+    assert step is not None
+    assert step.change == wish
 
 
 def test_a_holdout_a_layer_and_a_ramp_tell_the_bucket_and_the_place() -> None:
