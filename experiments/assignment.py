@@ -13,7 +13,7 @@ from experiments.errors import UnknownFlagError
 from experiments.lifecycle import Status
 from experiments.membership import NOBODY, Membership
 from experiments.plans import Gate, Memo, Plan, Planner, Split, boundaries
-from experiments.targeting import Attributes, Predicate, reads_request
+from experiments.targeting import Attributes, Predicate, behaviours, reads_request
 from experiments.units import unit_raw_of
 
 __all__ = [
@@ -52,10 +52,13 @@ class CompiledCatalog:
         Every key that can be asked for, sorted; drafts are not among them.
     reads_request : bool
         Whether an audience asks for attributes of the request, such as ``request.device``.
+    reads_history : bool
+        Whether an audience asks what people did.
     """
 
     keys: tuple[str, ...]
     reads_request: bool
+    reads_history: bool
     _plans: Mapping[str, Plan]
     _by_unit: tuple[_ByUnit, ...]
     _forced: Mapping[str, Mapping[str, Assignment]]
@@ -207,6 +210,7 @@ def compile_catalog(
     return CompiledCatalog(
         keys=tuple(plans),
         reads_request=any(reads_request(audience, catalog.audiences) for audience in audiences),
+        reads_history=any(behaviours(audience, catalog.audiences) for audience in audiences),
         _plans=plans,
         _by_unit=tuple(_by_unit(plans, planner.needed)),
         _forced={**planner.forced, **{one.key: forced_arms(one) for one in drafts}},

@@ -1,10 +1,10 @@
 """From a condition to one closure that answers for any attributes."""
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 from experiments.closures import Predicate, always, every, fast_leaf, negated, never, some, walk
 from experiments.conditions import (
@@ -21,9 +21,9 @@ from experiments.conditions import (
 )
 from experiments.errors import InvalidDefinitionError
 from experiments.lists import list_test
-from experiments.membership import NOBODY, person_of
+from experiments.membership import KNOWN_AS, NOBODY, person_of
 from experiments.operators import VALUE_OPERATORS, Scalar, ValueTest
-from experiments.units import ANONYMOUS_ID, USER_ID, unit_id_of
+from experiments.units import PEOPLE, unit_id_of
 
 Lists: TypeAlias = Mapping[str, Collection[Scalar]]
 
@@ -116,7 +116,7 @@ class _Compiler:
         if behaviour.key not in self.membership.names:
             # Not counted yet: whoever "has not bought" would let in, buyers too, must wait.
             return never if self.favour else always
-        return behaviour_test(behaviour, self.membership)
+        return behaviour_test(behaviour, self.membership, unknown=not self.favour)
 
 
 def resolve_audience(
@@ -161,7 +161,7 @@ def resolve_audience(
     return audiences[name]
 
 
-def behaviour_test(behaviour: Behaviour, membership: Facts) -> Predicate:
+def behaviour_test(behaviour: Behaviour, membership: Facts, *, unknown: bool = False) -> Predicate:
     """Return the test whether a fact holds for the visitor or for the person who is signed in.
 
     Parameters
@@ -170,6 +170,8 @@ def behaviour_test(behaviour: Behaviour, membership: Facts) -> Predicate:
         The fact.
     membership : Membership
         Who did what.
+    unknown : bool
+        What to answer when nobody's history may count (`experiments.membership.KNOWN_AS` is empty).
 
     Returns
     -------
@@ -182,13 +184,31 @@ def behaviour_test(behaviour: Behaviour, membership: Facts) -> Predicate:
     bits = membership.bits
 
     def test(attributes: Attributes) -> bool:
-        for unit in (ANONYMOUS_ID, USER_ID):
-            found = unit_id_of(unit, attributes)
-            if found is not None and bits(person_of(unit, found)) & mask:
-                return True
-        return False
+        known_as = attributes.get(KNOWN_AS)
+        if known_as is None:
+            known_as = people_in(attributes)
+        elif not known_as:
+            return unknown
+        return any(bits(person) & mask for person in cast("Iterable[str]", known_as))
 
     return test
+
+
+def people_in(attributes: Attributes) -> list[str]:
+    """Return the people whom the ids of a context name: the visitor, the person who is signed in.
+
+    Parameters
+    ----------
+    attributes : mapping of str to object
+        The context.
+
+    Returns
+    -------
+    list of str
+        As `experiments.membership.person_of` writes them.
+    """
+    ids = [(unit, unit_id_of(unit, attributes)) for unit in PEOPLE]
+    return [person_of(unit, unit_id) for unit, unit_id in ids if unit_id is not None]
 
 
 def leaf_test(leaf: Leaf | Inside, lists: Lists) -> Predicate:

@@ -167,7 +167,8 @@ class _Questioner:
             return self.favour, COUNTS_IN_FAVOUR
         if behaviour.key not in self.membership.names:
             return not self.favour, NOT_COUNTED
-        did = behaviour_test(behaviour, self.membership)(self.attributes)
+        test = behaviour_test(behaviour, self.membership, unknown=not self.favour)
+        did = test(self.attributes)
         return did, did
 
     def _leaf(self, leaf: Leaf | Inside) -> Explanation:

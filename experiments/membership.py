@@ -35,6 +35,10 @@ _HALF = 32
 _FROZEN = "frozen:"
 _PREFIXES = {"anonymous_id": "a:", "user_id": "u:"}
 
+KNOWN_AS = "\0known_as"
+"""Attribute by which a service says whose history may count, as `person_of` writes them; whom the ids name,
+where it says nothing. No client can send it: NUL is refused at the door."""
+
 
 class MembershipError(ExperimentError, ValueError):
     """The bytes are no membership file, or a damaged one."""

@@ -1,9 +1,9 @@
 """How one definition answers: its gates in order, each made ready when the catalog is compiled."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from experiments.allocation import Definition, Passage, passages, split
 from experiments.answers import Assignment, Reason, forced_arms, outside, split_arms, switched_on
@@ -12,9 +12,9 @@ from experiments.errors import InvalidDefinitionError
 from experiments.gates import SERVED_VALUE, Prerequisite
 from experiments.hashing import Hasher, unit_raw
 from experiments.lifecycle import TOTAL_BP, Schedule, Status
-from experiments.membership import Membership, frozen_name, person_of
+from experiments.membership import KNOWN_AS, Membership, frozen_name, person_of
 from experiments.targeting import Attributes, Predicate, behaviours, compile_condition
-from experiments.units import ANONYMOUS_ID, unit_id_of, unit_raw_of
+from experiments.units import ANONYMOUS_ID, PEOPLE, unit_id_of, unit_raw_of
 
 EVERYTHING = "*"
 MAX_CHAIN = 32
@@ -277,7 +277,12 @@ def _kept(unit: str, test: Predicate, kept: Predicate, membership: Membership, m
         if test(context):
             return True
         unit_id = unit_id_of(unit, context)
-        return unit_id is not None and bits(person_of(unit, unit_id)) & mask != 0 and kept(context)
+        if unit_id is None:
+            return False
+        person = person_of(unit, unit_id)
+        known_as = context.get(KNOWN_AS)
+        may_count = known_as is None or unit not in PEOPLE or person in cast("Collection[str]", known_as)
+        return may_count and bits(person) & mask != 0 and kept(context)
 
     return eligible
 

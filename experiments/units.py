@@ -8,6 +8,8 @@ from experiments.identifiers import MAX_IDENTIFIER, is_identifier
 ANONYMOUS_ID = "anonymous_id"
 USER_ID = "user_id"
 TARGETING_KEY = "targetingKey"
+PEOPLE = (ANONYMOUS_ID, USER_ID)
+"""The units that are people, whose history belongs to them."""
 
 _TOO_LARGE = 10**MAX_IDENTIFIER  # Python refuses to print numbers of thousands of digits
 _DELETE = 0x7F

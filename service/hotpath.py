@@ -58,6 +58,7 @@ class HotPath:
             get(b"x-opportune-preview", ""),
             get(b"cookie", ""),
             self._address(scope, headers) if self._services.limit.rate else "",
+            get(b"x-person-token", ""),
         )
         if is_ofrep:
             return ofrep.answer(self._services, call)

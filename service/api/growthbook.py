@@ -126,6 +126,7 @@ def _call(client_key: str, body: bytes) -> Call:
         preview=get(HEADER, ""),
         cookie=get("Cookie", ""),
         address=_address(),
+        person_token=get("X-Person-Token", ""),
     )
 
 

@@ -125,6 +125,7 @@ def _call(key: str | None) -> Call:
         preview=get(HEADER, ""),
         cookie=get("Cookie", ""),
         address=_address(),
+        person_token=get("X-Person-Token", ""),
     )
 
 

@@ -32,6 +32,7 @@ class Call(NamedTuple):
     preview: str = ""
     cookie: str = ""
     address: str = ""
+    person_token: str = ""
 
 
 class Reply(NamedTuple):

@@ -3,6 +3,7 @@
 Each answer is made from memory and is the same through the hot lane and through Flask.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from http import HTTPStatus
@@ -17,9 +18,10 @@ from service.errors import PROBLEM_TYPE, ProblemError
 from service.log import logger
 from service.storage.records import KeyClass
 from service.use_cases import preview, streams
-from service.use_cases.access import find_caller, hash_key, origin_allowed
+from service.use_cases.access import Caller, find_caller, hash_key, origin_allowed
 from service.use_cases.cors import EXPOSED, answer_headers
 from service.use_cases.exchange import JSON_TYPE, PRIVATE, Call, Headers, Reply
+from service.use_cases.histories import with_known
 from service.use_cases.ofrep import BODY_LIMIT, matches
 from service.use_cases.request_facts import with_facts
 from service.use_cases.services import Services
@@ -47,7 +49,7 @@ class Features(NamedTuple):
 class Asked(NamedTuple):
     """What a remote evaluation is asked with; `forced` maps keys to the variants of a preview."""
 
-    attributes: dict[str, Any]
+    attributes: Mapping[str, Any]
     forced: dict[str, str]
 
 
@@ -90,9 +92,9 @@ def answer_evaluation(services: Services, call: Call) -> Reply:
     snapshot = services.snapshots.current
     try:
         _check_rate(services, call)
-        _admit(services, snapshot, call)
+        caller = _admit(services, snapshot, call)
         now = services.clock()
-        asked = _understand(services, snapshot, call, now)
+        asked = _understand(services, snapshot, call, caller, now)
         features = _decided(snapshot, asked, now)
         services.meters.count("evaluations", "growthbook", by=len(features))
         body = orjson.dumps({"status": 200, "features": features, "savedGroups": {}})
@@ -149,7 +151,9 @@ def _stamp(snapshot: ServingSnapshot, until: datetime | None) -> str:
 # --- remote evaluation
 
 
-def _understand(services: Services, snapshot: ServingSnapshot, call: Call, now: datetime) -> Asked:
+def _understand(
+    services: Services, snapshot: ServingSnapshot, call: Call, caller: Caller, now: datetime
+) -> Asked:
     body = read_json(call.body, limit=BODY_LIMIT)
     attributes = body.get("attributes", {}) if isinstance(body, dict) else None
     if not isinstance(attributes, dict):
@@ -157,9 +161,11 @@ def _understand(services: Services, snapshot: ServingSnapshot, call: Call, now: 
     token = preview.presented_token(attributes.get(preview.ATTRIBUTE), call.preview, call.cookie)
     secret = services.settings.signing_secret
     forced = preview.read_preview(secret, token, now=now) if token else None
-    known: dict[str, Any] = attributes
+    known: Mapping[str, Any] = attributes
     if snapshot.compiled.reads_request:
         known = with_facts(attributes, now=now, user_agent=call.user_agent, zone=services.settings.zone)
+    if snapshot.compiled.reads_history:
+        known = with_known(known, caller, call, settings=services.settings, now=now)
     return Asked(known, dict(forced or {}))
 
 
@@ -215,7 +221,7 @@ def _track(one: Experiment, assigned: Assignment, unit_id: str) -> dict[str, Any
 # --- who may ask
 
 
-def _admit(services: Services, snapshot: ServingSnapshot, call: Call) -> None:
+def _admit(services: Services, snapshot: ServingSnapshot, call: Call) -> Caller:
     caller = find_caller(snapshot.keys, call.key or "", origin=call.origin)
     if caller is None:
         detail = "the path ends with a client key (ck_...); this one is not known here"
@@ -226,6 +232,7 @@ def _admit(services: Services, snapshot: ServingSnapshot, call: Call) -> None:
         )
     if call.origin and not origin_allowed(call.origin, services.settings.origins, host=call.host):
         raise ProblemError(403, "origin_not_allowed", "add the page's origin to OPPORTUNE_ORIGINS")
+    return caller
 
 
 def _check_rate(services: Services, call: Call) -> None:

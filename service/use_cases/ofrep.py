@@ -24,6 +24,7 @@ from service.use_cases.admission import EVENTS_PATH, Admission, OfrepError, admi
 from service.use_cases.cors import answer_headers
 from service.use_cases.exchange import JSON_TYPE, PRIVATE, Call, Reply
 from service.use_cases.fragments import DIGEST_BYTES, OPENING, Fragments, digest, error_members, members
+from service.use_cases.histories import with_known
 from service.use_cases.request_facts import with_facts
 from service.use_cases.services import Services
 from service.use_cases.snapshot import ServingSnapshot
@@ -137,13 +138,16 @@ def understand(services: Services, snapshot: ServingSnapshot, call: Call, *, now
     if not isinstance(context, dict):
         raise OfrepError(400, "INVALID_CONTEXT", "'context' must be a JSON object")
     _check_targeting_key(context)
-    expose = payload.get("expose") is True
+    asked = Asked(admission, context, payload.get("expose") is True)
     if snapshot.compiled.reads_request:
-        zone = services.settings.zone
-        context = with_facts(context, now=now, user_agent=call.user_agent, zone=zone)
+        facts = with_facts(context, now=now, user_agent=call.user_agent, zone=services.settings.zone)
+        asked = asked._replace(context=facts)
+    if snapshot.compiled.reads_history:
+        known = with_known(asked.context, admission.caller, call, settings=services.settings, now=now)
+        asked = asked._replace(context=known)
     if call.preview or call.cookie or preview.ATTRIBUTE in context:
-        return _previewed(services, call, Asked(admission, context, expose), now)
-    return Asked(admission, context, expose)
+        return _previewed(services, call, asked, now)
+    return asked
 
 
 def assign(snapshot: ServingSnapshot, key: str, asked: Asked, *, now: datetime) -> Assignment:

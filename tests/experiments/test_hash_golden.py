@@ -18,7 +18,6 @@ from experiments.allocation import (
 from experiments.definitions import Flag
 from experiments.errors import InvalidDefinitionError
 from experiments.gates import Layer, LayerSlot
-from experiments.growthbook.patterns import UntranslatableError
 from experiments.growthbook.ranges import split_of
 from experiments.hashing import N_BUCKETS, bucket, bucket_v1, splitter
 from tests.experiments.builders import experiment, variants
@@ -59,12 +58,11 @@ def test_an_unknown_version_of_the_hash_has_no_buckets(case: Any) -> None:
 def test_ranges_are_those_of_growthbook(case: Any) -> None:
     name, (n, coverage, weights), expected = case
     rule = {"coverage": coverage, "weights": weights}
+    imported = split_of(rule, n)
+    weights_bp, allocation_bp = imported.weights, imported.allocation
     if name in (NEVER_SEEN, ONE_BUCKET_MORE):
-        with pytest.raises(UntranslatableError, match="ranges with gaps"):
-            split_of(rule, n)
+        assert imported.n_joined > 0
         weights_bp, allocation_bp = whole_weights(n, weights), round(coverage * N_BUCKETS)
-    else:
-        weights_bp, allocation_bp = split_of(rule, n)
 
     e = experiment(variants=variants(*weights_bp), allocation_bp=allocation_bp)
     found = [(start, end) for start, end, _ in bucket_ranges(e)]
