@@ -7,11 +7,12 @@ Everything is public: wrk (else a generator in this repository; the output says 
 Python from PyPI, gunicorn with service/gunicorn_conf.py and 2 workers. All servers are started first, answers
 are compared, then rounds are interleaved: A B C A B C. Numbers are medians [range]; compare them inside one
 run only, CPU time before throughput. An ASGI application that reads the body and answers with as many fixed
-bytes as a bulk evaluation has shows what the server allows at most; the Flask path under gthread is
-service.wsgi.
+bytes as a bulk evaluation has shows what the server allows at most, once with our headers, which every answer
+needs; the Flask path under gthread is service.wsgi.
 """
 
 import hashlib
+import json
 import timeit
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,7 +25,7 @@ import click
 import orjson
 
 from scripts.bench import in_process, load, mixed, shop
-from scripts.bench.apps import BYTES
+from scripts.bench.apps import BYTES, HEADERS
 from scripts.bench.load import Ask, Load
 from scripts.bench.table import Sample, table
 from tests.server import AS_USUAL, Server, Start, running_server, write_catalog
@@ -103,10 +104,16 @@ def _measure_http(folder: Path, length: Length, *, beside: bool) -> None:
         bodies = tuple(orjson.dumps({"context": visitor}) for visitor in visitors)
         etags, size = _etags(ours, bodies)
         fixed = start(_server(folder / "fixed", FIXED, **{BYTES: str(size)}))
+        dressed = {BYTES: str(size), HEADERS: json.dumps(_answer_headers(ours, bodies[0]))}
+        headed = start(_server(folder / "headed", FIXED, **dressed))
         gthread = start(_server(folder / "gthread", GTHREAD))
         slow = start(_server(folder / "slow", SLOW)) if beside else None
         _compare(ours, gthread, bodies[:N_COMPARED])
-        rows = list(_rows(ours, fixed, gthread, bodies, etags))
+        rows = [
+            _row("bulk-20", "fixed bytes", fixed, path=BULK, bodies=bodies),
+            _row("bulk-20", "fixed bytes and our headers", headed, path=BULK, bodies=bodies),
+            *_rows(ours, gthread, bodies, etags),
+        ]
         print(
             f"Over HTTP: 2 workers, {load.CONNECTIONS} connections, generator {load.tool()}; "
             f"a bulk answer has {size:,} bytes\n"
@@ -138,6 +145,13 @@ def _etags(server: Server, bodies: tuple[bytes, ...]) -> tuple[tuple[str, ...], 
     return tuple(answer.headers["ETag"] for answer in answers), sizes[len(sizes) // 2]
 
 
+def _answer_headers(server: Server, body: bytes) -> dict[str, str]:
+    """Return the headers of a bulk answer that the application sent, not the server."""
+    answer = server.post(BULK, data=body, headers=_headers(server))
+    of_server = {"date", "server", "connection", "content-length"}
+    return {name.lower(): value for name, value in answer.headers.items() if name.lower() not in of_server}
+
+
 def _compare(one: Server, other: Server, bodies: tuple[bytes, ...]) -> None:
     """Refuse to compare servers that do not answer alike."""
     for body in bodies:
@@ -148,21 +162,19 @@ def _compare(one: Server, other: Server, bodies: tuple[bytes, ...]) -> None:
             raise SystemExit(f"the two doors answer {body!r} differently")
 
 
-def _rows(
-    ours: Server, fixed: Server, gthread: Server, bodies: tuple[bytes, ...], etags: tuple[str, ...]
-) -> Iterator[Row]:
-    def row(name: str, label: str, server: Server, **ask: Any) -> Row:  # noqa: ANN401 - members of an Ask
-        made = Ask(port=server.port, headers=_headers(server), **ask)
-        return Row(name=name, server=label, ask=made, pid=server.process.pid)
+def _row(name: str, label: str, server: Server, **ask: Any) -> Row:  # noqa: ANN401 - members of an Ask
+    made = Ask(port=server.port, headers=_headers(server), **ask)
+    return Row(name=name, server=label, ask=made, pid=server.process.pid)
 
-    yield row("bulk-20", "fixed bytes", fixed, path=BULK, bodies=bodies)
+
+def _rows(ours: Server, gthread: Server, bodies: tuple[bytes, ...], etags: tuple[str, ...]) -> Iterator[Row]:
     for label, server in (("asgi", ours), ("Flask, gthread", gthread)):
         features = f"/api/features/{server.client_key}"
-        yield row("bulk-20", label, server, path=BULK, bodies=bodies)
-        yield row("single", label, server, path=SINGLE, bodies=bodies)
+        yield _row("bulk-20", label, server, path=BULK, bodies=bodies)
+        yield _row("single", label, server, path=SINGLE, bodies=bodies)
         if label == "asgi":
-            yield row("304", label, server, path=BULK, bodies=bodies[: len(etags)], etags=etags, expect=304)
-        yield row("SDK payload", label, server, path=features, method="GET")
+            yield _row("304", label, server, path=BULK, bodies=bodies[: len(etags)], etags=etags, expect=304)
+        yield _row("SDK payload", label, server, path=features, method="GET")
 
 
 def _tell_http(rows: list[Row]) -> None:

@@ -1,5 +1,6 @@
 """Applications that only a benchmark serves: an answer that costs nothing, and a route that is slow."""
 
+import json
 import os
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -14,17 +15,22 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 BYTES = "BENCH_BYTES"
+HEADERS = "BENCH_HEADERS"
 SLOW = "/bench/slow"
 SLOW_S = 0.02
 
 
 class Fixed:
-    """Reads the body and answers with as many bytes as a bulk evaluation has: the limit of the server."""
+    """Reads the body and answers with as many bytes as a bulk evaluation has: the limit of the server.
+
+    With HEADERS (a JSON object) it sends these too: each costs the server some time.
+    """
 
     def __init__(self) -> None:
         self._body = b"x" * int(os.environ.get(BYTES, "0"))
-        length = b"%d" % len(self._body)
-        self._headers = [(b"content-type", b"application/json"), (b"content-length", length)]
+        named = {"content-type": "application/json", **json.loads(os.environ.get(HEADERS, "{}"))}
+        named["content-length"] = str(len(self._body))
+        self._headers = [(name.encode(), value.encode()) for name, value in named.items()]
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one scope."""
