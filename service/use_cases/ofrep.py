@@ -5,7 +5,6 @@ on statuses other than 200, 304, 400, 401, 403, 404, 429 and 500; see docs/decis
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -248,9 +247,12 @@ def _parts(snapshot: ServingSnapshot, asked: Asked, now: datetime) -> tuple[list
     known = _fragments(snapshot)
     keys = snapshot.compiled.keys
     if keys and not asked.forced:
-        with suppress(Exception):  # Seen for the first time, or failing: then one at a time.
+        try:
             ids = list(map(id, snapshot.compiled.assign_all(asked.context, now=now)))
             return list(map(known.parts.__getitem__, ids)), b"".join(map(known.digests.__getitem__, ids))
+        except Exception as error:  # noqa: BLE001 - one at a time, and each failure is told where it is
+            if not isinstance(error, KeyError):
+                logger().debug("evaluating_one_by_one", error=type(error).__name__)
     if asked.forced:
         drafts = (key for key, variant in asked.forced.items() if snapshot.compiled.preview(key, variant))
         keys = tuple(sorted({*keys, *drafts}))
