@@ -7,11 +7,8 @@ from datetime import datetime
 from experiments.allocation import Definition, bucket_ranges, passages
 from experiments.answers import Assignment, MissingUnitError
 from experiments.assignment import CompiledCatalog, compile_catalog
-from experiments.condition_words import condition_words
-from experiments.conditions import Condition
 from experiments.definitions import Catalog, Experiment, Flag, JsonValue
 from experiments.errors import UnknownFlagError
-from experiments.explain import Explanation, explain
 from experiments.gates import SERVED_VALUE, Prerequisite
 from experiments.hashing import bucket, bucket_v1
 from experiments.identifiers import MAX_IDENTIFIER
@@ -19,6 +16,9 @@ from experiments.lifecycle import TOTAL_BP, Status
 from experiments.membership import NOBODY, Membership, frozen_name, person_of
 from experiments.plans import EVERYTHING
 from experiments.targeting import Attributes, behaviours
+from experiments.targeting.conditions import Condition
+from experiments.targeting.explain import Explanation, explain
+from experiments.targeting.phrases import condition_words
 from experiments.units import ANONYMOUS_ID, TARGETING_KEY, unit_id_of
 
 NOTHING: Mapping[str, object] = {}

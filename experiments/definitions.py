@@ -10,8 +10,8 @@ from typing import TypeAlias
 from experiments.errors import InvalidDefinitionError
 from experiments.gates import ANONYMOUS_UNIT, Holdout, Layer, LayerSlot, Prerequisite
 from experiments.lifecycle import TOTAL_BP, RampStep, Schedule, Status, check_ramp, share_at
-from experiments.operators import Scalar
 from experiments.targeting import Condition
+from experiments.targeting.operators import Scalar
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 

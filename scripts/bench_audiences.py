@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 
-from experiments.conditions import Any_, Behaviour
 from experiments.definitions import Catalog, Experiment, MetricPlan, Variant
 from experiments.membership import Membership
+from experiments.targeting.conditions import Any_, Behaviour
 from service.clock import to_micros
 from service.lake.manifest import EVENTS, EXPOSURES, SCHEMAS, Manifest, commit, write_table
 from service.use_cases.audiences import MEMBERS, MembersFile

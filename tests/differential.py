@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from experiments.definitions import Catalog
-from experiments.lists import hashed_member
+from experiments.targeting.lists import hashed_member
 from service.catalog.loader import load
 
 NOW = datetime(2027, 3, 1, 12, tzinfo=UTC)

@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
-from experiments.conditions import ELEMENT, All, Any_, AudienceRef, Condition, Inside, Leaf, Not
 from experiments.growthbook.patterns import UntranslatableError, anchored_end, literal, portable
-from experiments.operators import VALUE_OPERATORS, Operand
+from experiments.targeting.conditions import ELEMENT, All, Any_, AudienceRef, Condition, Inside, Leaf, Not
+from experiments.targeting.operators import VALUE_OPERATORS, Operand
 
 Node: TypeAlias = dict[str, Any]
 """Operators and operands that are asked of one value, or a whole condition."""

@@ -8,8 +8,6 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from experiments.allocation import Definition, bucket_ranges, passages
-from experiments.condition_compiler import compile_condition
-from experiments.conditions import UNITS, Condition, needs_server
 from experiments.definitions import Catalog, Experiment, Flag, JsonValue
 from experiments.gates import SERVED_VALUE
 from experiments.growthbook.conditions import Node, every, to_mongo
@@ -17,8 +15,10 @@ from experiments.growthbook.patterns import UntranslatableError
 from experiments.hashing import bucket
 from experiments.identifiers import MAX_IDENTIFIER
 from experiments.lifecycle import TOTAL_BP, Status
-from experiments.lists import hashed_member
 from experiments.plans import EVERYTHING
+from experiments.targeting.compiler import compile_condition
+from experiments.targeting.conditions import UNITS, Condition, needs_server
+from experiments.targeting.lists import hashed_member
 
 Rule: TypeAlias = dict[str, Any]
 
@@ -89,7 +89,7 @@ def hidden(catalog: Catalog, key: str) -> str:
 
     Examples
     --------
-    >>> from experiments.conditions import Leaf
+    >>> from experiments.targeting.conditions import Leaf
     >>> members = Flag(key="vip", audience=Leaf("user_id", "eq", "u1"))
     >>> hidden(Catalog(flags={"vip": members}), "vip")
     "it writes out ids of 'user_id'"

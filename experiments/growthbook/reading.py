@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 from experiments.errors import InvalidDefinitionError
 from experiments.growthbook.patterns import UntranslatableError
-from experiments.operators import TYPES
-from experiments.patterns import check_pattern
+from experiments.targeting.operators import TYPES
+from experiments.targeting.patterns import check_pattern
 
 Node: TypeAlias = dict[str, Any]
 Groups: TypeAlias = Mapping[str, Any]

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from experiments.condition_words import condition_words
 from experiments.definitions import AnalysisPlan, ControlValue, Experiment, Flag, Metric
 from experiments.gates import Holdout, Layer
 from experiments.targeting import Condition
+from experiments.targeting.phrases import condition_words
 from recommender.definitions import Placement, Recommender
 from service.catalog.loader import LoadedCatalog
 from service.catalog.words import (

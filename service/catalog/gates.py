@@ -9,8 +9,8 @@ from marshmallow import ValidationError, fields, post_load
 from experiments.errors import InvalidDefinitionError
 from experiments.gates import ANONYMOUS_UNIT, SERVED_VALUE, Holdout, Layer, LayerSlot, Prerequisite
 from experiments.lifecycle import TOTAL_BP, RampStep, Schedule
-from experiments.operators import Scalar
 from experiments.targeting import parse_condition
+from experiments.targeting.operators import Scalar
 from service.catalog.compound import AT_KEY, ConditionField, ListOf, MappingOf, Sub, graft
 from service.catalog.fields import (
     BasisPoints,

@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from experiments.condition_words import condition_words
 from experiments.gates import SERVED_VALUE, LayerSlot, Prerequisite
 from experiments.lifecycle import RampStep, Schedule
+from experiments.targeting.phrases import condition_words
 
 MAX_WORDS = 72
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))

@@ -16,9 +16,9 @@ import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 
-from experiments.conditions import Behaviour
 from experiments.definitions import Experiment
 from experiments.membership import Fingerprints, Masks, fingerprints, frozen_name, person_of, unit_name
+from experiments.targeting.conditions import Behaviour
 from service.lake.manifest import EVENTS, EXPOSURES
 from service.lake.moments import ALWAYS, EXACT, LakeReader
 from service.lake.rows import MICRO, canonical_json

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from experiments.condition_words import condition_words
-from experiments.conditions import All, Any_, AudienceRef, Behaviour, Condition, Not, behaviours
 from experiments.definitions import Catalog, Experiment, Flag
 from experiments.lifecycle import Status
 from experiments.membership import Membership, unit_name
+from experiments.targeting.conditions import All, Any_, AudienceRef, Behaviour, Condition, Not, behaviours
+from experiments.targeting.phrases import condition_words
 from experiments.units import ANONYMOUS_ID, USER_ID
 
 

@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.conditions import Behaviour, Condition, behaviours
 from experiments.definitions import Catalog, Experiment
 from experiments.lifecycle import Status
 from experiments.membership import NOBODY, Membership, MembershipError
+from experiments.targeting.conditions import Behaviour, Condition, behaviours
 from service.log import logger
 
 MEMBERS, LOOKED = "members.bin", "looked.json"

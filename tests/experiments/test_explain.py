@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.condition_words import condition_words
-from experiments.explain import COUNTS_IN_FAVOUR, explain
 from experiments.membership import Membership, build_membership
 from experiments.targeting import Behaviour, compile_condition, parse_condition
+from experiments.targeting.explain import COUNTS_IN_FAVOUR, explain
+from experiments.targeting.phrases import condition_words
 
 AUDIENCES = {
     "spain": parse_condition({"country": {"in": ["ES"]}}),

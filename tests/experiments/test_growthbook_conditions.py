@@ -11,8 +11,8 @@ from growthbook.core import evalCondition
 from experiments.growthbook.conditions import to_mongo
 from experiments.growthbook.patterns import UntranslatableError, portable
 from experiments.growthbook.reading import from_mongo, members
-from experiments.patterns import searcher
 from experiments.targeting import compile_condition, hashed_member, parse_condition
+from experiments.targeting.patterns import searcher
 
 GOLDEN = json.loads(Path("tests/golden/growthbook_cases.json").read_text())["evalCondition"]
 A_NUMBER_AS_TEXT = {"comparing numbers and strings", "comparing numbers and strings - v2"}

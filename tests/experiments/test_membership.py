@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.conditions import All, Behaviour, Condition, Not
 from experiments.errors import ExperimentError
-from experiments.explain import explain
 from experiments.membership import (
     NOBODY,
     Membership,
@@ -22,6 +20,8 @@ from experiments.membership import (
     tables,
 )
 from experiments.targeting import compile_condition
+from experiments.targeting.conditions import All, Behaviour, Condition, Not
+from experiments.targeting.explain import explain
 
 NAMES = st.lists(st.text(min_size=1, max_size=12), unique=True, max_size=40)
 

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import operators
-from experiments.operators import version_key
-from experiments.targeting import OPERATORS, Lists, compile_condition, parse_condition
+from experiments.targeting import OPERATORS, Lists, compile_condition, operators, parse_condition
+from experiments.targeting.operators import version_key
 
 
 def holds(condition: Any, attributes: dict[str, Any]) -> bool:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from experiments.conditions import Behaviour
 from experiments.definitions import Experiment, MetricPlan, Variant
 from experiments.membership import Membership, frozen_name, person_of, tables
+from experiments.targeting.conditions import Behaviour
 from service.clock import to_micros
 from service.lake import export_all
 from service.lake.behaviours import UNIT_NAMES, holders
