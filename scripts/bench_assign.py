@@ -36,6 +36,7 @@ GTHREAD = Start(command=("-k", "gthread", "--threads", "8", "service.wsgi:applic
 FIXED = Start(command=("scripts.bench.apps:fixed",), fresh=False)
 SLOW = Start(command=("scripts.bench.apps:slow",))
 N_COMPARED = 50
+PARTS = ("in-process", "http", "beside")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,20 +70,21 @@ class Row:
 
 @click.command(help=__doc__)
 @click.option("--quick", is_flag=True, help="One short round: does everything run?")
-@click.option("--in-process", "only_in_process", is_flag=True, help="No server.")
-@click.option("--http", "only_http", is_flag=True, help="Only throughput over HTTP.")
-def main(*, quick: bool, only_in_process: bool, only_http: bool) -> None:
+@click.option("--only", type=click.Choice(PARTS), help="One part of it.")
+def main(*, quick: bool, only: str | None) -> None:
     """Measure and print."""
     length = QUICK if quick else FULL
     speed = min(timeit.repeat(lambda: hashlib.sha256(b"x" * 40).digest(), number=100_000, repeat=5)) * 1e4
     print(
         f"This machine now: sha256 of 40 bytes takes {speed:,.0f} ns (idle, where the goals were set: 330).\n"
     )
-    if not only_http:
+    if only in (None, "in-process"):
         _tell_in_process(length)
-    if not only_in_process:
-        with TemporaryDirectory() as folder:
-            _measure_http(Path(folder), length, beside=not only_http)
+    with TemporaryDirectory() as folder:
+        if only in (None, "http"):
+            _measure_http(Path(folder), length)
+        if only in (None, "beside"):
+            _measure_beside(Path(folder), length)
 
 
 def _tell_in_process(length: Length) -> None:
@@ -96,7 +98,7 @@ def _tell_in_process(length: Length) -> None:
     print("\n")
 
 
-def _measure_http(folder: Path, length: Length, *, beside: bool) -> None:
+def _measure_http(folder: Path, length: Length) -> None:
     visitors = shop.visitors(length.visitors)
     with ExitStack() as stack:
         start = stack.enter_context
@@ -107,7 +109,6 @@ def _measure_http(folder: Path, length: Length, *, beside: bool) -> None:
         dressed = {BYTES: str(size), HEADERS: json.dumps(_answer_headers(ours, bodies[0]))}
         headed = start(_server(folder / "headed", FIXED, **dressed))
         gthread = start(_server(folder / "gthread", GTHREAD))
-        slow = start(_server(folder / "slow", SLOW)) if beside else None
         _compare(ours, gthread, bodies[:N_COMPARED])
         rows = [
             _row("bulk-20", "fixed bytes", fixed, path=BULK, bodies=bodies),
@@ -124,8 +125,12 @@ def _measure_http(folder: Path, length: Length, *, beside: bool) -> None:
             for row in rows:
                 row.loads.append(load.run(row.ask, row.pid, length.seconds))
         _tell_http(rows)
-        if slow is not None:
-            _tell_beside(slow, bodies, length)
+
+
+def _measure_beside(folder: Path, length: Length) -> None:
+    bodies = tuple(orjson.dumps({"context": visitor}) for visitor in shop.visitors(length.visitors))
+    with _server(folder / "slow", SLOW) as server:
+        _tell_beside(server, bodies, length)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 
@@ -35,10 +35,11 @@ class Ask:
 class Load:
     """What one round measured; latencies in milliseconds, CPU time in microseconds a request."""
 
+    n: int
     per_second: float
     p50: float
     p99: float
-    cpu: float
+    cpu: float = 0.0
 
 
 def has_wrk() -> bool:
@@ -54,9 +55,15 @@ def tool() -> str:
 def run(ask: Ask, pid: int, seconds: float) -> Load:
     """Ask for some seconds over 16 connections."""
     before = cpu_seconds(pid)
-    n, elapsed, p50, p99 = (_wrk if has_wrk() else _python)(ask, seconds)
+    found = run_for(ask, seconds)
     cost = cpu_seconds(pid) - before
-    return Load(per_second=n / elapsed, p50=p50, p99=p99, cpu=1e6 * cost / max(n, 1))
+    return replace(found, cpu=1e6 * cost / max(found.n, 1))
+
+
+def run_for(ask: Ask, seconds: float, *, connections: int = CONNECTIONS) -> Load:
+    """Ask for some seconds; whose CPU time it cost is not looked at."""
+    n, elapsed, p50, p99 = (_wrk if has_wrk() else _python)(ask, seconds, connections)
+    return Load(n=n, per_second=n / elapsed, p50=p50, p99=p99)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -78,14 +85,14 @@ def cpu_seconds(pid: int) -> float:
 # --- wrk
 
 
-def _wrk(ask: Ask, seconds: float) -> tuple[int, float, float, float]:
+def _wrk(ask: Ask, seconds: float, connections: int) -> tuple[int, float, float, float]:
     with tempfile.TemporaryDirectory() as folder:
         visitors, script = Path(folder) / "visitors", Path(folder) / "ask.lua"
         pairs = zip(cycle(ask.etags), ask.bodies, strict=False)
         visitors.write_bytes(b"".join(etag.encode() + b"\t" + body + b"\n" for etag, body in pairs))
         script.write_text(_lua(ask, visitors))
         length = f"-d{max(1, round(seconds))}s"  # wrk knows whole seconds only
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", length, "--latency", "-s", str(script)]
+        command = ["wrk", "-t1", f"-c{connections}", length, "--latency", "-s", str(script)]
         done = subprocess.run(
             [*command, f"http://127.0.0.1:{ask.port}"], capture_output=True, text=True, check=False
         )
@@ -127,16 +134,16 @@ end
 # --- without wrk
 
 
-def _python(ask: Ask, seconds: float) -> tuple[int, float, float, float]:
+def _python(ask: Ask, seconds: float, connections: int) -> tuple[int, float, float, float]:
     latencies: list[float] = []
     began = time.perf_counter()
-    asyncio.run(_all(ask, began + seconds, latencies))
+    asyncio.run(_all(ask, began + seconds, latencies, connections))
     elapsed = time.perf_counter() - began
     return len(latencies), elapsed, percentile(latencies, 50), percentile(latencies, 99)
 
 
-async def _all(ask: Ask, end: float, latencies: list[float]) -> None:
-    await asyncio.gather(*(_one(ask, end, latencies, start) for start in range(CONNECTIONS)))
+async def _all(ask: Ask, end: float, latencies: list[float], connections: int) -> None:
+    await asyncio.gather(*(_one(ask, end, latencies, start) for start in range(connections)))
 
 
 async def _one(ask: Ask, end: float, latencies: list[float], at: int) -> None:
