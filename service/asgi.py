@@ -17,7 +17,7 @@ from wsgiref.types import WSGIApplication
 import orjson
 from a2wsgi.wsgi import build_environ
 
-from service.api.variants import COUNTED
+from service.api.exchange import COUNTED
 from service.app import build_services, create_app, shut_down
 from service.errors import ProblemError, too_large
 from service.hotpath import HotPath, Scope, text_headers

@@ -2,23 +2,19 @@
 
 from http import HTTPStatus
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from marshmallow import Schema, fields
 
 from service.api.context import services
 from service.api.describe import Description, document, read_body
+from service.api.exchange import call_of, response_of, stream_call
 from service.errors import ProblemError
 from service.use_cases import ofrep, streams
 from service.use_cases.admission import SCOPES
-from service.use_cases.exchange import Call, Reply
 from service.use_cases.expose import answer_exposed
-from service.use_cases.limits import client_address
 from service.use_cases.ofrep import BODY_LIMIT
-from service.use_cases.preview import HEADER
 
 bp = Blueprint("variants", __name__, url_prefix="/ofrep/v1")
-
-COUNTED = "opportune.counted"
 
 
 class EvaluationRequest(Schema):
@@ -90,51 +86,16 @@ def post_flag(key: str) -> Response:
 )
 def get_stream() -> Response:
     """Answer one message: only the dispatcher can keep a stream open."""
-    get = request.headers.get
-    call = streams.StreamCall(
-        path=request.path,
-        query=request.query_string.decode("latin-1"),
-        last_event_id=get("Last-Event-ID", ""),
-        origin=get("Origin", ""),
-        host=get("Host", ""),
-    )
-    return _response(streams.answer_once(services(), call, streams.open_ofrep))
+    return response_of(streams.answer_once(services(), stream_call(), streams.open_ofrep))
 
 
 def _answer(key: str | None) -> Response:
-    call = _call(key)
+    call = call_of(key, _body())
     reply = ofrep.answer(services(), call)
     if reply is None:
         call = ofrep.refreshed(services(), call)
         reply = ofrep.answer(services(), call) or answer_exposed(services(), call)
-    return _response(reply)
-
-
-def _call(key: str | None) -> Call:
-    get = request.headers.get
-    return Call(
-        key=key,
-        body=_body(),
-        query=request.query_string.decode("latin-1"),
-        authorization=get("Authorization", ""),
-        x_api_key=get("X-API-Key", ""),
-        origin=get("Origin", ""),
-        host=get("Host", ""),
-        if_none_match=get("If-None-Match", ""),
-        user_agent=get("User-Agent", ""),
-        preview=get(HEADER, ""),
-        cookie=get("Cookie", ""),
-        address=_address(),
-        person_token=get("X-Person-Token", ""),
-    )
-
-
-def _address() -> str:
-    """Return whose requests are limited; empty when the hot lane has counted this one."""
-    if not services().limit.rate or request.environ.get(COUNTED):
-        return ""
-    forwarded = request.headers.get("X-Forwarded-For", "")
-    return client_address(request.remote_addr or "-", forwarded, services().settings.proxies)
+    return response_of(reply)
 
 
 def _body() -> bytes:
@@ -144,12 +105,3 @@ def _body() -> bytes:
         if problem.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:  # OFREP's clients know 400 only.
             return b"\x00"
         raise
-
-
-def _response(reply: Reply) -> Response:
-    response = Response(reply.body, status=reply.status)
-    del response.headers["Content-Type"]
-    response.headers.extend(reply.headers)
-    if reply.etag:
-        response.headers["ETag"] = reply.etag
-    return response
