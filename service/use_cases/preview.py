@@ -6,7 +6,6 @@ import hmac
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from http.cookies import CookieError, SimpleCookie
 
 ATTRIBUTE = "preview"
 HEADER = "X-Opportune-Preview"
@@ -67,11 +66,9 @@ def presented_token(attribute: object, header: str, cookies: str) -> str:
         return header.strip()
     if COOKIE not in cookies:
         return ""
-    try:
-        found = SimpleCookie(cookies).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+    # No SimpleCookie: it stops at the first cookie that is not quite one, and those of others are in front.
+    pairs = (pair.partition("=") for pair in cookies.split(";"))
+    return next((value.strip(' \t"') for name, _, value in pairs if name.strip() == COOKIE), "")
 
 
 def _signature(secret: str, payload: str) -> bytes:

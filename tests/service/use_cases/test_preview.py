@@ -61,6 +61,10 @@ def test_a_token_needs_a_secret_and_has_a_size() -> None:
         (7, "", "", ""),
         (None, "", "x=opportune_preview", ""),
         (None, "", "opportune_preview", ""),
+        (None, "", 'x={"a":1}; opportune_preview=c', "c"),
+        (None, "", "a[b]=1;opportune_preview=c", "c"),
+        (None, "", "foo; a=b c; ;=; opportune_preview=c", "c"),
+        (None, "", 'a="x; opportune_preview="c"; not_opportune_preview=d', "c"),
     ],
 )
 def test_where_a_token_may_be(attribute: object, header: str, cookies: str, token: str) -> None:
