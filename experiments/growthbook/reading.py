@@ -259,7 +259,7 @@ def _pattern(attribute: str, op: str, operand: object) -> Node:
     if not isinstance(operand, str) or not operand:
         return {"not": {attribute: {"type": "string"}}} if negative else {attribute: {"type": "string"}}
     try:
-        check_pattern(operand, ())
+        check_pattern(operand, (), any_case=op.endswith("i"))
     except InvalidDefinitionError as error:
         raise UntranslatableError(f"{op}: {error}") from error
     return {attribute: {_PATTERNS[op]: operand}}

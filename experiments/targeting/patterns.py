@@ -1,6 +1,7 @@
 """Regular expressions by RE2: linear in the text that a visitor sends."""
 
 from collections.abc import Callable
+from typing import Any
 
 import re2
 
@@ -9,7 +10,7 @@ from experiments.errors import InvalidDefinitionError
 MAX_PATTERN = 1_000
 
 
-def check_pattern(pattern: str, path: tuple[str | int, ...]) -> None:
+def check_pattern(pattern: str, path: tuple[str | int, ...], *, any_case: bool = False) -> None:
     """Refuse what cannot be a regular expression.
 
     Parameters
@@ -18,6 +19,8 @@ def check_pattern(pattern: str, path: tuple[str | int, ...]) -> None:
         As it was written.
     path : tuple of str or int
         Where it was written.
+    any_case : bool
+        As `searcher` will be told: folded, a pattern is larger, and RE2 takes no pattern of any size.
 
     Raises
     ------
@@ -29,7 +32,7 @@ def check_pattern(pattern: str, path: tuple[str | int, ...]) -> None:
             f"the regular expression is longer than {MAX_PATTERN} characters", path=path, code="E205"
         )
     try:
-        re2.compile(pattern)
+        _compiled(pattern, any_case=any_case)
     except re2.error as error:
         raise InvalidDefinitionError(
             f"not a regular expression that RE2 knows: {error}",
@@ -60,7 +63,7 @@ def searcher(pattern: str, *, any_case: bool = False) -> Callable[[object], bool
     >>> mobile("Android Mobile Browser"), mobile(None)
     (True, False)
     """
-    search = re2.compile(f"(?i){pattern}" if any_case else pattern).search
+    search = _compiled(pattern, any_case=any_case).search
 
     def test(value: object) -> bool:
         # RE2 knows valid Unicode only, other text matches nothing; bytes spare it counting characters.
@@ -70,3 +73,7 @@ def searcher(pattern: str, *, any_case: bool = False) -> Callable[[object], bool
             return False
 
     return test
+
+
+def _compiled(pattern: str, *, any_case: bool) -> Any:  # noqa: ANN401 - re2 has no types
+    return re2.compile(f"(?i){pattern}" if any_case else pattern)

@@ -182,7 +182,7 @@ def _parse_operand(op: str, operand: object, path: Path) -> Operand:
     if not operator.accepts(plain):
         raise _wrong_operand(op, operand, path, hint=_near(plain) if op == "type" else "")
     if op in _PATTERNS:
-        check_pattern(cast("str", plain), path)
+        check_pattern(cast("str", plain), path, any_case=op.endswith("_any_case"))
     return plain
 
 

@@ -7,6 +7,9 @@ import pytest
 from experiments.errors import InvalidDefinitionError
 from experiments.targeting import MAX_DEPTH, MAX_PATTERN, All, Behaviour, Not, parse_condition
 
+TOO_LARGE_FOLDED = "(?:" + "k" * 200 + "){1000}"
+"""K has three forms in Unicode."""
+
 
 @pytest.mark.parametrize(
     ("node", "path", "code", "hint"),
@@ -27,6 +30,8 @@ from experiments.targeting import MAX_DEPTH, MAX_PATTERN, All, Behaviour, Not, p
         ({"audience": ["a"]}, ("audience",), "E204", ""),
         ({"n": {"regex": "(?=a)"}}, ("n", "regex"), "E205", "RE2"),
         ({"n": {"regex": "a" * (MAX_PATTERN + 1)}}, ("n", "regex"), "E205", ""),
+        ({"n": {"regex_any_case": TOO_LARGE_FOLDED}}, ("n", "regex_any_case"), "E205", ""),
+        ({"n": {"not_regex_any_case": TOO_LARGE_FOLDED}}, ("n", "not_regex_any_case"), "E205", ""),
         ({"any": []}, ("any",), "E206", ""),
         ({"n": {"type": "text"}}, ("n", "type"), "E204", ""),
         ({"n": {"type": "bolean"}}, ("n", "type"), "E204", "boolean"),
