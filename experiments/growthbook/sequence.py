@@ -88,10 +88,19 @@ def choose(feature: Rule, groups: Groups) -> Chosen:
     found.rule = rule
     _end(found, after)
     found.parents += rule.get("parentConditions") or []
-    audience = [from_mongo(rule.get("condition") or {}, groups=groups)]
+    left_out: list[Node] = []
     for one in before:
-        audience += _exception(found, one, groups)
-    found.audience = _every(audience)
+        if one.get("parentConditions"):
+            raise UntranslatableError("a rule with prerequisites stands before the one that splits")
+        if one["force"] == found.default:
+            left_out.append({"not": from_mongo(one.get("condition") or {}, groups=groups)})
+        elif left_out or found.blocks:
+            raise UntranslatableError(
+                "a rule for ids stands behind another rule; here an override comes first"
+            )
+        else:
+            _override(found, one)
+    found.audience = _every([from_mongo(rule.get("condition") or {}, groups=groups), *left_out])
     return found
 
 
@@ -144,18 +153,16 @@ def _end(found: Chosen, after: Sequence[Rule]) -> None:
     found.default = last["force"]
 
 
-def _exception(found: Chosen, rule: Rule, groups: Groups) -> list[Node]:
-    """Return who is left out by a rule in front, or note whom it gives a variant in any case."""
-    if rule.get("parentConditions"):
-        raise UntranslatableError("a rule with prerequisites stands before the one that splits")
-    if rule["force"] == found.default:
-        return [{"not": from_mongo(rule.get("condition") or {}, groups=groups)}]
+def _override(found: Chosen, rule: Rule) -> None:
+    """Note whom a rule in front gives a variant in any case; the first that names a unit counts."""
     values = _variations(found.rule) or []
     units = _ids(rule.get("condition"), str(found.rule.get("hashAttribute") or "id"))
     if units is None or rule["force"] not in values:
         raise UntranslatableError("a rule in front of the one that splits serves another value")
-    found.overrides.setdefault(list(values).index(rule["force"]), []).extend(units)
-    return []
+    known = {unit for named in found.overrides.values() for unit in named}
+    fresh = [unit for unit in dict.fromkeys(units) if unit not in known]
+    if fresh:
+        found.overrides.setdefault(list(values).index(rule["force"]), []).extend(fresh)
 
 
 def _ids(condition: object, unit: str) -> list[str] | None:

@@ -18,8 +18,8 @@ FEATURES: dict[str, Any] = {
     "new-checkout": {
         "defaultValue": "old",
         "rules": [
-            {"force": "old", "condition": {"country": "NO"}},
             {"force": "b", "condition": {"id": {"$in": ["qa-1", "qa-2"]}}},
+            {"force": "old", "condition": {"country": "NO"}},
             {
                 "key": "new-checkout",
                 "hashVersion": 2,
@@ -70,6 +70,14 @@ NOT_OURS: dict[str, Any] = {
         "defaultValue": 0,
         "rules": [{"force": 1, "parentConditions": [{"id": "three", "condition": {"value": 1}}]}],
     },
+    "late-ids": {
+        "defaultValue": 0,
+        "rules": [
+            {"force": 0, "condition": {"country": "NO"}},
+            {"force": 1, "condition": {"id": "qa-1"}},
+            {"hashVersion": 2, "variations": [0, 1]},
+        ],
+    },
     "two-types": {"defaultValue": 0, "rules": [{"force": "x", "condition": {"a": 1}}]},
     "look-ahead": {"defaultValue": 0, "rules": [{"force": 1, "condition": {"a": {"$regex": "a(?=b)"}}}]},
 }
@@ -94,7 +102,7 @@ def test_everybody_keeps_the_variant_they_have(source: Path, tmp_path: Path) -> 
     compiled = compile_catalog(load(read_folder(out)).catalog)
     people = [{"id": f"id-{i}", "country": "ES" if i % 3 else "NO"} for i in range(1_500)]
 
-    for who in [*people, {"id": "qa-1", "country": "ES"}, {"id": "1e3"}]:
+    for who in [*people, {"id": "qa-1", "country": "ES"}, {"id": "qa-2", "country": "NO"}, {"id": "1e3"}]:
         there = GrowthBook(attributes=who, features=FEATURES, savedGroups=GROUPS)
         for key in FEATURES:
             assert compiled.assign(key, who, now=NOW).value == there.get_feature_value(key, None), (key, who)
@@ -115,6 +123,7 @@ def test_what_is_not_taken_over_is_told_with_its_reason(source: Path) -> None:
 
     assert "first-hash: NOT taken over: hash version 1" in told
     assert "three: NOT taken over: its rules serve more than two values" in told
+    assert "late-ids: NOT taken over: a rule for ids stands behind another rule" in told
     assert "needs-it: NOT taken over: it needs 'three'" in told
     assert "two-types: NOT taken over: E313" in told
     assert "look-ahead: NOT taken over: $regex" in told
