@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol, TypeAlias, cast
 
@@ -22,12 +22,12 @@ from experiments.targeting.conditions import (
     Not,
 )
 from experiments.targeting.lists import list_test
+from experiments.targeting.named import check_names
 from experiments.targeting.operators import VALUE_OPERATORS, Scalar, ValueTest
 from experiments.units import PEOPLE, unit_id_of
 
 Lists: TypeAlias = Mapping[str, Collection[Scalar]]
 
-MAX_AUDIENCES = 32
 NO_LISTS: Lists = MappingProxyType({})
 
 
@@ -74,7 +74,7 @@ def compile_condition(
     ------
     InvalidDefinitionError
         E207 for an unknown audience, E208 for audiences that need each other, E209 for too many that build
-        on one another, E409 for an unknown list.
+        on one another or say too much, E409 for an unknown list.
 
     Examples
     --------
@@ -82,6 +82,7 @@ def compile_condition(
     >>> young({"age": 29}), young({"age": "old"}), young({"age": [1]})
     (True, False, False)
     """
+    check_names(condition, audiences)
     return _Compiler(audiences, lists, membership, frozen=frozen).predicate(condition)
 
 
@@ -91,8 +92,8 @@ class _Compiler:
     lists: Lists
     membership: Facts
     frozen: bool
-    opened: tuple[str, ...] = ()
     favour: bool = True
+    named: dict[tuple[str, bool], Predicate] = field(default_factory=dict)
 
     def predicate(self, condition: Condition) -> Predicate:
         match condition:
@@ -103,8 +104,9 @@ class _Compiler:
             case Not(part):
                 return negated(replace(self, favour=not self.favour).predicate(part))
             case AudienceRef(name):
-                named = resolve_audience(name, self.audiences, self.opened)
-                return replace(self, opened=(*self.opened, name)).predicate(named)
+                if (name, self.favour) not in self.named:
+                    self.named[name, self.favour] = self.predicate(self.audiences[name])
+                return self.named[name, self.favour]
             case Behaviour():
                 return self._fact(condition)
             case _:
@@ -117,48 +119,6 @@ class _Compiler:
             # Not counted yet: whoever "has not bought" would let in, buyers too, must wait.
             return never if self.favour else always
         return behaviour_test(behaviour, self.membership, unknown=not self.favour)
-
-
-def resolve_audience(
-    name: str, audiences: Mapping[str, Condition], opened: tuple[str, ...] = ()
-) -> Condition:
-    """Return the condition that an audience stands for.
-
-    Parameters
-    ----------
-    name : str
-        Of the audience.
-    audiences : mapping of str to Condition
-        Every named condition of the catalog.
-    opened : tuple of str
-        The audiences inside which the name stands.
-
-    Returns
-    -------
-    Condition
-
-    Raises
-    ------
-    InvalidDefinitionError
-        E207 for an unknown audience, E208 for audiences that need each other, E209 for too many that build
-        on one another.
-    """
-    if name in opened:
-        chain = " -> ".join((*opened, name))
-        raise InvalidDefinitionError(f"audiences need each other: {chain}", path=("audience",), code="E208")
-    if len(opened) >= MAX_AUDIENCES:
-        raise InvalidDefinitionError(
-            f"more than {MAX_AUDIENCES} audiences build on one another", path=("audience",), code="E209"
-        )
-    if name not in audiences:
-        near = difflib.get_close_matches(name, audiences, n=1)
-        raise InvalidDefinitionError(
-            f"there is no audience {name!r}",
-            path=("audience",),
-            code="E207",
-            hint=f"did you mean {near[0]!r}?" if near else "",
-        )
-    return audiences[name]
 
 
 def behaviour_test(behaviour: Behaviour, membership: Facts, *, unknown: bool = False) -> Predicate:

@@ -139,7 +139,7 @@ def audience_refs(condition: Condition) -> frozenset[str]:
     >>> sorted(audience_refs(Any_((AudienceRef("loyal"), Leaf("age", "gt", 65)))))
     ['loyal']
     """
-    return frozenset(node.name for node in _nodes(condition) if isinstance(node, AudienceRef))
+    return frozenset(node.name for node in nodes(condition) if isinstance(node, AudienceRef))
 
 
 def list_refs(condition: Condition) -> frozenset[str]:
@@ -162,7 +162,7 @@ def list_refs(condition: Condition) -> frozenset[str]:
     """
     return frozenset(
         str(node.operand)
-        for node in _nodes(condition)
+        for node in nodes(condition)
         if isinstance(node, Leaf) and node.op in ("in_list", "not_in_list")
     )
 
@@ -189,7 +189,7 @@ def behaviours(condition: Condition, audiences: Mapping[str, Condition]) -> froz
     True
     """
     reached = _reached(condition, audiences)
-    return frozenset(node for part in reached for node in _nodes(part) if isinstance(node, Behaviour))
+    return frozenset(node for part in reached for node in nodes(part) if isinstance(node, Behaviour))
 
 
 def reads_request(condition: Condition, audiences: Mapping[str, Condition]) -> bool:
@@ -211,7 +211,7 @@ def reads_request(condition: Condition, audiences: Mapping[str, Condition]) -> b
     >>> reads_request(Leaf("request.hour", "gte", 8), {})
     True
     """
-    return any(_asks_request(node) for part in _reached(condition, audiences) for node in _nodes(part))
+    return any(_asks_request(node) for part in _reached(condition, audiences) for node in nodes(part))
 
 
 def needs_server(
@@ -240,7 +240,7 @@ def needs_server(
     >>> needs_server(Leaf("user_id", "in", ("u1", "u2")), {})
     "it writes out ids of 'user_id'"
     """
-    found = (_reason(node, units) for part in _reached(condition, audiences) for node in _nodes(part))
+    found = (_reason(node, units) for part in _reached(condition, audiences) for node in nodes(part))
     return next((reason for reason in found if reason), "")
 
 
@@ -279,14 +279,30 @@ def _texts(operand: Operand) -> Iterator[str]:
             yield from _texts(item)
 
 
-def _nodes(condition: Condition) -> Iterator[Condition]:
+def nodes(condition: Condition) -> Iterator[Condition]:
+    """Yield a condition and each of its parts; an audience is one part.
+
+    Parameters
+    ----------
+    condition : Condition
+        Any condition.
+
+    Yields
+    ------
+    Condition
+
+    Examples
+    --------
+    >>> [type(node).__name__ for node in nodes(Not(AudienceRef("loyal")))]
+    ['Not', 'AudienceRef']
+    """
     yield condition
     match condition:
         case All(parts) | Any_(parts):
             for part in parts:
-                yield from _nodes(part)
+                yield from nodes(part)
         case Not(part) | Inside(part=part):
-            yield from _nodes(part)
+            yield from nodes(part)
 
 
 def _reached(condition: Condition, audiences: Mapping[str, Condition]) -> list[Condition]:

@@ -10,7 +10,6 @@ from experiments.targeting.compiler import (
     Lists,
     behaviour_test,
     leaf_test,
-    resolve_audience,
 )
 from experiments.targeting.conditions import (
     All,
@@ -23,6 +22,7 @@ from experiments.targeting.conditions import (
     Leaf,
     Not,
 )
+from experiments.targeting.named import resolve_audience
 from experiments.targeting.phrases import behaviour_words, wanted_words
 
 COUNTS_IN_FAVOUR = "counts in favour: already in"

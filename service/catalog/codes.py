@@ -24,7 +24,7 @@ CODES: dict[str, str] = {
     "E206": "all, any or none without a list",
     "E207": "unknown audience",
     "E208": "audiences need each other",
-    "E209": "a condition nested too deeply",
+    "E209": "a condition nested too deeply, or too large",
     "E210": "a behaviour that is not well formed",
     "E211": "not a moment to compare with",
     # Codes from E300: the meaning of one definition.

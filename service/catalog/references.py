@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from experiments.definitions import Experiment, Metric, MetricKind
 from experiments.targeting import audience_refs
+from experiments.targeting.named import MAX_PARTS, SAY_LESS, parts_written_out
 from service.catalog import places
 from service.catalog.fields import Said
 from service.catalog.findings import did_you_mean
@@ -65,6 +66,7 @@ def check(
                 )
                 yield definition, path, said
     yield from _audience_circles(definitions, parts["audiences"])
+    yield from _large_audiences(definitions, parts)
     yield from _prerequisite_circles(definitions, parts)
     yield from _margins(definitions, parts)
     yield from places.check(definitions, parts, keeps)
@@ -180,8 +182,32 @@ NEEDED = Chain(SERVED, PREREQUISITES, (PREREQUISITES,), "E413", "E413")
 def _audience_circles(
     definitions: Iterable[Any], audiences: Mapping[str, Any]
 ) -> Iterator[tuple[Any, Path, Said]]:
-    needs = {name: sorted(audience_refs(part) & audiences.keys()) for name, part in audiences.items()}
-    return _circles(definitions, needs, AUDIENCES)
+    return _circles(definitions, _named_by(audiences), AUDIENCES)
+
+
+def _named_by(audiences: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {name: sorted(audience_refs(part) & audiences.keys()) for name, part in audiences.items()}
+
+
+def _large_audiences(
+    definitions: Iterable[Any], parts: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[Any, Path, Said]]:
+    """Yield where conditions become too large to ask; what names a large one in turn is not told of."""
+    audiences = parts["audiences"]
+    depths = _depths(_named_by(audiences))
+    sizes: dict[str, int] = {}
+    for name in sorted(depths, key=depths.__getitem__):
+        sizes[name] = parts_written_out(audiences[name], sizes)
+    served = {**parts["experiments"], **parts["flags"]}
+    for definition in definitions:
+        named = definition.kind == "audiences"
+        whole = served.get(definition.key) if definition.kind in SERVED else None
+        condition = audiences.get(definition.key) if named else whole and whole.audience
+        if condition is None or parts_written_out(condition, sizes) <= MAX_PARTS:
+            continue
+        if all(sizes.get(name, 0) <= MAX_PARTS for name in audience_refs(condition)):
+            message = f"written out with its audiences, it has more than {MAX_PARTS:,} parts"
+            yield definition, () if named else ("audience",), Said("E209", message, SAY_LESS, at_key=True)
 
 
 def _prerequisite_circles(

@@ -209,6 +209,41 @@ def test_too_many_audiences_that_build_on_one_another_are_refused() -> None:
     assert caught.value.code == "E209"
 
 
+def test_a_chain_is_too_long_whichever_way_its_audiences_are_met() -> None:
+    audiences: dict[str, Condition] = {f"a{i}": parse_condition({"audience": f"a{i + 1}"}) for i in range(40)}
+    audiences["a40"] = parse_condition({"n": 1})
+    both = parse_condition({"any": [{"audience": "a20"}, {"audience": "a0"}]})
+
+    with pytest.raises(InvalidDefinitionError) as caught:
+        compile_condition(both, audiences)
+
+    assert caught.value.code == "E209"
+
+
+def test_audiences_that_name_others_twice_are_refused_before_they_are_written_out() -> None:
+    audiences: dict[str, Condition] = {
+        f"a{i}": parse_condition({"any": [{"audience": f"a{i + 1}"}, {"audience": f"a{i + 1}"}]})
+        for i in range(30)
+    }
+    audiences["a30"] = parse_condition({"n": 1})
+
+    with pytest.raises(InvalidDefinitionError) as caught:
+        compile_condition(parse_condition({"audience": "a0"}), audiences)
+
+    assert (caught.value.code, caught.value.path) == ("E209", ("audience",))
+    assert compile_condition(parse_condition({"audience": "a20"}), audiences)({"n": 1})
+
+
+def test_an_audience_means_the_same_wherever_it_is_named() -> None:
+    audiences = {
+        "new": parse_condition({"not": {"behaviour": {"event": "Order Completed", "count": {"gte": 1}}}})
+    }
+    both = parse_condition({"all": [{"audience": "new"}, {"not": {"audience": "new"}}]})
+    kept = compile_condition(both, audiences, frozen=True)
+
+    assert kept({"anonymous_id": "v-1"})
+
+
 VIEWED = Behaviour(event="Product Viewed", at_least=3)
 BOUGHT = Behaviour(event="Order Completed")
 VIEWED_ONLY = {

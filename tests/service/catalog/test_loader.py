@@ -386,3 +386,15 @@ def test_a_chain_of_audiences_is_bounded_so_that_every_worker_can_compile_it() -
     assert "f" in compile_catalog(load({"a.yaml": chain(32)}).catalog).keys
     assert places(chain(33)) == [("E209", 2, 3)]
     assert places(chain(5_000)) == [("E209", 5_000 - 33 + 2, 3)]
+
+
+def test_audiences_that_name_others_twice_are_bounded_so_that_every_worker_can_compile_them() -> None:
+    def doubling(n: int) -> str:
+        links = (f"  a{i}: {{any: [{{audience: a{i + 1}}}, {{audience: a{i + 1}}}]}}\n" for i in range(n - 1))
+        return "audiences:\n" + "".join(links) + f"  a{n - 1}: {{x: 1}}\n"
+
+    flag = "flags: {f: {audience: {all: [{audience: a0}, {audience: a0}]}}}\n"
+
+    assert "f" in compile_catalog(load({"a.yaml": doubling(12) + flag}).catalog).keys
+    assert places(doubling(13) + flag) == [("E209", 15, 13)]
+    assert places(doubling(31) + flag) == [("E209", 31 - 14 + 2, 3)]
