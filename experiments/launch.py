@@ -284,24 +284,45 @@ def _percent(basis_points: int) -> str:
     return f"{basis_points / 100:g}%"
 
 
+def has_begun(experiment: Experiment, now: datetime | None) -> bool:
+    """Tell whether units may have been enrolled in the current phase.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        As it is, or was, live.
+    now : datetime or None
+        Aware. Without it every start counts as past.
+
+    Returns
+    -------
+    bool
+        Exact, as `review` lets no start of a begun phase move into the future.
+    """
+    if experiment.status in (Status.DRAFT, Status.STOPPED) or now is None:
+        return experiment.status is not Status.DRAFT
+    first_step_at = next((step.at for step in experiment.ramp if step.share_bp), None)
+    return _has_opened(experiment, now) and (first_step_at is None or first_step_at <= now)
+
+
+def _has_opened(experiment: Experiment, now: datetime | None) -> bool:
+    start_at = experiment.schedule.start_at
+    return start_at is None or now is None or start_at <= now
+
+
 def _experiment_blocks(
     before: Experiment | None, after: Experiment | None, *, now: datetime | None
 ) -> list[str]:
-    if before is None or not _has_begun(before, now):
+    if before is None or before.status is Status.DRAFT:
         return []
+    begun = has_begun(before, now)
     if after is None:
-        if before.status is Status.STOPPED:
+        if before.status is Status.STOPPED or not (begun or before.phase > 1):
             return []
         return [f"experiment {before.key!r} is {before.status.value}: stop it before it is removed"]
-    return [*_status_blocks(before, after), *_phase_blocks(before, after, now)]
-
-
-def _has_begun(experiment: Experiment, now: datetime | None) -> bool:
-    if experiment.status is Status.DRAFT:
-        return False
-    start_at = experiment.schedule.start_at
-    waiting = experiment.status in (Status.SCHEDULED, Status.RUNNING) and start_at is not None
-    return not (waiting and now is not None and start_at is not None and now < start_at)
+    if begun:
+        return [*_status_blocks(before, after), *_phase_blocks(before, after, now)]
+    return [*(_status_blocks(before, after) if before.phase > 1 else ()), *_returns(before, after)]
 
 
 def _status_blocks(before: Experiment, after: Experiment) -> list[str]:
@@ -313,12 +334,17 @@ def _status_blocks(before: Experiment, after: Experiment) -> list[str]:
     return []
 
 
+def _returns(before: Experiment, after: Experiment) -> list[str]:
+    if after.phase >= before.phase:
+        return []
+    name = f"experiment {before.key!r} is {before.status.value}"
+    return [f"{name}: phase {before.phase} cannot go back to {after.phase}"]
+
+
 def _phase_blocks(before: Experiment, after: Experiment, now: datetime | None) -> list[str]:
     name = f"experiment {before.key!r} is {before.status.value}"
-    if after.phase < before.phase:
-        return [f"{name}: phase {before.phase} cannot go back to {after.phase}"]
-    if after.phase > before.phase:
-        return []
+    if after.phase != before.phase:
+        return _returns(before, after)
     changed = [field for field in ("unit", "variants") if getattr(before, field) != getattr(after, field)]
     if before.salt != after.salt:
         changed.append("seed")
@@ -336,6 +362,8 @@ def _phase_blocks(before: Experiment, after: Experiment, now: datetime | None) -
 
 def _shrunk(before: Experiment, after: Experiment, now: datetime | None) -> Iterator[str]:
     """Say by which gates enrolled units would leave, and what to write instead."""
+    if _has_opened(before, now) and not _has_opened(after, now):
+        yield "it has begun, so its start may not move into the future: pause it instead"
     one, two = before.layer, after.layer
     if one and two and _hashing(one) == _hashing(two):
         layer = f"layer {one.layer.key!r}"

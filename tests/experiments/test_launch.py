@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from experiments.definitions import AnalysisPlan, Catalog, Experiment, Flag
 from experiments.launch import MovedUnits, moved_units, review
-from experiments.lifecycle import Schedule, Status
+from experiments.lifecycle import RampStep, Schedule, Status
 from experiments.targeting import parse_condition
 from tests.experiments.builders import BUY, experiment, metric, variants
 
+NOW = datetime(2027, 5, 1, tzinfo=UTC)
 LATER = datetime(2027, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 
 def blocked(old: Experiment, new: Experiment | None, **kw: Any) -> tuple[str, ...]:
@@ -79,6 +81,41 @@ def test_a_scheduled_experiment_is_free_until_it_begins() -> None:
     assert blocked(old, new, now=datetime(2027, 5, 1, tzinfo=UTC)) == ()
     assert blocked(old, new, now=LATER)
     assert blocked(old, new)
+
+
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.SCHEDULED, Status.PAUSED])
+def test_what_has_begun_does_not_begin_again_later_in_the_same_phase(status: Status) -> None:
+    later = replace(experiment(), status=status, schedule=Schedule(start_at=LATER))
+
+    found = blocked(experiment(), later, now=NOW)
+    assert [
+        "its start may not move into the future: pause it instead, or set 'phase: 2'" in f for f in found
+    ] == [True]
+    assert blocked(experiment(), replace(later, phase=2), now=NOW) == ()
+
+
+def test_what_waits_for_its_second_phase_is_not_as_if_it_had_never_been() -> None:
+    waits = experiment(phase=2, schedule=Schedule(start_at=LATER))
+
+    assert "phase 2 cannot go back to 1" in blocked(waits, replace(waits, phase=1), now=NOW)[0]
+    assert "cannot become a draft" in blocked(waits, replace(waits, status=Status.DRAFT), now=NOW)[0]
+    assert "stop it before it is removed" in blocked(waits, None, now=NOW)[0]
+    assert blocked(waits, replace(waits, variants=variants(7_000, 3_000), unit="user_id"), now=NOW) == ()
+    assert blocked(waits, replace(waits, status=Status.STOPPED), now=NOW) == ()
+
+
+def test_what_was_paused_before_its_start_may_still_wait_for_it() -> None:
+    waits = experiment(status=Status.PAUSED, schedule=Schedule(start_at=LATER))
+
+    assert blocked(waits, replace(waits, status=Status.RUNNING), now=NOW) == ()
+
+
+def test_a_ramp_begins_with_its_first_step_that_enrols_somebody() -> None:
+    steps = (RampStep(NOW - DAY, 0), RampStep(NOW, 1_000), RampStep(LATER, 10_000))
+    old = experiment(ramp=steps)
+
+    assert blocked(old, replace(old, unit="user_id"), now=NOW - DAY) == ()
+    assert blocked(old, replace(old, unit="user_id"), now=NOW)
 
 
 def test_every_difference_is_listed_with_what_it_means() -> None:
