@@ -1,50 +1,13 @@
 """Whether one catalog may go live over another, and who would move."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from experiments.allocation import Definition, chooser
-from experiments.definitions import Catalog, ControlValue, Experiment, Variant
+from experiments.definitions import Catalog, Experiment
 from experiments.gates import Holdout, LayerSlot
-from experiments.lifecycle import RampStep, Status
-
-EMPTY = Catalog()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One difference between two catalogs.
-
-    Attributes
-    ----------
-    kind, key : str
-        ``experiment``, ``flag``, ``metric``, ``audience``, ``layer``, ``holdout`` or ``list``, and which.
-    what : str
-        ``added``, ``removed`` or the name of the field.
-    before, after : str
-        For people; empty where there is nothing.
-    safe : bool
-        False when it touches what units see or how a running experiment is judged.
-    detail : str
-        What it means, one sentence; may be empty.
-    """
-
-    kind: str
-    key: str
-    what: str
-    before: str = ""
-    after: str = ""
-    safe: bool = True
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """What would change, and why it may not; nothing is blocked when `blocked` is empty."""
-
-    changes: tuple[Change, ...]
-    blocked: tuple[str, ...]
+from experiments.lifecycle import Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +74,8 @@ def moved_units(
     return MovedUnits(enrolled=stay + move + leave, stay=stay, move=move, leave=leave, join=join)
 
 
-def review(old: Catalog | None, new: Catalog, *, now: datetime | None = None) -> Review:
-    """Compare two catalogs and refuse what would silently move units or mix two treatments in one analysis.
+def review(old: Catalog | None, new: Catalog, *, now: datetime | None = None) -> tuple[str, ...]:
+    """Refuse what would silently move units or mix two treatments in one analysis.
 
     It sees only these two: that a key of long ago is used again must be told by whoever keeps all revisions.
 
@@ -127,105 +90,20 @@ def review(old: Catalog | None, new: Catalog, *, now: datetime | None = None) ->
 
     Returns
     -------
-    Review
-        Changes by kind and key; `blocked` says what to do instead.
+    tuple of str
+        Why it may not, and what to do instead; empty when it may.
 
     Examples
     --------
     >>> from experiments.definitions import Flag
-    >>> review(None, Catalog(flags={"dark": Flag(key="dark")})).changes[0].what
-    'added'
+    >>> review(None, Catalog(flags={"dark": Flag(key="dark")}))
+    ()
     """
-    old = old or EMPTY
-    changes: list[Change] = []
+    live = old.experiments if old is not None else {}
     blocked: list[str] = []
-    for key in sorted({*old.experiments, *new.experiments}):
-        before, after = old.experiments.get(key), new.experiments.get(key)
-        changes += _experiment_changes(key, before, after)
-        blocked += _experiment_blocks(before, after, now=now)
-    changes += _changes("flag", old.flags, new.flags, _FLAG_FIELDS)
-    changes += _changes("metric", old.metrics, new.metrics, _METRIC_FIELDS)
-    changes += _changes("audience", old.audiences, new.audiences, ())
-    changes += _changes("layer", old.layers, new.layers, _LAYER_FIELDS)
-    changes += _changes("holdout", old.holdouts, new.holdouts, _HOLDOUT_FIELDS)
-    changes += _changes("list", old.lists, new.lists, ())
-    return Review(tuple(changes), tuple(blocked))
-
-
-_SAFE_FIELDS = {"owner", "statement", "label", "description"}
-_GATE_FIELDS = ("seed", "layer", "holdout", "prerequisites", "ramp", "otherwise", "overrides")
-_FLAG_FIELDS = (
-    *("status", "schedule", "value", "unit", "audience", "allocation_bp", "owner"),
-    *_GATE_FIELDS,
-)
-_LAYER_FIELDS = ("unit", "seed", "hash_version", "description")
-_HOLDOUT_FIELDS = ("share_bp", "unit", "seed", "owner", "description")
-_METRIC_FIELDS = (
-    "kind",
-    "event",
-    "window_s",
-    "value",
-    "where",
-    "currency",
-    "cap",
-    "direction",
-    "label",
-)
-_EXPERIMENT_FIELDS = (
-    "status",
-    "phase",
-    "schedule",
-    "unit",
-    "variants",
-    "allocation_bp",
-    "audience",
-    *_GATE_FIELDS,
-    "metrics",
-    "analysis",
-    "decide",
-    "owner",
-    "statement",
-)
-
-
-def _experiment_changes(key: str, before: Experiment | None, after: Experiment | None) -> list[Change]:
-    one = {} if before is None else {key: before}
-    two = {} if after is None else {key: after}
-    return _changes("experiment", one, two, _EXPERIMENT_FIELDS)
-
-
-def _changes(
-    kind: str, old: Mapping[str, object], new: Mapping[str, object], fields: tuple[str, ...]
-) -> list[Change]:
-    changes = []
-    for key in sorted({*old, *new}):
-        before, after = old.get(key), new.get(key)
-        if before == after:
-            continue
-        if before is None:
-            changes.append(Change(kind=kind, key=key, what="added"))
-        elif after is None:
-            changes.append(Change(kind=kind, key=key, what="removed", safe=False))
-        elif not fields:
-            changes.append(Change(kind=kind, key=key, what="changed", safe=False))
-        else:
-            changes += [
-                _field_change(kind, key, before, after, field) for field in _differing(before, after, fields)
-            ]
-    return changes
-
-
-def _differing(before: object, after: object, fields: tuple[str, ...]) -> list[str]:
-    return [field for field in fields if _essence(getattr(before, field)) != _essence(getattr(after, field))]
-
-
-def _essence(value: object) -> object:
-    """Return what of a gate decides about units; its description does not."""
-    if isinstance(value, LayerSlot):
-        return _hashing(value), value.start_bp, value.share_bp
-    if isinstance(value, Holdout):
-        return _hashing(value), value.share_bp
-    return value
+    for key, before in sorted(live.items()):
+        blocked += _experiment_blocks(before, new.experiments.get(key), now=now)
+    return tuple(blocked)
 
 
 def _hashing(gate: LayerSlot | Holdout | None) -> object:
@@ -233,51 +111,6 @@ def _hashing(gate: LayerSlot | Holdout | None) -> object:
     if isinstance(gate, LayerSlot):
         return gate.layer.key, gate.layer.unit, gate.layer.salt, gate.layer.hash_version
     return None if gate is None else (gate.key, gate.unit, gate.salt)
-
-
-def _field_change(kind: str, key: str, before: object, after: object, field: str) -> Change:
-    one, two = getattr(before, field), getattr(after, field)
-    safe, detail = field in _SAFE_FIELDS, ""
-    if field == "allocation_bp":
-        safe = two >= one
-        detail = "enrolled units keep their variant, new units join" if safe else "some units leave"
-    elif field in ("layer", "holdout", "seed"):
-        detail = "units may join, leave or change their variant"
-    elif field == "phase":
-        detail = "everybody is randomized again and the analysis restarts"
-    elif field in ("metrics", "analysis", "decide"):
-        detail = "the verdict will follow a plan that was changed after launch"
-    return Change(
-        kind=kind,
-        key=key,
-        what=field,
-        before=_shown(field, one),
-        after=_shown(field, two),
-        safe=safe,
-        detail=detail,
-    )
-
-
-def _shown(field: str, value: object) -> str:
-    if field in ("allocation_bp", "share_bp") and isinstance(value, int):
-        return _percent(value)
-    if isinstance(value, tuple):
-        return ", ".join(_shown_part(part) for part in value)
-    if isinstance(value, LayerSlot):
-        return f"{value.layer.key} from {_percent(value.start_bp)}, share {_percent(value.share_bp)}"
-    if isinstance(value, Holdout):
-        return f"{value.key} {_percent(value.share_bp)}"
-    if value is ControlValue.CONTROL:
-        return "what the control serves"
-    return "" if value is None else str(value)
-
-
-def _shown_part(part: object) -> str:
-    if isinstance(part, Variant):
-        return f"{part.key} {_percent(part.weight_bp)} {part.value!r}"
-    if isinstance(part, RampStep):
-        return f"{part.at.isoformat()} {_percent(part.share_bp)}"
-    return str(part)
 
 
 def _percent(basis_points: int) -> str:
@@ -310,10 +143,8 @@ def _has_opened(experiment: Experiment, now: datetime | None) -> bool:
     return start_at is None or now is None or start_at <= now
 
 
-def _experiment_blocks(
-    before: Experiment | None, after: Experiment | None, *, now: datetime | None
-) -> list[str]:
-    if before is None or before.status is Status.DRAFT:
+def _experiment_blocks(before: Experiment, after: Experiment | None, *, now: datetime | None) -> list[str]:
+    if before.status is Status.DRAFT:
         return []
     begun = has_begun(before, now)
     if after is None:

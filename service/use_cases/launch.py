@@ -265,8 +265,7 @@ def _blocked(
     stored = store.revision(store.live_state().revision)
     lost = stored.files if stored else {}
     return [
-        _finding(message, loaded.catalog, files, lost)
-        for message in review(old, loaded.catalog, now=now).blocked
+        _finding(message, loaded.catalog, files, lost) for message in review(old, loaded.catalog, now=now)
     ]
 
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.definitions import AnalysisPlan, Catalog, Experiment, Flag
+from experiments.definitions import Catalog, Experiment
 from experiments.launch import MovedUnits, moved_units, review
 from experiments.lifecycle import RampStep, Schedule, Status
 from experiments.targeting import parse_condition
-from tests.experiments.builders import BUY, experiment, metric, variants
+from tests.experiments.builders import experiment, variants
 
 NOW = datetime(2027, 5, 1, tzinfo=UTC)
 LATER = datetime(2027, 6, 1, tzinfo=UTC)
@@ -20,7 +20,7 @@ DAY = timedelta(days=1)
 def blocked(old: Experiment, new: Experiment | None, **kw: Any) -> tuple[str, ...]:
     return review(
         Catalog(experiments={"banner": old}), Catalog(experiments={"banner": new} if new else {}), **kw
-    ).blocked
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,54 +118,8 @@ def test_a_ramp_begins_with_its_first_step_that_enrols_somebody() -> None:
     assert blocked(old, replace(old, unit="user_id"), now=NOW)
 
 
-def test_every_difference_is_listed_with_what_it_means() -> None:
-    spain = parse_condition({"country": "ES"})
-    old = Catalog(
-        experiments={
-            "banner": experiment(allocation_bp=500),
-            "gone": experiment(key="gone", status=Status.DRAFT),
-        },
-        flags={"dark": Flag(key="dark")},
-        metrics={"buy": BUY},
-        audiences={"es": spain, "same": spain},
-    )
-    changed = experiment(
-        allocation_bp=10_000,
-        analysis=AnalysisPlan(mde=0.2),
-        owner="li",
-        phase=2,
-        variants=variants(6_000, 4_000),
-        audience=spain,
-    )
-    new = Catalog(
-        experiments={"banner": changed},
-        flags={"dark": Flag(key="dark", allocation_bp=9_000), "new": Flag(key="new")},
-        metrics={"buy": metric(label="Purchase")},
-        audiences={"es": parse_condition({"country": "PT"}), "same": spain},
-    )
-
-    found = {(c.kind, c.key, c.what): (c.safe, c.before, c.after, c.detail) for c in review(old, new).changes}
-
-    join = "enrolled units keep their variant, new units join"
-    assert found["experiment", "banner", "allocation_bp"] == (True, "5%", "100%", join)
-    assert found["flag", "dark", "allocation_bp"] == (False, "100%", "90%", "some units leave")
-    assert found["experiment", "banner", "variants"][1] == "a 50% 'A', b 50% 'B'"
-    assert found["experiment", "banner", "audience"][1] == ""
-    assert "changed after launch" in found["experiment", "banner", "analysis"][3]
-    assert "restarts" in found["experiment", "banner", "phase"][3]
-    assert found["experiment", "banner", "owner"][0]
-    assert found["metric", "buy", "label"] == (True, "", "Purchase", "")
-    assert not found["audience", "es", "changed"][0]
-    assert ("experiment", "gone", "removed") in found
-    assert ("flag", "new", "added") in found
-    assert len(found) == 11
-
-
-def test_the_first_catalog_is_all_new() -> None:
-    first = review(None, Catalog(experiments={"banner": experiment()}, metrics={"buy": BUY}))
-
-    assert [c.what for c in first.changes] == ["added", "added"]
-    assert first.blocked == ()
+def test_the_first_catalog_may_be_anything() -> None:
+    assert review(None, Catalog(experiments={"banner": experiment()})) == ()
 
 
 @given(share=st.integers(0, 10_000), unit_ids=st.sets(st.text(min_size=1), max_size=50))
