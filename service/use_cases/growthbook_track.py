@@ -53,7 +53,11 @@ def take_tracked(services: Services, sent: object, *, caller: Caller) -> list[di
 
 
 def _is_evaluation(raw: object) -> bool:
-    return isinstance(raw, Mapping) and raw.get("event_name") in EVALUATED
+    return isinstance(raw, Mapping) and _is_named(raw.get("event_name"), EVALUATED)
+
+
+def _is_named(name: object, names: frozenset[str]) -> bool:
+    return isinstance(name, str) and name in names
 
 
 class _Reader:
@@ -71,7 +75,7 @@ class _Reader:
             return raw
         name, said = raw.get("event_name"), dict(raw.get("properties_json", {}))
         ids = _ids(raw)
-        if name in VIEWED:
+        if _is_named(name, VIEWED):
             return self._exposure(said, ids)
         event_id = said.get("event_id")
         if not isinstance(event_id, str) or not event_id or event_id.startswith(SDK_IDS):

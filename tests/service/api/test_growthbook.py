@@ -267,6 +267,17 @@ def test_another_event_is_ours_of_that_type(server: Server) -> None:
     assert event.properties["revenue"] == 12.5
 
 
+@pytest.mark.parametrize("name", [["Clicked"], {"a": 1}, ["Feature Evaluated"], 5, None])
+def test_an_event_whose_name_is_no_text_spoils_no_other(server: Server, name: Any) -> None:
+    unit = str(uuid.uuid4())
+    strange = {"event_name": name, "properties_json": {}, "device_id": unit}
+
+    refused, stored = track(server, strange, {**strange, "event_name": "Clicked"})
+
+    assert (refused["status"], refused["reason"]) == ("quarantined", "invalid_event")
+    assert stored["status"] == "accepted"
+
+
 def test_nobody_else_may_give_the_ids_of_tracked_events(server: Server) -> None:
     own = {"event_name": "Clicked", "properties_json": {"event_id": "gb-1"}, "device_id": "v-1"}
     event = {
