@@ -278,6 +278,16 @@ def _check_overrides(overrides: Mapping[str, tuple[str, ...]], variants: Sequenc
         raise InvalidDefinitionError(
             f"override for {unknown[0]!r}, which is no variant", path=("overrides", unknown[0]), code="E314"
         )
+    first: dict[str, str] = {}
+    for variant, units in overrides.items():
+        for i, unit in enumerate(units):
+            if first.setdefault(unit, variant) != variant:
+                raise InvalidDefinitionError(
+                    f"override of {unit!r} for {first[unit]!r} and for {variant!r}",
+                    path=("overrides", variant, i),
+                    code="E314",
+                    hint="a unit gets one variant: remove it from one of the two",
+                )
 
 
 def type_name(value: JsonValue) -> str:

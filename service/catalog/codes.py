@@ -41,7 +41,7 @@ CODES: dict[str, str] = {
     "E311": "fewer than two variants",
     "E312": "a reserved variant name",
     "E313": "values of different types",
-    "E314": "an override for something that is no variant",
+    "E314": "an override for what is no variant, or of one unit for two",
     "E315": "some variants have a weight, others have none",
     "E316": "the control is not the first variant",
     "E317": "one metric plays two roles",

@@ -38,6 +38,8 @@ def reserved() -> Experiment:
         (reserved, "E312", ("variants", "on")),
         (mixed, "E313", ("variants",)),
         (lambda: experiment(overrides={"z": ("u",)}), "E314", ("overrides", "z")),
+        (lambda: experiment(overrides={"a": ("u",), "b": ("v", "u")}), "E314", ("overrides", "b", 1)),
+        (lambda: Flag(key="f", overrides={"on": ("u",), "off": ("u",)}), "E314", ("overrides", "off", 0)),
         (lambda: Flag(key="f", value=True, otherwise="no"), "E313", ("otherwise",)),
         (lambda: Schedule(start_at=START, end_at=START), "E321", ("schedule", "end")),
         (lambda: metric(kind=MetricKind.MEAN), "E330", ("value",)),
@@ -50,6 +52,13 @@ def test_a_definition_that_contradicts_itself_cannot_be_built(build: Any, code: 
         build()
 
     assert (caught.value.code, caught.value.path) == (code, path)
+
+
+def test_a_unit_that_is_overridden_twice_is_told_with_both_variants() -> None:
+    with pytest.raises(InvalidDefinitionError, match="'qa' for 'a' and for 'b'"):
+        experiment(overrides={"a": ("qa",), "b": ("qa",)})
+
+    assert experiment(overrides={"a": ("qa", "qa")}).overrides["a"] == ("qa", "qa")
 
 
 def test_a_new_phase_is_a_new_salt() -> None:
