@@ -162,7 +162,10 @@ class ExposureDesk:
         return compare(claim, experiment, ramp_at=ramp_at)
 
     def _check_any(self, claim: Claim, *, live: int, ramp_at: datetime | None) -> Refusal | None:
-        """Accept what any revision of the last 30 days gives; else speak of the newest that fits."""
+        """Accept what any revision of the last 30 days gives; else speak of the newest that fits.
+
+        Who is overridden is not asked about any further: it sees what it was given, not its own variant.
+        """
         refusal: Refusal | None = None
         for number in range(live, max(0, live - LOOK_BACK), -1):
             found = self._book.read(self._store, number, live=live)
@@ -174,8 +177,8 @@ class ExposureDesk:
             if experiment is None:
                 continue
             said = compare(claim, experiment, ramp_at=ramp_at)
-            if said is None:
-                return None
+            if said is None or said.reason == OVERRIDE:
+                return said
             refusal = refusal or said
         return refusal or Refusal("unknown_experiment", "no revision of the last 30 days has that experiment")
 

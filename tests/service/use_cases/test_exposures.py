@@ -319,5 +319,14 @@ def test_an_exposure_that_says_it_was_forced_is_never_analysed(store: SqlStore) 
     assert (forced["reason"], served["status"]) == ("override", "accepted")
 
 
+def test_a_unit_that_is_overridden_now_is_not_looked_up_in_older_revisions(store: SqlStore) -> None:
+    apply(store, files(), by="test", now=NOW)
+    forced = {name: text.replace("qa-maria", f"qa-maria, {ENROLLED}") for name, text in files().items()}
+    apply(store, forced, by="test", now=NOW)
+
+    (unnamed,) = send(store, an_exposure(ENROLLED, "banner", revision=...))
+    assert unnamed["reason"] == "override"
+
+
 def at(event: dict[str, Any], moment: datetime) -> dict[str, Any]:
     return event | {"occurred_at": moment.isoformat()}
