@@ -5,10 +5,12 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from service.storage.sql import open_store
 from tests.clients.docs import SHARED, pages, snippets, write_snippets
@@ -29,6 +31,8 @@ BULK = "/ofrep/v1/evaluate/flags"
 WEB, REACT = "frontend/openfeature-web.md", "frontend/openfeature-react.md"
 NODE, PYTHON = "frontend/openfeature-node.md", "frontend/openfeature-python.md"
 SSR = "frontend/server-side-rendering.md"
+GB_JS, GB_REACT = "frontend/growthbook-js.md", "frontend/growthbook-react.md"
+GB_PYTHON = "frontend/growthbook-python.md"
 OPENFEATURE = pytest.mark.parametrize(
     ("from_pages", "entry"), [((WEB,), "shop.js"), ((WEB, REACT), "shop.jsx")], ids=["web", "react"]
 )
@@ -46,23 +50,20 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def visit(shop: Server, node: Node, tmp_path: Path) -> Iterator[Callable[..., Tab]]:
     """Bundle the shop of some pages and open it."""
-    closing: list[Any] = []
+    with ExitStack() as closing:
 
-    def open_page(*from_pages: str, consent: bool = True, entry: str = "shop.js") -> Tab:
-        folder = write_snippets(shop, tmp_path / "page", (SHARED, *from_pages))
-        page, loaded = write_page(node, folder / entry, folder)
-        assert set(snippets(from_pages[-1])) <= {Path(name).name for name in loaded}
-        site = serving(folder)
-        port = site.__enter__()
-        closing.append(lambda: site.__exit__(None, None, None))
-        cookies = [{"name": "consent", "value": "yes", "url": f"http://localhost:{port}"}] if consent else []
-        tab = open_tab(node, f"http://localhost:{port}/{page}", cookies=cookies)
-        closing.append(tab.close)
-        return tab
+        def open_page(*from_pages: str, consent: bool = True, entry: str = "shop.js") -> Tab:
+            folder = write_snippets(shop, tmp_path / "page", (SHARED, *from_pages))
+            page, loaded = write_page(node, folder / entry, folder)
+            # server.js is for Node.
+            assert set(snippets(from_pages[-1])) - {"server.js"} <= {Path(name).name for name in loaded}
+            site = f"http://localhost:{closing.enter_context(serving(folder))}"
+            cookies = [{"name": "consent", "value": "yes", "url": site}] if consent else []
+            tab = open_tab(node, f"{site}/{page}", cookies=cookies)
+            closing.callback(tab.close)
+            return tab
 
-    yield open_page
-    for close in reversed(closing):
-        close()
+        yield open_page
 
 
 def stored(shop: Server, person: str) -> list[tuple[str, dict[str, Any]]]:
@@ -96,7 +97,7 @@ def assert_counted(shop: Server, person: str) -> None:
 
 
 def test_every_page_is_tested_here() -> None:
-    assert set(pages()) == {SHARED, WEB, REACT, NODE, PYTHON, SSR}
+    assert set(pages()) == {SHARED, WEB, REACT, NODE, PYTHON, SSR, GB_JS, GB_REACT, GB_PYTHON}
 
 
 @OPENFEATURE
@@ -161,6 +162,17 @@ def run(command: Sequence[str], folder: Path) -> str:
     return done.stdout
 
 
+@contextmanager
+def started(command: Sequence[str], folder: Path) -> Iterator[int]:
+    """Start a server that prints its port."""
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline())
+        finally:
+            process.terminate()
+
+
 def test_a_node_backend_asks_without_exposure_and_tells_one_when_it_shows(
     shop: Server, tmp_path: Path
 ) -> None:
@@ -205,24 +217,85 @@ def test_a_page_from_the_server_shows_the_variant_at_once_and_the_browser_tells_
         "bundle", entry=str(folder / "server.jsx"), out=str(folder / "server.mjs"), platform="node"
     )
     assert set(snippets(SSR)) <= {Path(name).name for name in loaded}
-    server = subprocess.Popen(
-        [program("node"), "server.mjs", "client.js"], cwd=folder, stdout=subprocess.PIPE, text=True
-    )
-    with server:
-        try:
-            assert server.stdout is not None
-            url = f"http://localhost:{server.stdout.readline().strip()}"
-            cookies = [{"name": "consent", "value": "yes", "url": url}] if consent else []
-            tab = open_tab(node, url, cookies=cookies)
-            tab.shows("Gift shop")
-            person = id_in(tab)
-            if consent:
-                tab.shows(variant_of(shop, person)["value"])
-                until(lambda: types(stored(shop, person)) == ["Experiment Viewed"])
-            else:
-                assert person == ""
-                assert tab.wire("/v1/events") == []
-            assert not [line for line in tab.said() if line.startswith(("error", "pageerror"))]
-            tab.close()
-        finally:
-            server.terminate()
+    with started([program("node"), "server.mjs", "client.js"], folder) as port:
+        url = f"http://localhost:{port}"
+        cookies = [{"name": "consent", "value": "yes", "url": url}] if consent else []
+        tab = open_tab(node, url, cookies=cookies)
+        tab.shows("Gift shop")
+        person = id_in(tab)
+        if consent:
+            tab.shows(variant_of(shop, person)["value"])
+            until(lambda: types(stored(shop, person)) == ["Experiment Viewed"])
+        else:
+            assert person == ""
+            assert tab.wire("/v1/events") == []
+        assert not [line for line in tab.said() if line.startswith(("error", "pageerror"))]
+        tab.close()
+
+
+GROWTHBOOK = pytest.mark.parametrize(
+    ("from_pages", "entry"), [((GB_JS,), "shop.js"), ((GB_JS, GB_REACT), "shop.jsx")], ids=["web", "react"]
+)
+
+
+@GROWTHBOOK
+def test_growthbooks_page_shows_the_variant_and_tells_one_exposure_and_the_order(
+    shop: Server, visit: Callable[..., Tab], from_pages: tuple[str, ...], entry: str
+) -> None:
+    tab = visit(*from_pages, entry=entry)
+    tab.shows("Gift shop")
+    person, before = id_in(tab), tab.text()
+    tab.shows(variant_of(shop, person)["value"])
+    tab.click("button")
+    assert_counted(shop, person)
+
+    tab.reload()
+    tab.shows("Gift shop")
+    assert tab.text() == before
+    tab.click("button")
+    until(lambda: types(stored(shop, person)) == ["Experiment Viewed", "Order Completed", "Order Completed"])
+    assert not [line for line in tab.said() if line.startswith(("error", "pageerror"))]
+
+
+@GROWTHBOOK
+def test_growthbooks_page_keeps_and_sends_nothing_before_consent(
+    shop: Server, visit: Callable[..., Tab], from_pages: tuple[str, ...], entry: str
+) -> None:
+    tab = visit(*from_pages, consent=False, entry=entry)
+    tab.shows("Gift shop")
+    tab.click("button")
+    assert tab("document.cookie") == ""
+    assert tab("localStorage.length") == 0
+    assert tab.wire("/track") == []
+
+    tab("document.cookie = 'consent=yes'")
+    tab("window.agreed()")
+    person = id_in(tab)
+    tab.shows(variant_of(shop, person)["value"])
+    tab.click("button")
+    assert_counted(shop, person)
+
+
+def test_growthbooks_node_server_shows_the_variant_and_tells_one_exposure_and_the_order(
+    shop: Server, tmp_path: Path
+) -> None:
+    person = str(uuid.uuid4())
+    cookies = {"anonymous_id": person}
+    folder = write_snippets(shop, tmp_path / "backend", (GB_JS,))
+    with started([program("node"), "server.js"], folder) as port:
+        url = f"http://127.0.0.1:{port}"
+        shown = [requests.get(url, cookies=cookies, timeout=30).text for _ in range(3)]
+        requests.post(url, cookies=cookies, timeout=30).raise_for_status()
+        assert_counted(shop, person)
+
+    assert shown == [variant_of(shop, person)["value"]] * 3
+
+
+def test_growthbooks_python_backend_shows_the_variant_and_tells_one_exposure_and_the_order(
+    shop: Server, tmp_path: Path
+) -> None:
+    person = str(uuid.uuid4())
+    folder = write_snippets(shop, tmp_path / "backend", (GB_PYTHON,))
+
+    assert variant_of(shop, person)["value"] in run([sys.executable, "shop.py", person], folder).splitlines()
+    assert_counted(shop, person)
