@@ -211,16 +211,18 @@ def test_another_method_is_refused_in_ofreps_form(server: Server) -> None:
 
 def test_exposing_stores_one_event_however_often_it_is_asked(server: Server) -> None:
     asked = {**a_context(), "expose": True}
-    before = server.get("/metrics").text
+    before = _offset(server.get("/metrics").text)
 
     first = server.post(f"{BULK}/button", asked)
+    stored = _offset(server.get("/metrics").text)
     second = server.post(f"{BULK}/button", asked)
 
     assert first.status_code == second.status_code == 200
     assert first.json()["metadata"]["exposure"] == "accepted"
     assert second.json()["metadata"]["exposure"] == "duplicate"
     assert first.json()["variant"] == second.json()["variant"]
-    assert _offset(server.get("/metrics").text) == _offset(before) + 1
+    # A duplicate leaves a gap behind it: the log's next offset may be more than one further.
+    assert _offset(server.get("/metrics").text) == stored > before
 
 
 def test_exposing_what_is_not_enrolled_stores_nothing(server: Server) -> None:
