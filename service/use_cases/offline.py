@@ -4,6 +4,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import IO, Any
 
 import orjson
@@ -19,6 +20,7 @@ HEADER = ("unit", "experiment", "variant", "value", "decision", "phase", "revisi
 REQUEST = "request"
 ENCODING_ERRORS = "surrogateescape"
 NOT_UTF_8 = "not UTF-8: save the file as that"
+MAX_CELL = 1 << 20
 
 Row = tuple[str, str, str, str, str, int, int]
 Attributes = dict[str, Any]
@@ -100,7 +102,9 @@ class UnitList:
     def __init__(self, lines: Iterable[str], complain: Complain) -> None:
         self.account = Account()
         self._complain = complain
-        self._reader = csv.reader(lines, strict=True)
+        csv.field_size_limit(MAX_CELL)
+        self._line = ""
+        self._reader = csv.reader(self._noted(lines), strict=True)
         try:
             self._columns = next(self._reader, [])
         except csv.Error as error:
@@ -108,7 +112,7 @@ class UnitList:
         problem = next(_header_problems(self._columns), "")
         if problem:
             raise BadListError(f"line 1: {problem}")
-        self._names = {name.rpartition(":")[0] if _is_typed(name) else name for name in self._columns}
+        self._names = set(map(_name_of, self._columns))
         self._plain = not any(_is_typed(name) or "." in name for name in self._columns)
 
     def check_has(self, units: Iterable[str]) -> None:
@@ -138,8 +142,25 @@ class UnitList:
             except _BadRowError as error:
                 self._refuse(str(error))
             except csv.Error as error:
+                if not self._ended(line):
+                    hint = f"everything from line {line} on is unread; is a quote never closed?"
+                    raise BadListError(f"line {line}: {error}; {hint}") from error
                 self.account.units += 1
                 self._refuse(f"line {line}: {error}")
+
+    def _noted(self, lines: Iterable[str]) -> Iterator[str]:
+        for line in lines:
+            self._line = line
+            yield line
+
+    def _ended(self, began: int) -> bool:
+        """Return whether the unreadable record ended with its line; if not, what follows is inside it."""
+        if self._reader.line_num != began:
+            return False
+        try:
+            return len(list(csv.reader([self._line, "the next"]))) > 1
+        except csv.Error:
+            return False
 
     def _refuse(self, why: str) -> None:
         self.account.refused += 1
@@ -176,13 +197,17 @@ def _is_unicode(cells: Sequence[str]) -> bool:
 def _put(found: Attributes, name: str, value: object) -> None:
     *outer, last = name.split(".")
     for step in outer:
-        inner = found.setdefault(step, {})
-        found = inner if isinstance(inner, dict) else {}
+        found = found.setdefault(step, {})
     found[last] = value
 
 
 def _is_typed(column: str) -> bool:
     return column.rpartition(":")[2] in ("json", "number") and ":" in column
+
+
+def _name_of(column: str) -> str:
+    """Return a column's name without its type."""
+    return (column.rpartition(":")[0] or column) if _is_typed(column) else column
 
 
 def _unit_id(unit: str, attributes: Attributes, line: int) -> str:
@@ -203,5 +228,14 @@ def _header_problems(columns: Sequence[str]) -> Iterator[str]:
     twice = {name for name in columns if columns.count(name) > 1}
     if twice:
         yield f"the column '{min(twice)}' is there twice"
+    yield from _same_place(columns)
     if any(name.partition(".")[0].partition(":")[0] == REQUEST for name in columns):
         yield f"'{REQUEST}' is what a server knows of a request; a list has none"
+
+
+def _same_place(columns: Sequence[str]) -> Iterator[str]:
+    """Yield columns that would write over each other, such as ``age`` and ``age:number``."""
+    places = sorted((_name_of(column).split("."), column) for column in columns)
+    for (outer, one), (inner, two) in pairwise(places):
+        if inner[: len(outer)] == outer:
+            yield f"the columns '{one}' and '{two}' both say what '{'.'.join(outer)}' is: leave one out"

@@ -99,6 +99,14 @@ def test_rows_that_cannot_be_used_are_named_and_left_out(home: Path) -> None:
         (b"anonymous_id,x,x\n", "the column 'x' is there twice"),
         (b"anonymous_id,request.hour\n", "'request' is what a server knows"),
         (b"anonymous_id,\xff\n", "not UTF-8"),
+        (b"anonymous_id,user,x,user.plan\n", "'user' and 'user.plan' both say what 'user' is"),
+        (b"anonymous_id,a.b.c,a.b:json\n", "'a.b:json' and 'a.b.c' both say what 'a.b' is"),
+        (b"anonymous_id,age,age:number\n", "'age' and 'age:number' both"),
+        (b"anonymous_id,anonymous_id:json\n", "'anonymous_id' and 'anonymous_id:json' both"),
+        (b'anonymous_id,x\nv-1,a\nv-2,"b\nv-3,c\n', "everything from line 3 on is unread"),
+        (b'anonymous_id,x\nv-1,"a"b,"c\nv-2,"\n', "everything from line 2 on is unread"),
+        (b'anonymous_id,x\nv-1,"a\nb"c\nv-2,d\n', "everything from line 2 on is unread"),
+        (b'anonymous_id,x\nv-1,"' + b"a,\nv-2,b\n" * 200_000 + b'"\n', "everything from line 2 on is unread"),
     ],
 )
 def test_a_list_that_cannot_be_used_is_one_clear_line_and_leaves_no_file(
@@ -119,6 +127,22 @@ def test_spreadsheets_byte_order_marks_and_windows_line_ends_are_forgiven(home: 
     plain = assign(home, "anonymous_id\nv-1\nv-2\n", "button")
 
     assert assign(home, b"\xef\xbb\xbfanonymous_id\r\nv-1\r\n\r\nv-2\r\n", "button") == plain
+
+
+def test_a_long_cell_is_read_whole(home: Path) -> None:
+    text = 'anonymous_id,note\nv-1,"' + "a,\nv-2,b\n" * 50_000 + '"\nv-3,\n'
+
+    code, out, _ = assign(home, text, "button")
+
+    assert code == 0
+    assert [line.split(",")[0] for line in out[1:]] == ["v-1", "v-3"]
+
+
+def test_columns_of_like_names_lead_into_one_object(home: Path) -> None:
+    text = "store_id,size:number,address.country,address.city,addressee\n7,120,ES,Vigo,Li\n"
+
+    [row] = csv.DictReader(assign(home, text, "shops")[1])
+    assert row["decision"] == "enrolled"
 
 
 def test_the_file_asked_for_holds_what_standard_output_would(home: Path, tmp_path: Path) -> None:
