@@ -180,12 +180,11 @@ class SnapshotHolder:
         return MappingProxyType({**stored, **self._own_keys})
 
     def _build(self, state: LiveState, keys: Mapping[str, KeyClass]) -> ServingSnapshot:
-        revision, loaded, problem = self._load(state.revision)
-        compiled = self._compile(loaded, state)
+        revision, loaded, compiled, problem = self._load(state)
         return ServingSnapshot(
             state=replace(state, revision=revision),
             loaded=loaded,
-            compiled=compiled,
+            compiled=compiled or self._compile(loaded, state),
             keys=keys,
             problem=problem,
         )
@@ -196,33 +195,41 @@ class SnapshotHolder:
     def _with_members(self, snapshot: ServingSnapshot) -> ServingSnapshot:
         return replace(snapshot, compiled=self._compile(snapshot.loaded, snapshot.state))
 
-    def _load(self, wanted: int) -> tuple[int, LoadedCatalog, str]:
-        """Return what to serve: the revision wanted, else the one served, else the newest readable one."""
-        serving = self._current
+    def _load(self, state: LiveState) -> tuple[int, LoadedCatalog, CompiledCatalog | None, str]:
+        """Return what to serve: the revision wanted, else the one served, else the newest readable one.
+
+        It is compiled if it is another than the one served.
+        """
+        serving, wanted = self._current, state.revision
         if wanted == serving.state.revision and not self._on_spare:
-            return wanted, serving.loaded, "" if wanted else serving.problem
+            return wanted, serving.loaded, None, "" if wanted else serving.problem
         problem = ""
         for number in range(wanted, max(0, wanted - TRY_BACK), -1):
-            loaded, why = self._read(number)
-            if loaded is not None:
-                return number, loaded, problem
+            found, why = self._read(number, state)
+            if found is not None:
+                return number, *found, problem
             problem = problem or f"revision {wanted} cannot be read ({why})"
             if serving.state.revision:
                 break
-        return serving.state.revision, serving.loaded, problem or serving.problem
+        return serving.state.revision, serving.loaded, None, problem or serving.problem
 
-    def _read(self, number: int) -> tuple[LoadedCatalog | None, str]:
+    def _read(
+        self, number: int, state: LiveState
+    ) -> tuple[tuple[LoadedCatalog, CompiledCatalog] | None, str]:
         stored = self._store.revision(number)
         if stored is None:
             return None, "it is not in the store"
         try:
             loaded = load(stored.files)
-            compile_catalog(loaded.catalog)
+            compiled = self._compile(loaded, state)
+            if state.killed:
+                # What is killed was not compiled, and will have to be when it is revived.
+                compile_catalog(loaded.catalog)
             self._files = stored.files
         except Exception as error:  # noqa: BLE001 - any fault of a stored file means: keep the last good one
             logger().error("revision_unreadable", revision=number, error=type(error).__name__)
             return None, f"{type(error).__name__}: {error}"[:300]
-        return loaded, ""
+        return (loaded, compiled), ""
 
     def _lost(self, why: str) -> bool:
         """Note that the store is away; return whether the spare copy now stands in for it."""
