@@ -163,8 +163,23 @@ class CompiledCatalog:
         datetime or None
             Later than `now`; None if nothing changes by itself any more.
         """
-        place = bisect_right(self._changes, now)
+        place = self.changes_until(now)
         return self._changes[place] if place < len(self._changes) else None
+
+    def changes_until(self, now: datetime) -> int:
+        """Return how many times schedules and ramps have changed an answer up to a moment.
+
+        Parameters
+        ----------
+        now : datetime
+            Aware.
+
+        Returns
+        -------
+        int
+            The same between two changes, and in every process; one more after each.
+        """
+        return bisect_right(self._changes, now)
 
 
 def compile_catalog(

@@ -134,17 +134,17 @@ def _news(snapshot: ServingSnapshot, mark: Mark) -> bytes:
 def _make_features(snapshot: ServingSnapshot, now: datetime) -> Features:
     found = payload(snapshot.loaded.catalog, killed=snapshot.state.killed, now=now)
     until = snapshot.compiled.next_change(now)
-    body = orjson.dumps({"status": 200, "dateUpdated": _stamp(snapshot, until), **found})
+    body = orjson.dumps({"status": 200, "dateUpdated": _stamp(snapshot, now), **found})
     return Features(body, f'"{blake2b(body, digest_size=16).hexdigest()}"', until or FOREVER)
 
 
-def _stamp(snapshot: ServingSnapshot, until: datetime | None) -> str:
-    """Return a time that is another after each change, and the same in every worker.
+def _stamp(snapshot: ServingSnapshot, now: datetime) -> str:
+    """Return a time that is later after each change, and the same in every worker.
 
     SDKs only compare it. When a change was made no worker knows; how many there were they all do.
     """
-    part = int(until.timestamp()) % 1_000_000 if until else 0
-    at = BEFORE_US + timedelta(seconds=max(snapshot.state.version, 0), microseconds=part)
+    ours, by_themselves = max(snapshot.state.version, 0), snapshot.compiled.changes_until(now)
+    at = BEFORE_US + timedelta(seconds=ours, microseconds=by_themselves)
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
