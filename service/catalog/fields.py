@@ -10,13 +10,15 @@ from typing import Any
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validates_schema
 
 from experiments.definitions import JsonValue
+from experiments.notation import seconds_in
 from service.catalog.findings import did_you_mean
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
-DURATION = re.compile(r"([1-9][0-9]{0,5})\s?([smhdw])", re.ASCII)
+UNIT = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
+UNIT_HINT = "for example anonymous_id, user_id or store_id"
+TAKEN_ATTRIBUTES = frozenset({"request", "preview", "person_token"})
 NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?", re.ASCII)
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII)
-SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 YEARS = range(2015, 2101)
 MAX_TEXT = 10_000
 MAX_SHOWN = 60
@@ -108,7 +110,12 @@ class Name(Word):
     """A key that definitions are known by."""
 
     def _deserialize(self, value: Any, *_: object, **__: object) -> str:  # noqa: ANN401 - anything may come
-        return checked_name(str(value) if type(value) is int else super()._deserialize(value))
+        return checked_name(super()._deserialize(as_text(value)))
+
+
+def as_text(value: object) -> object:
+    """Return a whole number as the text that it was written as: a name may be one."""
+    return str(value) if type(value) is int else value
 
 
 def checked_name(text: str) -> str:
@@ -118,6 +125,19 @@ def checked_name(text: str) -> str:
     better = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:64]
     hint = f"for example '{better}'" if NAME.fullmatch(better) else ""
     raise refuse("E304", f"{show(text)} is not a usable name: lower-case letters, digits, '-' and '_'", hint)
+
+
+class Unit(Word):
+    """An attribute that holds an id to split by."""
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> str:  # noqa: ANN401 - anything may come
+        text = super()._deserialize(value)
+        if text in TAKEN_ATTRIBUTES:
+            raise refuse("E304", f"'{text}' is no unit: the server puts its own facts there", UNIT_HINT)
+        if not UNIT.fullmatch(text):
+            message = f"{show(text)} is not a usable unit: letters, digits, '-' and '_', at most 64"
+            raise refuse("E304", message, UNIT_HINT)
+        return text
 
 
 class OneOf(Word):
@@ -242,9 +262,8 @@ class Duration(fields.Field[int]):
     """A length of time in seconds: 30m, 24h, 7d, 2w."""
 
     def _deserialize(self, value: Any, *_: object, **__: object) -> int:  # noqa: ANN401 - anything may come
-        match = DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-        seconds = int(match[1]) * SECONDS[match[2]] if match else 0
-        if not 0 < seconds <= 400 * 86_400:
+        seconds = seconds_in(value)
+        if seconds is None:
             raise refuse(
                 "E306",
                 f"expected a length of time up to 400d, not {show(value)}",

@@ -19,6 +19,7 @@ from service.catalog.fields import (
     Name,
     Said,
     StrictSchema,
+    Unit,
     Whole,
     Word,
     checked_name,
@@ -38,7 +39,7 @@ class LayerSchema(StrictSchema):
 
     later = ("share", "owner")
     key = Name(required=True)
-    unit = Word(longest=64, load_default=ANONYMOUS_UNIT)
+    unit = Unit(load_default=ANONYMOUS_UNIT)
     seed = Word(longest=256, load_default="")
     hash_version = Whole(1, 2, load_default=2)
     description = Word(load_default="")
@@ -54,7 +55,7 @@ class HoldoutSchema(StrictSchema):
 
     key = Name(required=True)
     share = BasisPoints(required=True)
-    unit = Word(longest=64, load_default=ANONYMOUS_UNIT)
+    unit = Unit(load_default=ANONYMOUS_UNIT)
     seed = Word(longest=256, load_default="")
     owner = Word(longest=256, load_default="")
     description = Word(load_default="")
@@ -170,7 +171,7 @@ class GatedSchema(StrictSchema):
 
     owner = Word(longest=256, load_default="")
     schedule = Sub(ScheduleSchema, load_default=dict)
-    unit = Word(longest=64, load_default=ANONYMOUS_UNIT)
+    unit = Unit(load_default=ANONYMOUS_UNIT)
     seed = Word(longest=256, load_default="")
     layer = Slot(SlotSchema, load_default=None)
     holdout = Name(load_default=None)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from experiments.definitions import Experiment, Metric, MetricKind
+from experiments.plans import MAX_CHAIN
 from experiments.targeting import audience_refs
 from experiments.targeting.named import MAX_PARTS, SAY_LESS, parts_written_out
 from service.catalog import places
-from service.catalog.fields import Said
+from service.catalog.fields import Said, as_text
 from service.catalog.findings import did_you_mean
 
-MAX_CHAIN = 32
 PREREQUISITES = "prerequisites"
 SERVED = frozenset({"experiment", "flag", "flags"})
 LIST_OPERATORS = frozenset({"in_list", "not_in_list"})
@@ -92,8 +92,8 @@ def _mentions(definition: Placed) -> Iterator[tuple[str, str, Mention]]:
         yield from _gate_mentions(value)
     if definition.kind == "experiment":
         yield from (("metrics", "E401", m) for m in metric_mentions(value.get("metrics")))
-    if definition.kind == "placements" and isinstance(value.get("recommender"), str):
-        yield "recommenders", "E404", (("recommender",), value["recommender"])
+    if definition.kind == "placements":
+        yield from (("recommenders", "E404", m) for m in _named(value.get("recommender"), ("recommender",)))
 
 
 def _condition_mentions(condition: object, path: Path) -> Iterator[tuple[str, str, Mention]]:
@@ -103,10 +103,9 @@ def _condition_mentions(condition: object, path: Path) -> Iterator[tuple[str, st
 
 def _gate_mentions(value: Mapping[str, Any]) -> Iterator[tuple[str, str, Mention]]:
     slot, needed = value.get("layer"), value.get(PREREQUISITES)
-    if isinstance(slot, dict) and isinstance(slot.get("name"), str):
-        yield "layers", "E407", (("layer", "name"), slot["name"])
-    if isinstance(value.get("holdout"), str):
-        yield "holdouts", "E408", (("holdout",), value["holdout"])
+    if isinstance(slot, dict):
+        yield from (("layers", "E407", m) for m in _named(slot.get("name"), ("layer", "name")))
+    yield from (("holdouts", "E408", m) for m in _named(value.get("holdout"), ("holdout",)))
     for key, wanted in needed.items() if isinstance(needed, dict) else ():
         yield PREREQUISITES, "E410", ((PREREQUISITES, key), key)
         yield from (("lists", "E409", m) for m in _lists_in(wanted, (PREREQUISITES, key)))
@@ -116,14 +115,19 @@ def metric_mentions(plan: object) -> Iterator[Mention]:
     """Yield the metrics that an experiment's plan names, with their path."""
     if not isinstance(plan, dict):
         return
-    if isinstance(plan.get("primary"), str):
-        yield ("metrics", "primary"), plan["primary"]
+    yield from _named(plan.get("primary"), ("metrics", "primary"))
     for i, name in enumerate(_list(plan.get("secondary"))):
-        if isinstance(name, str):
-            yield ("metrics", "secondary", i), name
+        yield from _named(name, ("metrics", "secondary", i))
     for i, guardrail in enumerate(_list(plan.get("guardrails"))):
-        if isinstance(guardrail, dict) and isinstance(guardrail.get("metric"), str):
-            yield ("metrics", "guardrails", i, "metric"), guardrail["metric"]
+        if isinstance(guardrail, dict):
+            yield from _named(guardrail.get("metric"), ("metrics", "guardrails", i, "metric"))
+
+
+def _named(value: object, path: Path) -> Iterator[Mention]:
+    """Yield the name that a value is, if it can be one at all."""
+    name = as_text(value)
+    if isinstance(name, str):
+        yield path, name
 
 
 def audience_mentions(condition: object, path: Path) -> Iterator[Mention]:

@@ -173,6 +173,51 @@ def test_a_wrong_declaration_is_told(text: str, code: str) -> None:
     assert [f.code for f in findings(x=f"{text}\n") if f.path == "x.yaml"] == [code]
 
 
+@pytest.mark.parametrize(
+    "unit", ["a.b", "$or", "' anonymous_id'", "request", "preview", "person_token", "7up", "é", "u" * 65]
+)
+def test_a_unit_is_a_plain_attribute_that_the_server_does_not_write_over(unit: str) -> None:
+    assert places(f"{SHORT}unit: {unit}\n") == [("E304", 4, 7)]
+    for declared in (
+        "flags: {f: {unit: U}}",
+        "layers: {p: {unit: U}}",
+        "holdouts: {q: {share: 5%, unit: U}}",
+    ):
+        (found,) = findings(x=declared.replace("U", unit) + "\n")
+        assert (found.code, found.hint) == ("E304", "for example anonymous_id, user_id or store_id")
+
+
+def test_a_unit_may_be_any_attribute_with_a_plain_name() -> None:
+    assert catalog(a=f"{SHORT}unit: Store_id-2\n").experiments["tea"].unit == "Store_id-2"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "column"),
+    [
+        ("layer: {name: 1, share: 50%}", "E407", 15),
+        ("holdout: 1", "E408", 10),
+        ("prerequisites: {1: true}", "E410", 17),
+        ("metrics: {primary: 7}", "E401", 20),
+        ("metrics: {primary: purchase, secondary: [7]}", "E401", 42),
+        ("metrics: {primary: purchase, guardrails: [{metric: 7, margin: 2% relative}]}", "E401", 52),
+    ],
+)
+def test_a_whole_number_is_a_name_like_any_other(line: str, code: str, column: int) -> None:
+    base = SHORT.replace("metrics: {primary: purchase}\n", "") if "metrics" in line else SHORT
+    text = f"{base}{line}\n"
+    numbers = "layers: {1: {}}\nholdouts: {1: {share: 5%}}\nflags: {1: {}}\n"
+    metric = "metrics: {7: {kind: conversion, event: A, window: 7d}}\n"
+
+    assert places(text) == [(code, text.count("\n"), column)]
+    assert "tea" in catalog(a=text, n=numbers, o=metric).experiments
+
+
+def test_a_placement_may_name_a_recommender_by_a_whole_number() -> None:
+    (found,) = findings(x="placements: {home: {recommender: 1}}\n")
+
+    assert (found.code, found.message) == ("E404", "unknown recommender '1'")
+
+
 def test_everything_wrong_with_gates_comes_in_one_run() -> None:
     wrong = FULL.replace("page", "pgae").replace("q1", "q2").replace("dark:", "drak:").replace("vips", "vps")
 
