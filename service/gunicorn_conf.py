@@ -1,5 +1,6 @@
 """Settings of gunicorn; why each has its value is in docs/decisions/0005-server.md."""
 
+import socket
 import sys
 from typing import Any
 
@@ -37,6 +38,18 @@ raw_env = [f"{name}_NUM_THREADS=1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEX
 def on_starting(server: Any) -> None:  # noqa: ANN401, ARG001 - gunicorn's untyped hook
     """Forget the counters of an earlier run: its process ids mean nothing now."""
     meters.clear(_settings.meters)
+
+
+# A client that takes nothing for so long is cut off by the kernel: a close by us would wait for it.
+SILENT_MS = 20_000
+
+
+def when_ready(server: Any) -> None:  # noqa: ANN401 - gunicorn's untyped hook
+    """Let every connection end whose client takes nothing any more (Linux: others have no such option)."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        for listener in server.LISTENERS:
+            if listener.sock.family in (socket.AF_INET, socket.AF_INET6):
+                listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_MS)
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ANN401, ARG001 - gunicorn's untyped hook

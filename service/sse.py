@@ -8,6 +8,7 @@ from service.log import logger
 from service.use_cases import growthbook, streams
 from service.use_cases.exchange import Reply
 from service.use_cases.services import Services
+from service.use_cases.snapshot import ServingSnapshot
 from service.use_cases.streams import Mark, Opened, Opener, StreamCall
 
 Message: TypeAlias = MutableMapping[str, Any]
@@ -35,6 +36,8 @@ class Hub:
         self._services = services
         self._is_stopping = is_stopping
         self._mark = self._now_served()
+        self._made_for = self._mark
+        self._made: dict[Callable[[ServingSnapshot, Mark], bytes], bytes] = {}
         self._keys = services.snapshots.current.keys
         self._wakers: set[asyncio.Event] = set()
         self._opened = 0
@@ -71,20 +74,34 @@ class Hub:
         retry_ms = RETRY_MS + self._opened * RETRY_STEP_MS % RETRY_SPREAD_MS
         try:
             told = self._mark
-            first = streams.opening(told, retry_ms=retry_ms)
-            if streams.should_tell(told, last_event_id, self._services.clock()):
-                first += opened.message(self._services.snapshots.current, told)
-            await _send(send, first)
+            await _send(send, self._first(opened, told, last_event_id, retry_ms))
             while not gone.done() and self._may_go_on(opened):
                 told = await self._next(opened, told, woken, send)
             if not gone.done():
                 await _send(send, b"", more=False)
         except TimeoutError:
-            # The client takes nothing any more; returning in the middle closes its connection.
+            # The client takes nothing any more. Returning in the middle ends the stream; what was written
+            # already the kernel keeps for the client, until TCP_USER_TIMEOUT (gunicorn_conf.py) cuts it off.
             pass
         finally:
             self._wakers.discard(woken)
             gone.cancel()
+
+    def _first(self, opened: Opened, mark: Mark, last_event_id: str, retry_ms: int) -> bytes:
+        first = streams.opening(mark, retry_ms=retry_ms)
+        if streams.should_tell(mark, last_event_id, self._services.clock()):
+            first += self._message(opened, mark)
+        return first
+
+    def _message(self, opened: Opened, mark: Mark) -> bytes:
+        """Return what is told of a mark, made once for all streams of a kind."""
+        if mark is not self._made_for:
+            self._made_for = mark
+            self._made.clear()
+        made = self._made.get(opened.message)
+        if made is None:
+            made = self._made[opened.message] = opened.message(self._services.snapshots.current, mark)
+        return made
 
     async def _next(self, opened: Opened, told: Mark, woken: asyncio.Event, send: Send) -> Mark:
         """Wait for a change or a heartbeat, send what is due, return what the client knows now."""
@@ -97,7 +114,7 @@ class Hub:
         woken.clear()
         mark = self._mark
         if mark.event_id != told.event_id and self._may_go_on(opened):
-            await _send(send, opened.message(self._services.snapshots.current, mark))
+            await _send(send, self._message(opened, mark))
         return mark
 
     def _may_go_on(self, opened: Opened) -> bool:

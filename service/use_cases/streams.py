@@ -69,8 +69,8 @@ class Opened:
     """A stream that is allowed.
 
     `message` makes the event that is sent after each change; it is called on the event loop, so it must work
-    from memory and should keep what it made for one mark. The stream ends when `key_digest` is not valid
-    any more.
+    from memory. The hub calls it once for a mark and sends what it made to all streams with the same
+    function, so give a function of a module. The stream ends when `key_digest` is not valid any more.
     """
 
     key_digest: str
