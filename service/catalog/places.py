@@ -1,5 +1,6 @@
 """Do definitions leave room for one another? Places in a layer, units, and what they are hashed with."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -92,20 +93,34 @@ def _overlaps(members: Iterable[Member]) -> Iterator[Told]:
 
 @dataclass(slots=True)
 class Taken:
-    """The buckets of a layer that members of one schedule have taken, and who was first."""
+    """The ranges of a layer that members of one schedule have taken, in order, and who was first."""
 
-    covered: bytearray = field(default_factory=lambda: bytearray(TOTAL_BP))
-    owners: dict[int, Claim] = field(default_factory=dict)
+    spans: list[tuple[int, int, Claim]] = field(default_factory=list)
 
     def owner(self, slot: LayerSlot) -> Claim | None:
         """Return who has the first taken bucket of a place."""
-        return self.owners.get(self.covered.find(1, slot.start_bp, slot.end_bp))
+        beside = self.spans[self._first_beyond(slot.start_bp) :][:1]
+        return next((claim for start, _end, claim in beside if start < slot.end_bp), None)
 
     def take(self, claim: Claim) -> None:
         """Give those buckets of the place that are free."""
-        while (at := self.covered.find(0, claim.slot.start_bp, claim.slot.end_bp)) >= 0:
-            self.covered[at] = 1
-            self.owners[at] = claim
+        reached, end_bp = claim.slot.start_bp, claim.slot.end_bp
+        first = last = self._first_beyond(reached)
+        found: list[tuple[int, int, Claim]] = []
+        while last < len(self.spans) and self.spans[last][0] < end_bp:
+            start, end, _owner = span = self.spans[last]
+            if reached < start:
+                found.append((reached, start, claim))
+            found.append(span)
+            reached = end
+            last += 1
+        if reached < end_bp:
+            found.append((reached, end_bp, claim))
+        self.spans[first:last] = found
+
+    def _first_beyond(self, bucket: int) -> int:
+        """Return the place of the first range that ends beyond a bucket."""
+        return bisect_right(self.spans, bucket, key=lambda span: span[1])
 
 
 def _conflicts(claims: Iterable[Claim]) -> Iterator[tuple[Claim, Claim]]:

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.definitions import Flag
+from experiments.gates import Layer, LayerSlot
 from service.catalog import CatalogError, load
+from service.catalog.places import Claim, Member, Taken
 
 
 def flags(*members: str) -> dict[str, str]:
@@ -82,6 +85,29 @@ def test_many_members_are_compared_without_comparing_all_pairs() -> None:
     members = [place(i / 100, 0.01) for i in range(3_000)]
 
     assert told(*members) == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 10)), max_size=12))
+def test_the_first_to_claim_a_bucket_keeps_it(spots: list[tuple[int, int]]) -> None:
+    slots = [LayerSlot(layer=Layer(key="page"), start_bp=start, share_bp=share) for start, share in spots]
+    owners: dict[int, LayerSlot] = {}
+    taken = Taken()
+    for slot in slots:
+        buckets = range(slot.start_bp, slot.end_bp)
+        first = next((owners[bucket] for bucket in buckets if bucket in owners), None)
+        owner = taken.owner(slot)
+        assert (owner.slot if owner else None) is first
+        taken.take(Claim(Member(None, Flag(key="f", layer=slot)), slot))
+        owners = dict.fromkeys(buckets, slot) | owners
+
+
+def test_a_range_is_kept_as_one_however_wide_it_is() -> None:
+    slot = LayerSlot(layer=Layer(key="page"))
+    taken = Taken()
+    taken.take(Claim(Member(None, Flag(key="f", layer=slot)), slot))
+
+    assert len(taken.spans) == 1
 
 
 def test_a_seed_that_copies_another_salt_is_told() -> None:
