@@ -62,7 +62,6 @@ export const text = ({ tab, selector }) => tabs.get(tab).page.locator(selector).
 export const appears = ({ tab, text }) => tabs.get(tab).page.getByText(text).first().waitFor();
 export const click = ({ tab, selector }) => tabs.get(tab).page.locator(selector).click();
 export const reload = ({ tab }) => tabs.get(tab).page.reload().then(() => null);
-export const leave = ({ tab }) => tabs.get(tab).page.goto("about:blank").then(() => null);
 export const wire = ({ tab }) => Promise.all(tabs.get(tab).wire);
 export const said = ({ tab }) => tabs.get(tab).said;
 
