@@ -8,6 +8,7 @@ from experiments.allocation import Definition, chooser
 from experiments.definitions import Catalog, Experiment
 from experiments.gates import Holdout, LayerSlot
 from experiments.lifecycle import Status
+from experiments.notation import percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +114,6 @@ def _hashing(gate: LayerSlot | Holdout | None) -> object:
     return None if gate is None else (gate.key, gate.unit, gate.salt)
 
 
-def _percent(basis_points: int) -> str:
-    return f"{basis_points / 100:g}%"
-
-
 def has_begun(experiment: Experiment, now: datetime | None) -> bool:
     """Tell whether units may have been enrolled in the current phase.
 
@@ -199,25 +196,25 @@ def _shrunk(before: Experiment, after: Experiment, now: datetime | None) -> Iter
     if one and two and _hashing(one) == _hashing(two):
         layer = f"layer {one.layer.key!r}"
         if two.start_bp != one.start_bp:
-            moved = f"(from {_percent(one.start_bp)} to {_percent(two.start_bp)})"
-            yield f"its place in {layer} may not move {moved}: write 'from: {_percent(one.start_bp)}'"
+            moved = f"(from {percent(one.start_bp)} to {percent(two.start_bp)})"
+            yield f"its place in {layer} may not move {moved}: write 'from: {percent(one.start_bp)}'"
         elif two.share_bp < one.share_bp:
-            shrunk = f"(from {_percent(one.share_bp)} to {_percent(two.share_bp)})"
-            yield f"its share of {layer} may only grow {shrunk}: write 'share: {_percent(one.share_bp)}'"
+            shrunk = f"(from {percent(one.share_bp)} to {percent(two.share_bp)})"
+            yield f"its share of {layer} may only grow {shrunk}: write 'share: {percent(one.share_bp)}'"
     held, holds = before.holdout, after.holdout
     if held and holds and _hashing(held) == _hashing(holds) and holds.share_bp > held.share_bp:
-        grown = f"(from {_percent(held.share_bp)} to {_percent(holds.share_bp)})"
+        grown = f"(from {percent(held.share_bp)} to {percent(holds.share_bp)})"
         yield (
             f"its holdout {held.key!r} may not grow {grown}, enrolled units would leave: "
-            f"write 'share: {_percent(held.share_bp)}'"
+            f"write 'share: {percent(held.share_bp)}'"
         )
     was, would_be = (e.allocation_bp if now is None else e.share_at(now) for e in (before, after))
     if would_be >= was:
         return
     if before.ramp or after.ramp:
         yield (
-            f"{_percent(was)} of the units are enrolled by now, with this change {_percent(would_be)} "
-            f"would be: let a step that has begun say 'share: {_percent(was)}'"
+            f"{percent(was)} of the units are enrolled by now, with this change {percent(would_be)} "
+            f"would be: let a step that has begun say 'share: {percent(was)}'"
         )
     else:
-        yield f"its allocation may only grow (from {_percent(was)} to {_percent(would_be)}); pause it"
+        yield f"its allocation may only grow (from {percent(was)} to {percent(would_be)}); pause it"

@@ -15,6 +15,7 @@ from experiments.growthbook.ranges import buckets_of, split_of
 from experiments.growthbook.reading import from_mongo, members
 from experiments.growthbook.sequence import Chosen, choose
 from experiments.lifecycle import TOTAL_BP
+from experiments.notation import percent
 
 Node: TypeAlias = dict[str, Any]
 
@@ -201,7 +202,7 @@ class _Importer:
         if place[0]:
             # A range in the middle is a place in a layer of its own.
             return [*doors, Door(seed, V2, unit, place)]
-        return one.update(seed=seed, allocation=_percent(place[1])) or doors
+        return one.update(seed=seed, allocation=percent(place[1])) or doors
 
     def _experiment(self, feature: str, key: str, chosen: Chosen) -> Node:
         rule = self._settled_bandit(chosen.rule)
@@ -220,9 +221,9 @@ class _Importer:
             "experiment": key,
             "unit": unit,
             "seed": str(rule.get("seed") or rule.get("key") or feature),
-            "allocation": _percent(allocation),
+            "allocation": percent(allocation),
             "variants": {
-                name: {"weight": _percent(weight), "value": value}
+                name: {"weight": percent(weight), "value": value}
                 for name, weight, value in zip(names, weights, values, strict=True)
             },
             "metrics": {"primary": self._metric},
@@ -276,12 +277,12 @@ class _Importer:
                 if not width:
                     raise UntranslatableError("a filter that nobody passes")
                 name = self._shared("layers", door, {"hash_version": door.version, "seed": door.seed})
-                one["layer"] = {"name": name, "from": _percent(door.start), "share": _percent(width)}
+                one["layer"] = {"name": name, "from": percent(door.start), "share": percent(width)}
             else:
                 raise UntranslatableError("more filters than a layer and a holdout can say")
 
     def _holdout(self, door: Door) -> str:
-        return self._shared("holdouts", door, {"share": _percent(door.start), "seed": door.seed})
+        return self._shared("holdouts", door, {"share": percent(door.start), "seed": door.seed})
 
     def _shared(self, kind: str, door: Door, about: Node) -> str:
         """Return the name of a layer or holdout like that, declared once."""
@@ -321,10 +322,6 @@ def _check_hash(rule: Rule) -> None:
             f"hash version {rule.get('hashVersion') or 1}: here everybody would be split anew; "
             "finish it there, or start it anew here"
         )
-
-
-def _percent(basis_points: int) -> str:
-    return f"{basis_points / 100:g}%"
 
 
 __all__ = ["Imported", "from_mongo", "import_features", "usable_name"]

@@ -6,12 +6,10 @@ from datetime import UTC, date, datetime
 from typing import TypeAlias
 
 from experiments.errors import InvalidDefinitionError
+from experiments.notation import seconds_in
 
 Path: TypeAlias = tuple[str | int, ...]
 
-_DURATION = re.compile(r"([1-9][0-9]{0,6})([mhdw])")
-_SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
-_LONGEST_S = 400 * 86_400
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})")
 
@@ -33,7 +31,7 @@ def parse_duration(node: object, path: Path) -> int:
     Parameters
     ----------
     node : object
-        ``30m``, ``24h``, ``7d`` or ``2w``, up to ``400d``.
+        As `experiments.notation.seconds_in` reads it.
     path : tuple of str or int
         Where it was written.
 
@@ -51,9 +49,8 @@ def parse_duration(node: object, path: Path) -> int:
     >>> parse_duration("7d", ())
     604800
     """
-    match = _DURATION.fullmatch(node.strip()) if isinstance(node, str) else None
-    seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
-    if not 0 < seconds <= _LONGEST_S:
+    seconds = seconds_in(node)
+    if seconds is None:
         said = repr(node) if isinstance(node, str) else kind(node)
         raise InvalidDefinitionError(
             f"expected a length of time up to 400d, not {said}",

@@ -2,10 +2,10 @@
 
 import json
 
+from experiments.notation import duration_words
 from experiments.targeting.conditions import All, Any_, AudienceRef, Behaviour, Condition, Inside, Leaf, Not
 
 MAX_OPERAND = 72
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 def condition_words(condition: Condition, *, inner: bool = False) -> str:
@@ -94,10 +94,5 @@ def behaviour_words(behaviour: Behaviour) -> str:
         text = f"{behaviour.event}{times}"
     pairs = " and ".join(f"{name} = {json.dumps(v, ensure_ascii=False)}" for name, v in behaviour.where)
     where = f" where {pairs}" if pairs else ""
-    within = f" within {_duration(behaviour.within_s)}" if behaviour.within_s else ""
+    within = f" within {duration_words(behaviour.within_s)}" if behaviour.within_s else ""
     return f"did ({text}{where}{within})"
-
-
-def _duration(seconds: int) -> str:
-    size, unit = next((size, unit) for size, unit in _UNITS if seconds % size == 0)
-    return f"{seconds // size}{unit}"

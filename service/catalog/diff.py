@@ -6,14 +6,13 @@ from typing import Any
 
 from experiments.definitions import AnalysisPlan, ControlValue, Experiment, Flag, Metric
 from experiments.gates import Holdout, Layer
+from experiments.notation import duration_words, percent
 from experiments.targeting import Condition
 from experiments.targeting.phrases import condition_words
 from recommender.definitions import Placement, Recommender
 from service.catalog.loader import LoadedCatalog
 from service.catalog.words import (
-    duration_words,
     json_words,
-    percent,
     prerequisite_words,
     ramp_words,
     schedule_words,

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from experiments.definitions import Catalog, Experiment, Flag, JsonValue
 from experiments.gates import SERVED_VALUE
 from experiments.lifecycle import Status
+from experiments.notation import percent
 from experiments.targeting import compile_condition
 from service.catalog.edit import find
 from service.catalog.loader import LoadedCatalog
 from service.catalog.nodes import MappingNode, Node, ScalarNode, SequenceNode, parse
-from service.catalog.words import json_words, percent, ramp_words
+from service.catalog.words import json_words, ramp_words
 
 CLOSED = frozenset({Status.DRAFT, Status.PAUSED, Status.STOPPED})
 CURLY = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"  # what word processors make of quotes

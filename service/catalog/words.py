@@ -6,27 +6,16 @@ from datetime import datetime
 
 from experiments.gates import SERVED_VALUE, LayerSlot, Prerequisite
 from experiments.lifecycle import RampStep, Schedule
+from experiments.notation import percent
 from experiments.targeting.phrases import condition_words
 
 MAX_WORDS = 72
-UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 def json_words(value: object) -> str:
     """Return a value as JSON, cut when it is long."""
     text = json.dumps(value, ensure_ascii=False, default=list)
     return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 3] + "..."
-
-
-def percent(basis_points: int) -> str:
-    """Return basis points as a percentage."""
-    return f"{basis_points / 100:g}%"
-
-
-def duration_words(seconds: int) -> str:
-    """Return seconds in the largest unit that fits, in the form that the catalog reads."""
-    size, unit = next((size, unit) for size, unit in UNITS if seconds % size == 0)
-    return f"{seconds // size}{unit}"
 
 
 def moment_words(moment: datetime | None) -> str:

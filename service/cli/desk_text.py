@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from experiments.definitions import Experiment
+from experiments.notation import percent
 from service.catalog.diff import Difference
-from service.catalog.words import percent
 from service.use_cases.forecast import Needed
 from service.use_cases.launch import Applied, Plan
 from service.use_cases.movements import Movement

@@ -1,6 +1,5 @@
 """`opportune preview`: a signed link on which one variant is shown, also of a draft."""
 
-import re
 import sys
 from datetime import timedelta
 from urllib.parse import quote
@@ -8,22 +7,21 @@ from urllib.parse import quote
 import click
 
 from experiments.answers import forced_arms
+from experiments.notation import seconds_in
 from service import settings as settings_module
 from service.catalog import LoadedCatalog
 from service.cli.desk import store_of, tells
 from service.clock import utc_now
 from service.use_cases import launch, preview
 
-TTL = re.compile(r"([1-9][0-9]{0,3})([mhdw])")
-SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 LONGEST = timedelta(days=90)
 
 
 def _ttl(_context: click.Context, _parameter: click.Parameter, value: str) -> timedelta:
-    found = TTL.fullmatch(value.strip())
-    if found is None:
-        raise click.BadParameter("expected a time such as 30m, 24h, 7d or 2w")
-    ttl = timedelta(seconds=int(found[1]) * SECONDS[found[2]])
+    seconds = seconds_in(value)
+    if seconds is None:
+        raise click.BadParameter(f"expected a time such as 30m, 24h, 7d or 2w, at most {LONGEST.days}d")
+    ttl = timedelta(seconds=seconds)
     if ttl > LONGEST:
         raise click.BadParameter(f"at most {LONGEST.days}d: a link that is passed on should end")
     return ttl

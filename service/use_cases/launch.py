@@ -8,13 +8,13 @@ from datetime import datetime
 from experiments.definitions import Catalog, Experiment, Flag
 from experiments.launch import review
 from experiments.lifecycle import Status
+from experiments.notation import percent
 from service.catalog import CatalogError, Finding, LoadedCatalog, load
 from service.catalog.diff import Difference, diff, parts
 from service.catalog.edit import find
 from service.catalog.findings import did_you_mean
 from service.catalog.loader import place_of
 from service.catalog.notes import closed_gates, curly_quotes, starts
-from service.catalog.words import percent
 from service.clock import EPOCH
 from service.storage.ports import RevisionMovedError, Store
 from service.storage.records import StoredRevision

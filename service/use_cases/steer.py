@@ -11,10 +11,11 @@ from typing import Any, TypeAlias
 
 from experiments.definitions import Experiment, Flag
 from experiments.lifecycle import Status
+from experiments.notation import percent
 from service.catalog import CatalogError, Finding, LoadedCatalog, load, read_folder
 from service.catalog.diff import diff
 from service.catalog.edit import EditError, find, set_values
-from service.catalog.words import percent, ramp_words, slot_words
+from service.catalog.words import ramp_words, slot_words
 from service.storage.ports import Store
 from service.storage.records import StoredRevision
 from service.use_cases import launch

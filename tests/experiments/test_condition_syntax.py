@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from experiments.errors import InvalidDefinitionError
-from experiments.targeting import MAX_DEPTH, MAX_PATTERN, All, Behaviour, Not, parse_condition
+from experiments.targeting import MAX_DEPTH, MAX_PATTERN, All, Behaviour, Condition, Not, parse_condition
 
 TOO_LARGE_FOLDED = "(?:" + "k" * 200 + "){1000}"
 """K has three forms in Unicode."""
@@ -139,6 +139,13 @@ def test_the_key_of_a_fact_depends_on_all_of_it_and_on_nothing_else() -> None:
     assert len({fact.key for fact in variants}) == len(variants)
     assert facts({"where": {"a": 1, "b": 2}}).key == facts({"where": {"b": 2, "a": 1}}).key
     assert VIEWED.key == "93692b9f5918859a"
+
+
+def test_a_length_of_time_is_read_as_everywhere_in_the_catalog() -> None:
+    def within(text: str) -> Condition:
+        return parse_condition({"behaviour": {"event": "Viewed", "within": text}})
+
+    assert within("14 d") == within(" 2w ") == within("1209600s")
 
 
 @pytest.mark.parametrize(
