@@ -12,9 +12,9 @@ from experiments.errors import UnknownFlagError
 from experiments.gates import SERVED_VALUE, Prerequisite
 from experiments.hashing import bucket, bucket_v1
 from experiments.identifiers import MAX_IDENTIFIER
-from experiments.lifecycle import TOTAL_BP, Status
+from experiments.lifecycle import TOTAL_BP
 from experiments.membership import NOBODY, Membership, frozen_name, person_of
-from experiments.plans import EVERYTHING
+from experiments.plans import CLOSED, EVERYTHING
 from experiments.targeting import Attributes, behaviours
 from experiments.targeting.conditions import Condition
 from experiments.targeting.explain import Explanation, explain
@@ -31,7 +31,7 @@ class Step:
     Attributes
     ----------
     gate : str
-        killed, override, status, schedule, prerequisite, audience, unit, holdout, layer, allocation.
+        killed, status, override, schedule, prerequisite, audience, unit, holdout, layer, allocation.
     passed : bool or None
         Whether the unit goes on; None when the gate needs an id and there is none.
     decision : str
@@ -152,8 +152,9 @@ class _Teller:
 
     def steps(self) -> Iterator[Step]:
         yield self._kill_switch()
+        yield self._status()
         yield self._override()
-        yield from self._lifetime()
+        yield from self._schedule()
         for prerequisite in self.definition.prerequisites:
             yield self._prerequisite(prerequisite)
         if self.definition.audience is not None:
@@ -173,14 +174,12 @@ class _Teller:
     def _kill_switch(self) -> Step:
         key = self.definition.key
         held = next((name for name in (key, EVERYTHING) if name in self.killed), "")
-        detail = (
-            "not killed" if not held else f"killed by {'its name' if held == key else 'the global switch'}"
-        )
+        how = "its name" if held == key else "the global switch"
         return Step(
             gate="killed",
             passed=not held,
             decision="killed",
-            detail=detail,
+            detail=f"killed by {how}" if held else "not killed",
             change=f"opportune revive '{held}'" if held else "",
         )
 
@@ -199,10 +198,10 @@ class _Teller:
             facts={"variant": variant},
         )
 
-    def _lifetime(self) -> Iterator[Step]:
-        status, schedule = self.definition.status, self.definition.schedule
-        closed = status in (Status.PAUSED, Status.STOPPED)
-        yield Step(
+    def _status(self) -> Step:
+        status = self.definition.status
+        closed = status in CLOSED
+        return Step(
             gate="status",
             passed=not closed,
             decision="not_running",
@@ -210,13 +209,14 @@ class _Teller:
             change="a paused one is started again; a stopped one never" if closed else "",
             facts={"status": status.value},
         )
+
+    def _schedule(self) -> Iterator[Step]:
+        schedule = self.definition.schedule
         if schedule.start_at is None and schedule.end_at is None:
             return
         start, end = _moment(schedule.start_at), _moment(schedule.end_at)
         is_open = schedule.is_open(self.now)
-        span = " ".join(
-            part for part in (f"from {start}" if start else "", f"until {end}" if end else "") if part
-        )
+        span = f"{f'from {start}' * bool(start)} {f'until {end}' * bool(end)}".strip()
         early = schedule.start_at is not None and self.now < schedule.start_at
         yield Step(
             gate="schedule",

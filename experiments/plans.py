@@ -137,12 +137,10 @@ class Planner:
         if self.is_killed(definition.key):
             return _settled(definition, outside(definition, "killed"))
         forced = self.forced[definition.key] = forced_arms(definition)
-        override = _override(definition, forced)
         if definition.status in CLOSED:
-            served = definition.status is not Status.DRAFT
-            closed = outside(definition, "not_running")
-            return _settled(definition, closed, before=override if served else None)
+            return _settled(definition, outside(definition, "not_running"))
         unmet = outside(definition, "prerequisite")
+        override = _override(definition, forced)
         gates = [override, _schedule(definition), *(_prerequisite(*one, unmet) for one in prerequisites)]
         settled = _settled_answer(definition)
         doors = [self._door(definition, passage) for passage in passages(definition)]
@@ -202,8 +200,8 @@ def _check_chain(length: int) -> None:
         raise InvalidDefinitionError(message, path=("prerequisites",), code="E413")
 
 
-def _settled(definition: Definition, answer: Assignment, *, before: Gate | None = None) -> Plan:
-    return Plan(unit=definition.unit, before=before, settled=answer, stranger=answer, no_unit=answer)
+def _settled(definition: Definition, answer: Assignment) -> Plan:
+    return Plan(unit=definition.unit, settled=answer, stranger=answer, no_unit=answer)
 
 
 def _settled_answer(definition: Definition) -> Assignment | None:

@@ -161,36 +161,44 @@ class _Writer:
         self._catalog = catalog
         self._publicity = _Publicity(catalog)
         self._served = self._publicity.served
+        self._everything: dict[str, Definition] = {**catalog.experiments, **catalog.flags}
         self._killed = killed
         self._now = now
+        self._made: dict[str, list[Rule]] = {}
+
+    def rules(self, key: str) -> list[Rule]:
+        """Return the rules of one definition, made once however many need it; a draft has none."""
+        if key not in self._made:
+            one = self._served.get(key)
+            self._made[key] = [] if one is None else list(self._rules(one))
+        return self._made[key]
 
     def feature(self, one: Definition) -> dict[str, Any]:
-        rules = list(self._rules(one))
+        rules = self.rules(one.key)
         found: dict[str, Any] = {"defaultValue": default_value(one)}
         return {**found, "rules": rules} if rules else found
 
     def _rules(self, one: Definition) -> Iterator[Rule]:
         killed = one.key in self._killed or EVERYTHING in self._killed
-        if killed or not self._is_launched(one) or self._publicity.reason(one.key):
+        closed = killed or one.status in (Status.PAUSED, Status.STOPPED) or not self._is_launched(one)
+        if closed or self._publicity.reason(one.key):
             return
         yield from _overrides(one)
         share = one.share_at(self._now)
-        closed = one.status in (Status.PAUSED, Status.STOPPED) or not one.schedule.is_open(self._now)
-        if closed or not share or not self._may_be_met(one):
+        if not one.schedule.is_open(self._now) or not share or not self._may_be_met(one):
             return
         rule = _split(one, share) if isinstance(one, Experiment) else _rollout(one, share)
         if rule:
             yield self._gated(one, rule)
 
     def _may_be_met(self, one: Definition) -> bool:
-        """Return whether the drafts that `one` needs serve what it needs: no payload names a draft."""
-        drafts: dict[str, Definition] = {**self._catalog.experiments, **self._catalog.flags}
+        """Return whether what `one` needs may be served: what has no rules serves everybody its default."""
         return all(
             compile_condition(needed.condition, self._catalog.audiences, lists=self._catalog.lists)(
-                {SERVED_VALUE: default_value(drafts[needed.key])}
+                {SERVED_VALUE: default_value(self._everything[needed.key])}
             )
             for needed in one.prerequisites
-            if needed.key not in self._served
+            if not self.rules(needed.key)
         )
 
     def _is_launched(self, one: Definition) -> bool:

@@ -104,6 +104,7 @@ def test_a_ramp_tells_from_when_on_the_unit_is_in() -> None:
     ("definition", "decision", "said"),
     [
         (experiment(status=Status.PAUSED), "not_running", "started again"),
+        (experiment(status=Status.PAUSED, overrides={"a": ("v-1",)}), "not_running", "started again"),
         (experiment(schedule=Schedule(start_at=START + timedelta(days=1))), "not_running", "it opens at"),
         (experiment(schedule=Schedule(end_at=START)), "not_running", "it ended at"),
         (experiment(overrides={"a": ("v-1",)}), "override", "out of `overrides`"),

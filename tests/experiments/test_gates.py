@@ -90,7 +90,8 @@ def test_the_gates_speak_in_their_order() -> None:
         return served(e, dark).assign("banner", context, now=NOW).decision
 
     assert served(e, on, killed=frozenset({"banner"})).assign("banner", {}, now=NOW).decision == "killed"
-    assert decision(replace(e, status=Status.PAUSED), on, anonymous_id="qa") == "override"
+    assert decision(replace(e, status=Status.PAUSED), on, anonymous_id="qa") == "not_running"
+    assert decision(replace(e, schedule=Schedule(end_at=NOW)), off, anonymous_id="qa") == "override"
     assert decision(replace(e, status=Status.PAUSED), off) == "not_running"
     assert decision(replace(e, schedule=Schedule(end_at=NOW)), off) == "not_running"
     assert decision(e, off) == "prerequisite"
@@ -180,6 +181,19 @@ def test_a_preview_shows_any_variant_also_of_a_draft_and_enrols_nobody() -> None
     assert compiled.preview("nothing", "a") is None
     with pytest.raises(UnknownFlagError):
         compiled.assign("draft", {"anonymous_id": "u"}, now=NOW)
+
+
+@pytest.mark.parametrize("status", [Status.PAUSED, Status.STOPPED])
+@pytest.mark.parametrize("kind", [experiment, Flag])
+def test_what_is_paused_or_stopped_serves_its_default_to_overridden_units_too(
+    kind: Any, status: Status
+) -> None:
+    forced = {"b": ("qa",)} if kind is experiment else {"on": ("qa",)}
+    compiled = served(kind(key="banner", status=status, overrides=forced))
+
+    answer = compiled.assign("banner", {"anonymous_id": "qa"}, now=NOW)
+    assert (answer.decision, answer.value) == ("not_running", "A" if kind is experiment else False)
+    assert compiled.preview("banner", next(iter(forced))) is not None
 
 
 def test_what_is_killed_has_no_preview() -> None:

@@ -125,11 +125,48 @@ def test_what_starts_later_shows_only_its_default(later: Any) -> None:
     assert features_of(one) == {"soon": {"defaultValue": one.control.value}}
 
 
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        {"schedule": Schedule(start_at=NOW + DAY)},
+        {"ramp": (RampStep(NOW + DAY, 10_000),)},
+        {"status": Status.PAUSED},
+        {"prerequisites": (Prerequisite("first", Leaf("value", "eq", True)),)},
+    ],
+    ids=["schedule", "ramp", "paused", "through another"],
+)
+def test_what_waits_for_something_that_has_not_started_shows_only_its_default(waiting: Any) -> None:
+    first = Flag(key="first", schedule=Schedule(start_at=NOW + DAY))
+    parent = Flag(key="parent", value="secret-launch", otherwise="old", **waiting)
+    child = experiment(key="e", prerequisites=(Prerequisite("parent", Leaf("value", "eq", "secret-launch")),))
+
+    found = features_of(first, parent, child)
+
+    assert found["e"] == {"defaultValue": child.control.value}
+    assert "secret-launch" not in json.dumps(found)
+
+
+def test_what_fits_the_default_of_something_that_has_not_started_is_shown() -> None:
+    parent = Flag(key="parent", schedule=Schedule(start_at=NOW + DAY))
+    child = Flag(key="child", prerequisites=(Prerequisite("parent", Leaf("value", "eq", False)),))
+
+    rule = features_of(parent, child)["child"]["rules"][0]
+
+    assert rule["parentConditions"] == [{"id": "parent", "condition": {"value": {"$eq": False}}}]
+
+
 @pytest.mark.parametrize("killed", [frozenset({"e"}), frozenset({"*"})])
 def test_what_is_killed_shows_only_its_default(killed: frozenset[str]) -> None:
     one = experiment(key="e", overrides={"b": ("qa-maria",)})
 
     assert features_of(one, killed=killed) == {"e": {"defaultValue": one.control.value}}
+
+
+@pytest.mark.parametrize("status", [Status.PAUSED, Status.STOPPED])
+def test_what_is_paused_or_stopped_shows_only_its_default(status: Status) -> None:
+    one = experiment(key="e", overrides={"b": ("qa-maria",)}, status=status)
+
+    assert features_of(one) == {"e": {"defaultValue": one.control.value}}
 
 
 def test_an_override_names_nobody_and_is_no_exposure() -> None:

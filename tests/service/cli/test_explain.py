@@ -59,7 +59,7 @@ def test_the_same_as_json_from_standard_input(home: Path) -> None:
         None,
         "enrolled",
     )
-    assert [gate["gate"] for gate in found["gates"]] == ["killed", "override", "status", "unit", "allocation"]
+    assert [gate["gate"] for gate in found["gates"]] == ["killed", "status", "override", "unit", "allocation"]
 
 
 def test_facts_of_a_request_may_be_asked_for(home: Path) -> None:
