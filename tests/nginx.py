@@ -41,6 +41,7 @@ def behind_nginx(server: Server, folder: Path, **changes: str) -> Iterator[Serve
         "listen 8080;": f"listen 127.0.0.1:{port};",
         "server 127.0.0.1:8000;": f"server 127.0.0.1:{server.port};",
         "/var/log/nginx/opportune.log": "access.log",
+        "/var/log/nginx/opportune-error.log": "server-error.log",
         **changes,
     }.items():
         assert old in text

@@ -90,7 +90,11 @@ def test_a_body_above_the_limit_is_refused_in_our_words_before_it_is_read(proxie
 
 
 @pytest.mark.parametrize(
-    "path", ["/metrics", "/readyz", "//metrics", "/metrics/", "/%6detrics", "/x/../readyz"]
+    "path",
+    [
+        *("/metrics", "//metrics", "/metrics/", "/metrics//", "/%6detrics"),
+        *("/readyz", "//readyz", "/readyz/", "/x/../readyz"),
+    ],
 )
 def test_the_inside_stays_inside(direct: Server, proxied: Server, path: str) -> None:
     request = f"GET {path} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n".encode()
@@ -117,12 +121,16 @@ def test_too_many_requests_of_one_address_get_a_429_that_a_page_can_read(
     few = {"rate=100r/s": "rate=1r/s", "burst=200": "burst=3"}
     with behind_nginx(direct, tmp_path / "nginx", **few) as proxied:
         answers = [proxied.post(BULK, VISITOR, headers={"Origin": "http://localhost"}) for _ in range(8)]
+        elsewhere = proxied.post("/v1/events", {"events": []})
 
     refused = answers[-1]
     assert refused.status_code == 429
     assert refused.headers["Retry-After"] == "1"
     assert refused.headers["Access-Control-Allow-Origin"] == "http://localhost"
-    assert refused.json()["code"] == "too_many_requests"
+    assert refused.json()["errorCode"] == "GENERAL"
+    assert "Retry-After" in refused.json()["errorDetails"]
+    assert elsewhere.status_code == 429
+    assert elsewhere.json()["code"] == "too_many_requests"
     assert answers[0].status_code == 200
 
 
@@ -137,12 +145,86 @@ def test_the_log_has_neither_keys_nor_tokens(direct: Server, tmp_path: Path) -> 
 def test_a_server_that_is_away_is_a_503_that_a_page_can_read(direct: Server, tmp_path: Path) -> None:
     away = {f"server 127.0.0.1:{direct.port};": f"server 127.0.0.1:{free_port()};"}
     with behind_nginx(direct, tmp_path / "nginx", **away) as proxied:
-        answer = proxied.post(BULK, VISITOR, headers={"Origin": "http://localhost"})
+        evaluated = proxied.post(BULK, VISITOR, headers={"Origin": "http://localhost"})
+        sent = proxied.post("/v1/events", {"events": []}, headers={"Origin": "http://localhost"})
 
-    assert answer.status_code == 503
-    assert answer.headers["Retry-After"] == "1"
-    assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost"
-    assert answer.json()["code"] == "busy"
+    for answer in (evaluated, sent):
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "1"
+        assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost"
+    assert sent.json()["code"] == "busy"
+    assert evaluated.json()["errorCode"] == "GENERAL"
+    assert evaluated.headers["Content-Type"] == "application/json"
+
+
+class Breaker:
+    """A server that breaks every connection as soon as a request has come, and remembers the requests."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self.listener.getsockname()[1])
+        self.seen: list[str] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                with connection:
+                    self.seen.append(connection.recv(65_536).decode("latin-1").split(" HTTP/")[0])
+
+
+@pytest.fixture(scope="module")
+def broken(
+    direct: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, Breaker, Path]]:
+    breaker = Breaker()
+    folder = tmp_path_factory.mktemp("broken") / "nginx"
+    to_it = {f"server 127.0.0.1:{direct.port};": f"server 127.0.0.1:{breaker.port};"}
+    with breaker.listener, behind_nginx(direct, folder, **to_it) as proxied:
+        yield proxied, breaker, folder
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "times"),
+    [
+        ("POST", BULK, 2),
+        ("POST", "/api/eval/ck_1", 2),
+        ("POST", "/v1/events", 2),
+        ("POST", "/v1/events/", 2),
+        ("GET", "/v1/experiments", 2),
+        ("GET", "/api/features/ck_1", 2),
+        ("POST", "/track", 1),
+        ("POST", "/v1/catalog", 1),
+        ("POST", "/v1/recommendations", 1),
+        ("POST", "/v1/flags/dark-mode/kill", 1),
+        ("DELETE", "/v1/people", 1),
+    ],
+)
+def test_only_what_may_be_done_twice_is_sent_twice(
+    broken: tuple[Server, Breaker, Path], method: str, path: str, times: int
+) -> None:
+    proxied, breaker, _ = broken
+    breaker.seen.clear()
+
+    answer = requests.request(method, proxied.base_url + path, json=[], timeout=30)
+
+    assert breaker.seen == [f"{method} {path}"] * times
+    assert answer.status_code == (503 if times == 2 else 502)
+    assert times == 2 or answer.json()["code"] == "no_answer"
+
+
+def test_no_log_holds_a_key_or_a_token_when_the_server_breaks(broken: tuple[Server, Breaker, Path]) -> None:
+    proxied, _, folder = broken
+    secret = "ck_" + "5" * 32
+    paths = (f"/sub/{secret}", f"/api/features/{secret}", f"//api//eval/{secret}/", f"/v1/x?token={secret}")
+    for path in paths:
+        requests.get(proxied.base_url + path, timeout=30)
+    until(lambda: "GET /v1/x" in (folder / "access.log").read_text())
+
+    logs = [log.read_text() for log in folder.glob("*.log")]
+    assert "GET /sub/-" in "".join(logs)
+    assert not any(secret in log for log in logs)
 
 
 def workers_of(server: Server) -> list[int]:
