@@ -6,13 +6,16 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from service.clock import utc_now
 from service.storage.sql import open_store
+from service.use_cases.preview import make_preview
 from tests.clients.docs import SHARED, pages, snippets, write_snippets
 from tests.clients.kit import Node, Tab, open_tab, program, serving, write_page
 from tests.server import Server, running_server, until, write_catalog
@@ -52,14 +55,14 @@ def visit(shop: Server, node: Node, tmp_path: Path) -> Iterator[Callable[..., Ta
     """Bundle the shop of some pages and open it."""
     with ExitStack() as closing:
 
-        def open_page(*from_pages: str, consent: bool = True, entry: str = "shop.js") -> Tab:
-            folder = write_snippets(shop, tmp_path / "page", (SHARED, *from_pages))
+        def open_page(*from_pages: str, consent: bool = True, entry: str = "shop.js", query: str = "") -> Tab:
+            folder = write_snippets(shop, tmp_path / f"page-{uuid.uuid4()}", (SHARED, *from_pages))
             page, loaded = write_page(node, folder / entry, folder)
             # server.js is for Node.
             assert set(snippets(from_pages[-1])) - {"server.js"} <= {Path(name).name for name in loaded}
             site = f"http://localhost:{closing.enter_context(serving(folder))}"
             cookies = [{"name": "consent", "value": "yes", "url": site}] if consent else []
-            tab = open_tab(node, f"{site}/{page}", cookies=cookies)
+            tab = open_tab(node, f"{site}/{page}{query}", cookies=cookies)
             closing.callback(tab.close)
             return tab
 
@@ -115,6 +118,23 @@ def test_the_page_shows_the_variant_and_tells_one_exposure_and_the_order(
     # Right after a change the event stream asks for a second look, which is answered without a body.
     assert [seen["status"] for seen in tab.wire(BULK)] in ([200], [200, 304])
     assert not [line for line in tab.said() if line.startswith(("error", "pageerror"))]
+
+
+@OPENFEATURE
+def test_a_preview_link_shows_its_variant_in_this_tab_and_tells_nothing(
+    shop: Server, visit: Callable[..., Tab], from_pages: tuple[str, ...], entry: str
+) -> None:
+    expires_at = utc_now() + timedelta(minutes=5)
+    secret = shop.settings.signing_secret
+    values = {"control": "Delivery in three days", "banner": "Free shipping over 30 EUR"}
+
+    for variant, value in values.items():
+        token = make_preview(secret, {"free-shipping": variant}, expires_at=expires_at)
+        tab = visit(*from_pages, entry=entry, query=f"?opportune_preview={token}")
+        tab.shows(value)
+        tab.reload()
+        tab.shows(value)
+        assert types(stored(shop, id_in(tab))) == []
 
 
 @OPENFEATURE
