@@ -13,8 +13,8 @@ from experiments.gates import SERVED_VALUE, Prerequisite
 from experiments.hashing import bucket, bucket_v1
 from experiments.identifiers import MAX_IDENTIFIER
 from experiments.lifecycle import TOTAL_BP
-from experiments.membership import NOBODY, Membership, frozen_name, person_of
-from experiments.plans import CLOSED, EVERYTHING
+from experiments.membership import NOBODY, Membership
+from experiments.plans import CLOSED, EVERYTHING, was_exposed
 from experiments.targeting import Attributes, behaviours
 from experiments.targeting.conditions import Condition
 from experiments.targeting.explain import Explanation, explain
@@ -287,14 +287,11 @@ class _Teller:
 
     def _asked(self, condition: Condition) -> tuple[Explanation, bool]:
         """Return the explanation, and whether the unit stays although it does not hold any more."""
-        audiences, membership = self.catalog.audiences, self.membership
-        found = self._explained(condition)
-        if found.holds or not isinstance(self.definition, Experiment) or not behaviours(condition, audiences):
+        found, one = self._explained(condition), self.definition
+        if found.holds or isinstance(one, Flag) or not behaviours(condition, self.catalog.audiences):
             return found, False
-        mask = membership.names.get(frozen_name(self.definition.key, self.definition.phase), 0)
-        if self.unit_id is None or not membership.bits(person_of(self.definition.unit, self.unit_id)) & mask:
-            return found, False
-        return found, self._explained(condition, frozen=True).holds
+        exposed = was_exposed(one, self.membership)(self.context)
+        return found, exposed and self._explained(condition, frozen=True).holds
 
     def _nobody(self) -> Step:
         return Step(

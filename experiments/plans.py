@@ -14,6 +14,7 @@ from experiments.hashing import Hasher, unit_raw
 from experiments.lifecycle import TOTAL_BP, Schedule, Status
 from experiments.membership import KNOWN_AS, Membership, frozen_name, person_of
 from experiments.targeting import Attributes, Predicate, behaviours, compile_condition
+from experiments.targeting.closures import never
 from experiments.units import ANONYMOUS_ID, PEOPLE, unit_id_of, unit_raw_of
 
 EVERYTHING = "*"
@@ -179,11 +180,12 @@ class Planner:
         test = compile_condition(condition, audiences, lists=lists, membership=membership)
         if isinstance(definition, Flag) or not behaviours(condition, audiences):
             return test
-        mask = membership.names.get(frozen_name(definition.key, definition.phase), 0)
-        if not mask:
+        exposed = was_exposed(definition, membership)
+        if exposed is never:
             return test
+        # In favour of who was exposed already: what they did since does not count.
         kept = compile_condition(condition, audiences, lists=lists, membership=membership, frozen=True)
-        return _kept(definition.unit, test, kept, membership, mask)
+        return lambda context: test(context) or (exposed(context) and kept(context))
 
     def _door(self, definition: Definition, passage: Passage) -> Door:
         """Return a passage with its hasher, which members of one layer or holdout share."""
@@ -267,22 +269,36 @@ def _prerequisite(other: Plan, test: Predicate, unmet: Assignment) -> Gate:
     return gate
 
 
-def _kept(unit: str, test: Predicate, kept: Predicate, membership: Membership, mask: int) -> Predicate:
-    """Return `test`, in favour of units that were exposed already: what they did since does not count."""
-    bits = membership.bits
+def was_exposed(definition: Experiment, membership: Membership) -> Predicate:
+    """Return the test whether a context's unit was exposed to an experiment in this phase.
 
-    def eligible(context: Attributes) -> bool:
-        if test(context):
-            return True
+    Parameters
+    ----------
+    definition : Experiment
+        Its behaviours are frozen for such units.
+    membership : Membership
+        Who was exposed.
+
+    Returns
+    -------
+    callable
+        Attributes -> bool. A person whose history may not count (`KNOWN_AS`) was not exposed.
+    """
+    mask = membership.names.get(frozen_name(definition.key, definition.phase), 0)
+    if not mask:
+        return never
+    unit, bits = definition.unit, membership.bits
+
+    def exposed(context: Attributes) -> bool:
         unit_id = unit_id_of(unit, context)
         if unit_id is None:
             return False
         person = person_of(unit, unit_id)
         known_as = context.get(KNOWN_AS)
         may_count = known_as is None or unit not in PEOPLE or person in cast("Collection[str]", known_as)
-        return may_count and bits(person) & mask != 0 and kept(context)
+        return may_count and bits(person) & mask != 0
 
-    return eligible
+    return exposed
 
 
 def _split(definition: Definition, share_bp: int) -> Split:

@@ -70,11 +70,11 @@ def some(tests: Sequence[Test[T]]) -> Test[T]:
     return test
 
 
-def walk(attribute: str, test: ValueTest) -> ValueTest:
+def walk(attribute: str, test: Callable[[object], T]) -> Callable[[object], T]:
     """Return the test of what lies at the end of a dotted path, null where the path ends early."""
     steps = attribute.split(".")
 
-    def test_end(asked: object) -> bool:
+    def test_end(asked: object) -> T:
         value = asked
         for step in steps:
             if value.__class__ is not dict and not isinstance(value, Mapping):

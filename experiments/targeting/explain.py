@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from experiments.membership import NOBODY
+from experiments.targeting.closures import walk
 from experiments.targeting.compiler import (
     NO_LISTS,
     Facts,
@@ -179,7 +180,7 @@ class _Questioner:
             leaf=f"{leaf.attribute} {wanted}",
             fits=holds,
             attribute=leaf.attribute,
-            seen=_seen(leaf.attribute, self.attributes),
+            seen=walk(leaf.attribute, _itself)(self.attributes),
             wanted=wanted,
             audience=self._audience(),
         )
@@ -188,8 +189,5 @@ class _Questioner:
         return self.opened[-1] if self.opened else ""
 
 
-def _seen(attribute: str, attributes: Attributes) -> object:
-    value: object = attributes
-    for step in attribute.split("."):
-        value = value.get(step) if isinstance(value, Mapping) else None
+def _itself(value: object) -> object:
     return value

@@ -10,7 +10,7 @@ from experiments.definitions import Catalog, Flag
 from experiments.errors import UnknownFlagError
 from experiments.gates import Holdout, Layer, LayerSlot, Prerequisite
 from experiments.lifecycle import RampStep, Schedule, Status
-from experiments.membership import Membership, build_membership, frozen_name
+from experiments.membership import KNOWN_AS, Membership, build_membership, frozen_name
 from experiments.targeting import behaviours, parse_condition
 from tests import differential
 from tests.experiments.builders import START, experiment
@@ -152,6 +152,20 @@ def test_who_was_exposed_stays_and_the_account_says_so() -> None:
     assert stays.decided_by is None
     assert "it was exposed" in next(step.detail for step in stays.steps if step.gate == "audience")
     assert decision_of(leaves) == "not_in_audience"
+
+
+@pytest.mark.parametrize(("known_as", "decision"), [((), "not_in_audience"), (("a:v-1",), "passed")])
+def test_the_account_agrees_on_whose_history_counts(known_as: tuple[str, ...], decision: str) -> None:
+    asked = parse_condition({"not": {"behaviour": {"event": "Order Completed"}}})
+    (fact,) = behaviours(asked, {})
+    names = [fact.key, frozen_name("banner", 1)]
+    membership = Membership(build_membership(names, {"a:v-1": 0b11}))
+
+    found = told(experiment(audience=asked), {**VISITOR, KNOWN_AS: known_as}, membership=membership)
+
+    assert decision_of(found) == decision
+    assert found.assignment
+    assert found.assignment.enrolled is (decision == "passed")
 
 
 def test_facts_are_json_whatever_was_sent() -> None:
