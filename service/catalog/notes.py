@@ -18,7 +18,12 @@ CURLY = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"  # what word processo
 
 def notes(files: Mapping[str, str], loaded: LoadedCatalog) -> tuple[str, ...]:
     """Return one sentence for each thing of a readable catalog that deserves a second look."""
-    return (*_unsaid_starts(files, loaded), *closed_gates(loaded.catalog), *curly_quotes(files))
+    return (
+        *_unsaid_starts(files, loaded),
+        *closed_gates(loaded.catalog),
+        *late_steps(loaded.catalog),
+        *curly_quotes(files),
+    )
 
 
 def starts(definition: Experiment | Flag) -> str:
@@ -53,6 +58,15 @@ def closed_gates(catalog: Catalog) -> Iterator[str]:
                 values = ", ".join(dict.fromkeys(json_words(value) for value in _served(other)))
                 state = f" while it is {other.status.value}" if other.status in CLOSED else ""
                 yield f"{definition.key}: nobody takes part: {needed.key} serves only {values}{state}"
+
+
+def late_steps(catalog: Catalog) -> Iterator[str]:
+    """Yield ramps of which the schedule cuts off the end."""
+    for definition in _definitions(catalog):
+        end_at = definition.schedule.end_at
+        late = [step for step in definition.ramp if end_at is not None and step.at >= end_at]
+        if late and definition.status not in (Status.DRAFT, Status.STOPPED):
+            yield f"{definition.key}: it ends before this part of its ramp: {ramp_words(late)}"
 
 
 def _served(definition: Experiment | Flag) -> list[JsonValue]:

@@ -13,6 +13,7 @@ from marshmallow import ValidationError
 
 from service import settings as settings_module
 from service.catalog import CatalogError, load, read_folder
+from service.catalog.compiling import load_to_serve
 from service.catalog.fields import BasisPoints, checked_name
 from service.catalog.findings import summary
 from service.catalog.notes import notes
@@ -128,7 +129,7 @@ def lint(folder: Path | None, form: str) -> None:
     files: dict[str, str] = {}
     try:
         files = read_folder(folder or settings_module.load().catalog)
-        noted = notes(files, load(files))
+        noted = notes(files, load_to_serve(files))
     except CatalogError as error:
         _show_findings(error, form, files)
         sys.exit(1)

@@ -3,16 +3,21 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 
+from experiments.allocation import chooser
 from experiments.definitions import Catalog, Experiment, Flag
 from experiments.independence import dependent_pairs, splitters
-from experiments.lifecycle import TOTAL_BP, Status
+from experiments.launch import has_begun
+from experiments.lifecycle import TOTAL_BP, Schedule, Status
+from experiments.targeting import Condition, audience_refs
 from service.catalog import LoadedCatalog
 from service.catalog.diff import Difference
 
 JUDGED_BY = frozenset({"primary", "secondary", "guardrails", "analysis", "min_runtime"})
 SERVES = frozenset({Status.SCHEDULED, Status.RUNNING, Status.PAUSED})
+SERVED_BY = ("audience", "prerequisites", "overrides")
 SPLIT_BY = frozenset({"unit", "seed", "hash_version", "share"})
 SHARED_BY = frozenset({"status", "schedule", "allocation", "ramp", "unit", "layer", "holdout"})
 MAX_TESTED = 100
@@ -34,9 +39,13 @@ class Live:
 
 
 def warnings(
-    previous: LoadedCatalog | None, loaded: LoadedCatalog, differences: Iterable[Difference]
+    previous: LoadedCatalog | None,
+    loaded: LoadedCatalog,
+    differences: Iterable[Difference],
+    *,
+    now: datetime | None = None,
 ) -> Warnings:
-    """Return what deserves a second thought, by kind and key."""
+    """Return what deserves a second thought, by kind and key; without `now`, every start counts as past."""
     if previous is None:
         return {}
     old, new = previous.catalog, loaded.catalog
@@ -47,7 +56,11 @@ def warnings(
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for difference in differences:
         names = {detail.name for detail in difference.details}
-        for text in (*_judged(difference, names, live), *_served(difference, names, live)):
+        for text in (
+            *_judged(difference, names, live),
+            *_served(difference, names, live),
+            *_within_phase(difference, names, (live, new), now),
+        ):
             found[difference.kind, difference.key].append(text)
     return {place: tuple(texts) for place, texts in found.items()}
 
@@ -76,6 +89,57 @@ def _served(difference: Difference, names: set[str], live: Live) -> Iterator[str
     members = [member for member, gate in gates.items() if gate == key]
     if members:
         yield f"it changes who is served by what is live: {', '.join(members)}"
+
+
+def _within_phase(
+    difference: Difference, names: set[str], catalogs: tuple[Live, Catalog], now: datetime | None
+) -> Iterator[str]:
+    """Yield what changes for the units of an experiment that has begun and goes on in the same phase."""
+    live, new = catalogs
+    pairs = ((old, new.experiments[key]) for key, old in live.experiments.items() if has_begun(old, now))
+    begun = {one.key: (old, one) for old, one in pairs if old.phase == one.phase}
+    if difference.kind == "audiences" and difference.sign == "~":
+        named = [
+            key
+            for key, (_old, one) in begun.items()
+            if one.audience and difference.key in _audiences_behind(one.audience, new.audiences)
+        ]
+        if named:
+            yield f"it changes who is served by what is live: {', '.join(named)}"
+    if difference.kind != "experiments" or difference.key not in begun:
+        return
+    old, one = begun[difference.key]
+    changed = [name for name in SERVED_BY if name in names]
+    if "schedule" in names and not _only_ends(old.schedule, one.schedule, now):
+        changed.append("schedule")
+    if changed:
+        yield f"it is live, and a change of its {' and '.join(changed)} changes who is served"
+    yield from _forced_elsewhere(old, one)
+
+
+def _audiences_behind(condition: Condition, audiences: Mapping[str, Condition]) -> list[str]:
+    """Return every audience that a condition builds on."""
+    names = list(audience_refs(condition))
+    for name in names:
+        names += audience_refs(audiences[name]) - set(names)
+    return names
+
+
+def _only_ends(old: Schedule, new: Schedule, now: datetime | None) -> bool:
+    """Return whether a change of schedule is no more than the end."""
+    ended = now is not None and new.end_at is not None and new.end_at <= now
+    return ended and old.start_at == new.start_at
+
+
+def _forced_elsewhere(old: Experiment, new: Experiment) -> Iterator[str]:
+    """Yield new overrides that take units out of the variant which they are in."""
+    choose = chooser(new)
+    for variant, units in new.overrides.items():
+        added = (unit for unit in units if unit not in old.overrides.get(variant, ()))
+        moved = [f"{unit} (now {own})" for unit in added if (own := choose(unit)) not in (None, variant)]
+        if moved:
+            more = f" and {len(moved) - MAX_NAMED} more" if len(moved) > MAX_NAMED else ""
+            yield f"its overrides for {variant} are of another variant: {', '.join(moved[:MAX_NAMED])}{more}"
 
 
 # --- overlap

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from experiments.definitions import Catalog, Experiment, Flag
-from experiments.launch import review
+from experiments.launch import has_begun, review
 from experiments.lifecycle import Status
 from experiments.notation import percent
 from service.catalog import CatalogError, Finding, LoadedCatalog, load
+from service.catalog.compiling import load_to_serve
 from service.catalog.diff import Difference, diff, parts
 from service.catalog.edit import find
 from service.catalog.findings import did_you_mean
 from service.catalog.loader import place_of
-from service.catalog.notes import closed_gates, curly_quotes, starts
+from service.catalog.notes import closed_gates, curly_quotes, late_steps, starts
 from service.clock import EPOCH
 from service.storage.ports import RevisionMovedError, Store
 from service.storage.records import StoredRevision
@@ -90,11 +91,14 @@ def plan(
             for d in differences
             if d.kind == "experiments" and d.sign == "+"
         },
-        warnings=warnings(previous, loaded, differences),
+        warnings=warnings(previous, loaded, differences, now=now),
         overlaps=overlaps(loaded.catalog, differences),
         dependent=tuple(dependent(loaded.catalog)),
         starts={d.key: starts(d) for d in _starting(previous, loaded, now)},
-        notes=tuple(f"note: {note}" for note in (*closed_gates(loaded.catalog), *curly_quotes(files))),
+        notes=tuple(
+            f"note: {note}"
+            for note in (*closed_gates(loaded.catalog), *late_steps(loaded.catalog), *curly_quotes(files))
+        ),
     )
 
 
@@ -121,12 +125,12 @@ def apply(store: Store, files: Mapping[str, str], *, by: str, now: datetime) -> 
 def _load(store: Store | None, files: Mapping[str, str]) -> LoadedCatalog:
     """Return the catalog of `files`; where places in a layer overlap, what is live already keeps its own."""
     try:
-        return load(files)
+        return load_to_serve(files)
     except CatalogError as error:
         if store is None or not any(found.code == OVERLAP for found in error.findings):
             raise
     live = definitions(live_catalog(store)).values()
-    return load(files, keeps={d.key for d in live if d.status not in (Status.DRAFT, Status.STOPPED)})
+    return load_to_serve(files, keeps={d.key for d in live if d.status not in (Status.DRAFT, Status.STOPPED)})
 
 
 def _reviewed(
@@ -270,17 +274,18 @@ def _blocked(
 
 
 def _ended(store: Store, live: Catalog, new: Catalog) -> dict[str, Experiment]:
-    """Return experiments that were live once, are not now and come back: their keys are taken."""
+    """Return experiments that had begun once, are not live now and come back: their keys are taken."""
     wanted = set(new.experiments) - set(live.experiments)
     found: dict[str, Experiment] = {}
+    superseded_at: datetime | None = None
     for stored in store.revisions_since(EPOCH) if wanted else ():
-        if not any(key in text for key in wanted for text in stored.files.values()):
-            continue
-        past = _readable(stored)
+        named = any(key in text for key in wanted for text in stored.files.values())
+        past = _readable(stored) if named else None
         for key in wanted & set(past.catalog.experiments if past else ()):
-            if past and key not in found:
+            if past and key not in found and has_begun(past.catalog.experiments[key], superseded_at):
                 found[key] = past.catalog.experiments[key]
-    return {key: e for key, e in found.items() if e.status is not Status.DRAFT}
+        superseded_at = stored.applied_at
+    return found
 
 
 def _finding(message: str, catalog: Catalog, files: Mapping[str, str], lost: Mapping[str, str]) -> Finding:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from experiments.allocation import variant_of
 from service.catalog import load
 from service.catalog.diff import Difference, diff
 from service.catalog.notes import notes
@@ -95,6 +96,71 @@ def test_a_change_of_who_is_served_is_warned_of(place: tuple[str, str], old: str
 
     assert list(found) == [place]
     assert "changes who is served" in found[place][0]
+
+
+def told(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    old, new = load(before), load(after)
+    return [text for texts in warnings(old, new, diff(old, new), now=NOW).values() for text in texts]
+
+
+RESHAPED = [
+    ("audience: {country: ES}\n", "audience"),
+    ("prerequisites: {dark: true}\n", "prerequisites"),
+    ("overrides: {control: [qa]}\n", "overrides"),
+    ("schedule: {end: 2027-02-01T00:00Z}\n", "schedule"),
+    ("audience: {country: ES}\nschedule: {end: 2027-02-01T00:00Z}\n", "audience and schedule"),
+]
+
+
+@pytest.mark.parametrize(("line", "name"), RESHAPED)
+def test_a_change_of_who_a_begun_experiment_is_for_is_warned_of(line: str, name: str) -> None:
+    said = f"it is live, and a change of its {name} changes who is served"
+
+    assert said in told(files(a=TEA), files(a=TEA + line))
+    assert said in told(files(a=TEA + line), files(a=TEA))
+
+
+@pytest.mark.parametrize("line", [line for line, _name in RESHAPED])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("status: draft\n", "status: draft\n"), ("status: stopped\n", "status: stopped\n"), ("", "phase: 2\n")],
+)
+def test_who_a_new_phase_or_one_that_does_not_serve_is_for_is_free(
+    before: str, after: str, line: str
+) -> None:
+    assert told(files(a=TEA + before), files(a=TEA + after + line)) == []
+
+
+def test_what_waits_for_its_start_may_change_and_what_ends_simply_ends() -> None:
+    waits = "schedule: {start: 2027-02-01T00:00Z}\n"
+
+    assert told(files(a=TEA + waits), files(a=TEA + waits + "audience: {country: ES}\n")) == []
+    assert told(files(a=TEA), files(a=TEA + "schedule: {end: 2027-01-07T12:00Z}\n")) == []
+
+
+def test_an_override_of_a_unit_of_another_variant_is_named() -> None:
+    split = variant_of(load(files(a=TEA)).catalog.experiments["tea"], "qa")
+    other = {"control": "b", "b": "control"}[str(split)]
+
+    found = told(files(a=TEA), files(a=f"{TEA}overrides: {{{other}: [qa]}}\n"))
+    assert found[1:] == [f"its overrides for {other} are of another variant: qa (now {split})"]
+    assert len(told(files(a=TEA), files(a=f"{TEA}overrides: {{{split}: [qa]}}\n"))) == 1
+
+
+def test_a_change_of_an_audience_behind_a_begun_experiment_is_warned_of() -> None:
+    audiences = "audiences: {near: {audience: iberia}, iberia: {country: ES}}\n"
+    before = files(a=TEA + "audience: {audience: near}\n", x=audiences)
+    after = files(a=TEA + "audience: {audience: near}\n", x=audiences.replace("ES", "PT"))
+
+    assert told(before, after) == ["it changes who is served by what is live: tea"]
+
+
+def test_a_ramp_that_its_schedule_cuts_off_is_noted() -> None:
+    texts = files(a=FULL.replace("09:00+01:00}", "09:00+01:00, end: 2027-01-08T08:00Z}"))
+
+    note = "tea: it ends before this part of its ramp: 100% from 2027-01-08T08:00+00:00"
+    assert note in notes(texts, load(texts))
+    assert f"note: {note}" in launch.plan(None, texts, NOW).notes
 
 
 def test_what_does_not_touch_the_live_is_not_warned_of() -> None:
