@@ -6,6 +6,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
+from experiments.plans import EVERYTHING
 from service.api.context import caller, services
 from service.api.describe import describe
 from service.catalog import CatalogError
@@ -138,7 +139,7 @@ def catalog_status() -> ResponseReturnValue:
                 "status": definition.status.value,
                 "allocation": definition.share_at(now) / 10_000,
                 "layer": slot_words(definition.layer) if definition.layer else None,
-                "killed": bool(killed & {key, launch.EVERYTHING}),
+                "killed": bool(killed & {key, EVERYTHING}),
             }
             for kind, definitions in kinds
             for key, definition in definitions.items()

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from marshmallow import ValidationError
 
+from experiments.plans import EVERYTHING
 from service import settings as settings_module
 from service.catalog import CatalogError, load, read_folder
 from service.catalog.compiling import load_to_serve
@@ -260,7 +261,7 @@ def kill(key: str) -> None:
     """
     with store_of(settings_module.load()) as store:
         launch.kill(store, key, by=BY, now=utc_now())
-    what = "Everything" if key == launch.EVERYTHING else key
+    what = "Everything" if key == EVERYTHING else key
     click.echo(f"{what} is killed: every worker serves the control's value within 2 seconds.")
     click.echo(f"Undo it with `opportune revive {desk_text.shell(key)}`.")
 
@@ -273,13 +274,13 @@ def revive(key: str) -> None:
     with store_of(settings_module.load()) as store:
         was_killed = launch.revive(store, key, by=BY, now=utc_now())
         left = sorted(store.live_state().killed)
-    what = "Everything" if key == launch.EVERYTHING else key
+    what = "Everything" if key == EVERYTHING else key
     if was_killed:
         click.echo(f"{what} is revived, in every worker within 2 seconds.")
     else:
         click.echo(f"{key} was not killed; nothing changed.")
     if left:
-        names = ", ".join("everything ('*')" if name == launch.EVERYTHING else name for name in left)
+        names = ", ".join("everything ('*')" if name == EVERYTHING else name for name in left)
         click.echo(f"Still killed: {names}.")
 
 

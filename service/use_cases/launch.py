@@ -9,6 +9,7 @@ from experiments.definitions import Catalog, Experiment, Flag
 from experiments.launch import has_begun, review
 from experiments.lifecycle import Status
 from experiments.notation import percent
+from experiments.plans import EVERYTHING
 from service.catalog import CatalogError, Finding, LoadedCatalog, load
 from service.catalog.compiling import load_to_serve
 from service.catalog.diff import Difference, diff, parts
@@ -23,7 +24,6 @@ from service.use_cases.cautions import dependent, overlaps, warnings
 from service.use_cases.forecast import Needed, needed
 from service.use_cases.movements import Movement, Progress, movements
 
-EVERYTHING = "*"
 OVERLAP = "E411"
 TRY_BACK = 20
 MAX_NAMED = 12

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from experiments.definitions import Experiment, Flag
 from experiments.lifecycle import Status
 from experiments.notation import percent
+from experiments.plans import EVERYTHING
 from service.catalog import CatalogError, Finding, LoadedCatalog, load, read_folder
 from service.catalog.diff import diff
 from service.catalog.edit import EditError, find, set_values
@@ -345,7 +346,7 @@ def _rows(store: Store, loaded: LoadedCatalog, killed: frozenset[str], now: date
                 layer=slot_words(definition.layer) if definition.layer else "",
                 exposed=sum(exposed.values()) if isinstance(exposed, dict) else None,
                 decision=str(verdict.get("decision", "")),
-                killed=bool(killed & {definition.key, launch.EVERYTHING}),
+                killed=bool(killed & {definition.key, EVERYTHING}),
             )
         )
     return found

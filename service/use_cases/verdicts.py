@@ -10,12 +10,12 @@ from typing import Any
 
 from experiments.definitions import Catalog, Experiment
 from experiments.lifecycle import Status
+from experiments.plans import EVERYTHING
 from service.catalog.findings import did_you_mean
 from service.errors import ProblemError
 from service.storage.ports import Verdicts
 from service.storage.records import VerdictSnapshot
 
-EVERYTHING = "*"
 COLUMNS = (
     "experiment",
     "phase",
