@@ -2,13 +2,13 @@
 
 import builtins
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeAlias
 
 from experiments.targeting.operators import Operand, Scalar
+from experiments.targeting.personal import is_personal, personal_data
 from experiments.units import ANONYMOUS_ID, TARGETING_KEY, USER_ID
 
 Attributes: TypeAlias = Mapping[str, object]
@@ -19,11 +19,6 @@ ELEMENT = ""
 REQUEST = "request"
 UNITS = frozenset({ANONYMOUS_ID, USER_ID, TARGETING_KEY, "account_id", "device_id", "session_id"})
 
-_WRITES_OUT = frozenset(
-    {"eq", "ne", "in", "not_in", "in_any_case", "not_in_any_case", "contains", "has_all", "has_all_any_case"}
-    | {"regex", "not_regex", "regex_any_case", "not_regex_any_case"}
-)
-_EMAIL = re.compile(r"\w@[^\s@.]+\.[^\s@]")
 _KEY_LENGTH = 16
 
 
@@ -226,7 +221,8 @@ def needs_server(
     audiences : mapping of str to Condition
         Every named condition of the catalog.
     units : frozenset of str
-        Attributes that hold ids of people; an id written out must not be published.
+        Attributes that hold ids of people, beside those of `experiments.targeting.personal`; what they are
+        compared with must not be published.
 
     Returns
     -------
@@ -253,30 +249,14 @@ def _reason(node: Condition, units: frozenset[str]) -> str:
 
 
 def _published(node: Leaf | Inside, units: frozenset[str]) -> str:
-    is_unit = node.attribute.rpartition(".")[2] in units
-    if isinstance(node, Inside):
-        return f"it looks into {node.attribute!r}" if is_unit and node.op == "any_element" else ""
-    if any(_EMAIL.search(text.replace("\\", "")) for text in _texts(node.operand)):
-        return "it writes out an e-mail address"
-    if is_unit and node.op in _WRITES_OUT and node.operand not in (None, ()):
-        return f"it writes out ids of {node.attribute!r}"
-    return ""
+    if isinstance(node, Leaf):
+        return personal_data(node.attribute, node.op, node.operand, units)
+    looks_into = node.op == "any_element" and is_personal(node.attribute, units)
+    return f"it looks into {node.attribute!r}" if looks_into else ""
 
 
 def _asks_request(node: Condition) -> bool:
     return isinstance(node, Leaf | Inside) and node.attribute.partition(".")[0] == REQUEST
-
-
-def _texts(operand: Operand) -> Iterator[str]:
-    if isinstance(operand, str):
-        yield operand
-    elif isinstance(operand, tuple):
-        for item in operand:
-            yield from _texts(item)
-    elif isinstance(operand, Mapping):
-        for key, item in operand.items():
-            yield key
-            yield from _texts(item)
 
 
 def nodes(condition: Condition) -> Iterator[Condition]:

@@ -322,9 +322,13 @@ def test_what_a_condition_needs_is_told_through_its_audiences() -> None:
     [
         ({"country": {"in": ["ES"]}, "user_id": {"exists": True}}, ""),
         ({"user_id": {"in_list": "vips"}}, ""),
-        ({"user_id": {"starts_with": "test-"}}, ""),
         ({"mail": {"ends_with": "@shop.example"}}, ""),
-        ({"mail": {"regex": ".@shop[.]example$"}}, ""),
+        ({"contact": {"ends_with": "@shop.example"}}, ""),
+        ({"user_ids": {"size": 3}, "phone": {"exists": True}, "email": {"type": "string"}}, ""),
+        ({"user_id": {"ne": None}}, ""),
+        ({"identity": "x", "video": "y", "user.plan": "z", "tips": 3, "email.domain": "shop.example"}, ""),
+        ({"user_id": {"starts_with": "test-"}}, "'user_id'"),
+        ({"mail": {"regex": ".@shop[.]example$"}}, "e-mail"),
         ({"audience": "fans"}, "Product Viewed"),
         ({"not": {"request": {"exists": True}}}, "request"),
         ({"any": [{"request.device": "bot"}]}, "request"),
@@ -335,7 +339,29 @@ def test_what_a_condition_needs_is_told_through_its_audiences() -> None:
         ({"mail": {"in": ["li@shop.example"]}}, "e-mail"),
         ({"mail": {"regex": "^li@shop\\.example$"}}, "e-mail"),
         ({"mail": {"eq": {"li@shop.example": 1}}}, "e-mail"),
-        ({"mails": {"any_element": {"eq": "li@shop.example"}}}, "e-mail"),
+        ({"mails": {"any_element": {"eq": "li@shop.example"}}}, "'mails'"),
+        ({"contacts": {"any_element": {"eq": "li@shop.example"}}}, "e-mail"),
+        ({"contact": {"starts_with": "maria.lopez@"}}, "e-mail"),
+        ({"contact": {"eq": "maria-@shop.example"}}, "e-mail"),
+        ({"contact": {"eq": "maria@localhost"}}, "e-mail"),
+        ({"contact": {"regex": "^maria[.]lopez[@]shop[.]example$"}}, "e-mail"),
+        ({"contact": {"regex": "^maria\\@shop"}}, "e-mail"),
+        ({"contact": {"ends_with": "lopez@shop.example"}}, "e-mail"),
+        ({"id": {"in": ["maria"]}}, "'id'"),
+        ({"userId": {"in": ["maria"]}}, "'userId'"),
+        ({"user.id": {"in": ["maria"]}}, "'user.id'"),
+        ({"customer_id": 778123}, "'customer_id'"),
+        ({"user_ids": {"contains": "maria"}}, "'user_ids'"),
+        ({"user_ids": {"any_element": {"starts_with": "maria"}}}, "'user_ids'"),
+        ({"user_id": {"gte": "maria", "lte": "maria"}}, "'user_id'"),
+        ({"user_id": {"semver_eq": "1.2"}}, "'user_id'"),
+        ({"phone": {"starts_with": "+34600"}}, "'phone'"),
+        ({"ip": {"eq": "81.2.3.4"}}, "'ip'"),
+        ({"ip-addresses": {"contains": "81.2.3.4"}}, "'ip-addresses'"),
+        ({"email": {"starts_with": "maria"}}, "'email'"),
+        ({"email": {"ends_with": "lopez"}}, "'email'"),
+        ({"who": {"eq": {"userId": "maria"}}}, "'userId'"),
+        ({"shop": {"eq": "s-1"}}, ""),
     ],
 )
 def test_what_a_browser_must_not_decide_is_told(node: Any, word: str) -> None:
@@ -343,3 +369,10 @@ def test_what_a_browser_must_not_decide_is_told(node: Any, word: str) -> None:
 
     assert word in reason
     assert bool(reason) is bool(word)
+
+
+def test_a_unit_of_the_catalog_names_somebody_too() -> None:
+    shop, shops = parse_condition({"my.shop": "s-1"}), parse_condition({"shops": {"contains": "s-1"}})
+
+    assert [needs_server(one, {}) for one in (shop, shops)] == ["", ""]
+    assert all(needs_server(one, {}, units=frozenset({"shop"})) for one in (shop, shops))
