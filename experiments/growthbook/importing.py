@@ -14,6 +14,7 @@ from experiments.growthbook.patterns import UntranslatableError
 from experiments.growthbook.ranges import buckets_of, split_of
 from experiments.growthbook.reading import from_mongo, members
 from experiments.growthbook.sequence import Chosen, choose
+from experiments.growthbook.shapes import check_feature, groups_named, malformed_group
 from experiments.lifecycle import TOTAL_BP
 from experiments.notation import percent
 
@@ -101,8 +102,10 @@ def usable_name(text: str) -> str:
 class _Importer:
     def __init__(self, payload: Mapping[str, Any], metric: str) -> None:
         self._features: Mapping[str, Any] = payload.get("features") or {}
-        self._groups: Mapping[str, Any] = payload.get("savedGroups") or {}
-        self._bandits: Mapping[str, Any] = payload.get("contextualBandits") or {}
+        groups, bandits = payload.get("savedGroups") or {}, payload.get("contextualBandits") or {}
+        self._groups: Mapping[str, Any] = groups if isinstance(groups, Mapping) else {}
+        self._no_groups = "" if isinstance(groups, Mapping) else "malformed: 'savedGroups' takes an object"
+        self._bandits: Mapping[str, Any] = bandits if isinstance(bandits, Mapping) else {}
         self._metric = metric
         self._found = Imported()
         self._keys: dict[str, str] = {}
@@ -150,8 +153,8 @@ class _Importer:
 
     def _feature(self, feature: str, key: str) -> Node:
         described = self._features[feature]
-        if not isinstance(described, Mapping):
-            raise UntranslatableError("a feature is an object")
+        check_feature(described)
+        self._check_groups(described)
         chosen = choose(described, self._groups)
         if chosen.blocks:
             self._note(feature, "whom a prerequisite blocks gets the default here; GrowthBook gave null")
@@ -166,6 +169,18 @@ class _Importer:
         if chosen.audience:
             one["audience"] = self._with_lists(chosen.audience)
         return one
+
+    def _check_groups(self, described: Node) -> None:
+        """Refuse a feature that asks for a malformed group, also through other groups."""
+        names = sorted(groups_named(described.get("rules") or []))
+        if names and self._no_groups:
+            raise UntranslatableError(self._no_groups)
+        for name in names:
+            group = self._groups.get(name)
+            reason = malformed_group(group)
+            if reason:
+                raise UntranslatableError(f"the saved group {name!r} is malformed: {reason}")
+            names += sorted(groups_named(group) - set(names))
 
     def _key_of(self, parent: str) -> str:
         if parent not in self._features:
@@ -252,6 +267,7 @@ class _Importer:
         plain: Node = {**rule, "variations": rule["contextualVariations"]}
         if not contexts:
             return plain
+        check_feature({"rules": contexts})
         if contexts[0].get("condition"):
             raise UntranslatableError("a contextual bandit chooses weights by person: not taken over")
         return {**plain, "weights": contexts[0].get("weights")}

@@ -1,6 +1,5 @@
 """Commands about GrowthBook: import what runs there."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -8,8 +7,11 @@ import click
 
 from service.catalog.findings import CatalogError
 from service.catalog.loader import read_folder
+from service.errors import ProblemError
 from service.use_cases.growthbook_import import Conversion, ImportRefusedError, convert
+from service.wire import read_json
 
+FILE_LIMIT = 64 * 1024 * 1024
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -29,12 +31,12 @@ def import_(features: Path, out: Path | None, metric: str) -> None:
     they have; what cannot be taken over is listed with the reason. Without --out nothing is written.
     """
     try:
-        payload = json.loads(features.read_bytes())
+        payload = read_json(features.read_bytes(), limit=FILE_LIMIT)
         found = convert(payload, read_folder(out) if out and out.is_dir() else {}, metric=metric)
         if out is not None:
             _write(out, found)
-    except ValueError as error:
-        _stop(f"{features}: not JSON ({error})")
+    except ProblemError as problem:
+        _stop(f"{features}: {problem.detail}")
     except (ImportRefusedError, CatalogError, OSError) as error:
         _stop(str(error))
     _tell(found, out)

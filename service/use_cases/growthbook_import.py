@@ -68,6 +68,10 @@ def _refuse(told: Imported, findings: Sequence[Finding], files: Mapping[str, str
     blamed = {_name(key, one): key for key, one in told.definitions.items()}
     found = {blamed[one.path]: one for one in findings if one.path in blamed and one.path in files}
     if not found:
+        bad = dict(_bad(told))
+        used = {key: bad.keys() & set(_words(one)) for key, one in told.definitions.items()}
+        found = {key: bad[min(some)] for key, some in used.items() if some}
+    if not found:
         raise CatalogError(list(findings))
     for key, finding in found.items():
         del told.definitions[key]
@@ -91,6 +95,16 @@ def _used(told: Imported) -> Iterator[tuple[str, dict[str, Any]]]:
     named = set(_words(list(told.definitions.values())))
     for kind, declared in told.collections.items():
         yield kind, {name: about for name, about in declared.items() if name in named}
+
+
+def _bad(told: Imported) -> Iterator[tuple[str, Finding]]:
+    """Yield the layers, holdouts and lists that the catalog would not even take alone."""
+    for kind, declared in _used(told):
+        for name, about in declared.items():
+            try:
+                load({SHARED: as_yaml({kind: {name: about}})})
+            except CatalogError as error:
+                yield name, error.findings[0]
 
 
 def _words(node: object) -> Iterator[str]:

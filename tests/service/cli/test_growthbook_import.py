@@ -150,7 +150,24 @@ def test_nothing_that_is_there_is_overwritten(source: Path, tmp_path: Path) -> N
     assert "is there already" in told.output
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"features": 3}', "{}"])
+def test_a_list_that_the_catalog_refuses_takes_only_its_users_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "features.json"
+    asked = {name: {"force": True, "condition": {"id": {"$inGroup": name}}} for name in ("bad", "good")}
+    features = {f"for-{name}": {"defaultValue": False, "rules": [rule]} for name, rule in asked.items()}
+    groups = {"bad": ["a\x85b"], "good": ["u1"]}
+    path.write_text(json.dumps({"features": features, "savedGroups": groups}), "utf-8")
+
+    told = run("growthbook", "import", path).output
+
+    assert "for-bad: NOT taken over: E107" in told
+    assert "1 taken over, 1 not" in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"features": 3}', "{}", "[" * 100_000, '{"features": {}, "features": {}}',
+     '{"features": {"a": {"defaultValue": NaN}}}', '{"features": {"a": {"defaultValue": 1e999}}}'],
+)  # fmt: skip
 def test_a_file_that_is_no_payload_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "features.json"
     path.write_text(text, "utf-8")
