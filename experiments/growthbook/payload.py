@@ -3,7 +3,7 @@
 It may be published: no id and no address of anybody is in it, and nothing of what has not been launched.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -23,8 +23,9 @@ from experiments.targeting.lists import hashed_member
 Rule: TypeAlias = dict[str, Any]
 
 HASH_VERSION = 2
-N_SEEDS = 4
-"""An override is told by that many buckets of independent seeds: a stranger has them all once in 10^16."""
+PER_RULE = 100
+STRANGERS = 1.01e-12
+"""So often may a stranger have the buckets, under independent seeds, that tell the units of one rule."""
 
 # What `is_identifier` says, for SDKs: JavaScript sees a character beyond U+FFFF as two halves.
 IDENTIFIER = (
@@ -271,24 +272,32 @@ def _rollout(one: Flag, share: int) -> Rule:
 
 
 def _overrides(one: Definition) -> Iterator[Rule]:
-    """Yield a rule for each unit whose variant is forced; no SDK reports an exposure for such."""
+    """Yield a rule for each variant that units are forced into; no SDK reports an exposure for such."""
     values = {"on": one.value, "off": one.otherwise} if isinstance(one, Flag) else _values(one)
     for variant_key, units in one.overrides.items():
-        for unit_id in units:
-            found = [(seed, bucket(seed, unit_id)) for seed in _seeds(one.key)]
+        for start in range(0, len(units), PER_RULE):
             yield {
                 "force": values[variant_key],
                 "condition": identified(one.unit),
-                "filters": [_filter(one.unit, seed, (number, number + 1)) for seed, number in found],
+                "filters": _told_by(one, variant_key, units[start : start + PER_RULE]),
             }
+
+
+def _told_by(one: Definition, variant_key: str, units: Sequence[str]) -> list[Rule]:
+    """Return filters that these units pass, each by one of its buckets, and hardly anybody else."""
+    found: list[Rule] = []
+    odds = 1.0
+    while odds > STRANGERS:
+        seed = f"override:{one.key}:{variant_key}:{len(found)}:"
+        numbers = sorted({bucket(seed, unit_id) for unit_id in units})
+        ranges = [_shares(number, number + 1) for number in numbers]
+        found.append({"attribute": one.unit, "seed": seed, "hashVersion": HASH_VERSION, "ranges": ranges})
+        odds *= len(numbers) / TOTAL_BP
+    return found
 
 
 def _values(one: Experiment) -> dict[str, JsonValue]:
     return {variant.key: variant.value for variant in one.variants}
-
-
-def _seeds(key: str) -> list[str]:
-    return [f"override:{key}:{number}:" for number in range(N_SEEDS)]
 
 
 def _filter(unit: str, seed: str, range_: tuple[int, int], *, hash_version: int = HASH_VERSION) -> Rule:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 from datetime import timedelta
 from typing import Any
@@ -179,6 +180,24 @@ def test_an_override_names_nobody_and_is_no_exposure() -> None:
     assert (found.value, found.source, found.experimentResult) == (one.variants[1].value, "force", None)
     strangers = [sdk(sent, {"anonymous_id": f"v-{i}"}).eval_feature("e").source for i in range(2_000)]
     assert set(strangers) == {"defaultValue"}
+
+
+@pytest.mark.parametrize(
+    ("n", "rules", "filters"), [(1, 1, 3), (10, 1, 4), (100, 1, 6), (101, 2, 6), (1_000, 10, 6)]
+)
+def test_many_overrides_share_rules_that_no_stranger_passes(n: int, rules: int, filters: int) -> None:
+    units = [f"qa-{i}" for i in range(n)]
+    one = experiment(key="e", overrides={"b": tuple(units)}, allocation_bp=0)
+
+    sent = payload(Catalog(experiments={"e": one}), now=NOW)
+
+    found = sent["features"]["e"]["rules"]
+    assert (len(found), len(found[0]["filters"])) == (rules, filters)
+    for rule in found:
+        odds = [sum(end - start for start, end in door["ranges"]) for door in rule["filters"]]
+        assert math.prod(odds) < 1.02e-12
+    assert len(json.dumps(sent)) < 1_500 + 120 * n
+    assert {sdk(sent, {"anonymous_id": unit}).get_feature_value("e", None) for unit in units[-20:]} == {"B"}
 
 
 def test_a_list_is_sent_as_hashes_in_no_telling_order() -> None:
