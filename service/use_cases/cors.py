@@ -4,7 +4,7 @@ from service.use_cases.access import origin_allowed
 from service.use_cases.exchange import Headers
 
 VARY: Headers = (("Vary", "Origin"),)
-EXPOSED = "ETag, Retry-After, X-Request-Id"
+EXPOSED = "ETag, Retry-After, X-Request-Id, x-sse-support"
 ALLOWED_HEADERS = (
     "authorization, cache-control, content-type, if-none-match, last-event-id, x-api-key, "
     "x-opportune-preview, x-person-token"

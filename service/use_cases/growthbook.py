@@ -19,9 +19,10 @@ from service.log import logger
 from service.storage.records import KeyClass
 from service.use_cases import preview, streams
 from service.use_cases.access import Caller, find_caller, hash_key, origin_allowed
-from service.use_cases.cors import EXPOSED, answer_headers
+from service.use_cases.cors import answer_headers
 from service.use_cases.exchange import JSON_TYPE, PRIVATE, Call, Headers, Reply
 from service.use_cases.histories import with_known
+from service.use_cases.limits import check_rate
 from service.use_cases.ofrep import BODY_LIMIT, matches
 from service.use_cases.request_facts import with_facts
 from service.use_cases.services import Services
@@ -33,7 +34,6 @@ FEATURES, EVALUATE, STREAM = "/api/features/", "/api/eval/", "/sub/"
 SCOPES = frozenset({KeyClass.CLIENT})
 MEMO = "growthbook"
 STREAMING: Headers = (("x-sse-support", "enabled"),)
-EXPOSED_TOO = f"{EXPOSED}, x-sse-support"
 BEFORE_US = datetime(2020, 1, 1, tzinfo=UTC)
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
@@ -54,19 +54,16 @@ class Asked(NamedTuple):
 
 
 def client_key(path: str) -> tuple[str, str]:
-    """Return which answer a path asks for and the client key in it; two empty texts for another path.
+    """Return which answer a tidy path asks for and the client key in it; two empty texts for another path.
 
     Examples
     --------
-    >>> client_key("//api/features/ck_1/")
+    >>> client_key("/api/features/ck_1")
     ('/api/features/', 'ck_1')
     """
-    if not path.startswith(("/api/", "//")):
-        return "", ""
-    tidy = "/" + "/".join(part for part in path.split("/") if part)
     for prefix in (FEATURES, EVALUATE):
-        if tidy.startswith(prefix) and "/" not in tidy[len(prefix) :]:
-            return prefix, tidy[len(prefix) :]
+        if path.startswith(prefix) and "/" not in path[len(prefix) :]:
+            return prefix, path[len(prefix) :]
     return "", ""
 
 
@@ -91,7 +88,7 @@ def answer_evaluation(services: Services, call: Call) -> Reply:
     """Return features that are decided already, for the attributes in the body."""
     snapshot = services.snapshots.current
     try:
-        _check_rate(services, call)
+        check_rate(services.limit, call.address)
         caller = _admit(services, snapshot, call)
         now = services.clock()
         asked = _understand(services, snapshot, call, caller, now)
@@ -116,10 +113,9 @@ def current_features(snapshot: ServingSnapshot, now: datetime) -> Features:
 
 def open_features(services: Services, call: StreamCall, now: datetime) -> Opened | Reply | None:  # noqa: ARG001
     """Open the stream on which an SDK hears of new features."""
-    path = "/" + "/".join(part for part in call.path.split("/") if part)
-    if not path.startswith(STREAM):
+    key = call.path.removeprefix(STREAM)
+    if key == call.path or "/" in key:
         return None
-    key = path[len(STREAM) :]
     caller = find_caller(services.snapshots.current.keys, key, origin=call.origin)
     if caller is None or caller.key_class is not KeyClass.CLIENT:
         detail = "the path ends with a client key (ck_...); this one is not known here"
@@ -235,15 +231,8 @@ def _admit(services: Services, snapshot: ServingSnapshot, call: Call) -> Caller:
     return caller
 
 
-def _check_rate(services: Services, call: Call) -> None:
-    if call.address and (wait_s := services.limit.wait_s(call.address)):
-        detail = f"too many evaluations from this address; again in {wait_s} s"
-        raise ProblemError(429, "too_many_requests", detail, headers={"Retry-After": str(wait_s)})
-
-
 def _told(services: Services, call: Call) -> Headers:
-    told = answer_headers(call.origin, services.settings.origins, host=call.host)
-    return tuple((name, EXPOSED_TOO if value == EXPOSED else value) for name, value in told)
+    return answer_headers(call.origin, services.settings.origins, host=call.host)
 
 
 def _broken() -> ProblemError:
@@ -252,4 +241,4 @@ def _broken() -> ProblemError:
 
 def _refused(services: Services, call: Call, problem: ProblemError) -> Reply:
     headers = (("Content-Type", PROBLEM_TYPE), *PRIVATE, *_told(services, call), *problem.headers.items())
-    return Reply(HTTPStatus(problem.status), headers, orjson.dumps(problem.body("")))
+    return Reply(HTTPStatus(problem.status), headers, orjson.dumps(problem.body(call.request_id)))
