@@ -5,8 +5,9 @@ is bounded and has a deadline, and the waiting room in front of the pool is boun
 """
 
 import asyncio
+import functools
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from threading import Semaphore
@@ -25,7 +26,7 @@ from service.log import logger, request_id
 from service.settings import Settings, load
 from service.sse import Hub, Message, Receive, Send, stream_call
 from service.use_cases import cors, ofrep
-from service.use_cases.exchange import JSON_TYPE, PRIVATE, Headers, Reply
+from service.use_cases.exchange import JSON_TYPE, PRIVATE, Headers, Reply, tidy_path
 from service.use_cases.fragments import error_members
 from service.use_cases.services import Services
 
@@ -39,9 +40,11 @@ BODY_SECONDS = 10.0
 
 MOST_ENCODED = 1_000
 
-_encoded: dict[int, tuple[Headers, RawHeaders]] = {}
-
-TOO_SLOW = ProblemError(408, "request_timeout", f"the whole body must arrive within {BODY_SECONDS:g} s")
+# Of a body that is left unread the server cannot find the end: it closes, and says so.
+CLOSE = {"Connection": "close"}
+TOO_SLOW = ProblemError(
+    408, "request_timeout", f"the whole body must arrive within {BODY_SECONDS:g} s", headers=CLOSE
+)
 BUSY = ProblemError(503, "busy", "too many requests are waiting", headers={"Retry-After": "1"})
 BROKEN = ProblemError(500, "internal", "the request id names the line in our log")
 
@@ -108,10 +111,13 @@ class Application:
         return self.is_stopping()
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = path_of(scope["path"])
-        hot = self._hot is not None and self._hot.is_mine(scope["method"], path)
+        path = tidy_path(path_of(scope["path"]))
+        headers = text_headers(scope)
+        hot = self._hot is not None and self._hot.is_mine(scope["method"], path, headers)
+        limit = HOT_LIMIT if hot else BODY_LIMIT
         try:
-            body = await read_all(receive, HOT_LIMIT if hot else BODY_LIMIT)
+            check_expected(headers, limit)
+            body = await read_all(receive, limit)
         except ClientGoneError:
             return
         except TimeoutError:
@@ -121,11 +127,11 @@ class Application:
             await self._refuse(scope, path, send, refused)
             return
         if hot and self._hot is not None:
-            headers = text_headers(scope)
-            reply = self._hot.answer(scope, headers, path, body)
+            name = request_id(headers.get(b"x-request-id", ""))
+            reply = self._hot.answer(scope, headers, path, body, name)
             if reply is not None:
                 self._count(reply.status)
-                await respond(send, reply, request_id(headers.get(b"x-request-id", "")))
+                await respond(send, reply, name)
                 return
         if (
             scope["method"] == "GET"
@@ -140,11 +146,11 @@ class Application:
         if self._hub is None:
             return False
         headers = text_headers(scope)
-        call = stream_call(path, scope["query_string"], headers)
+        name = request_id(headers.get(b"x-request-id", ""))
+        call = stream_call(path, scope["query_string"], headers, name)
         found = self._hub.open(call)
         if found is None:
             return False
-        name = request_id(headers.get(b"x-request-id", ""))
         if isinstance(found, Reply):
             self._count(found.status)
             await respond(send, found, name)
@@ -206,11 +212,31 @@ class Application:
         told = cors.answer_headers(headers.get(b"origin", ""), allowed, host=headers.get(b"host", ""))
         self._count(problem.status)
         reply = Reply(problem.status, (*kind, *PRIVATE, *told, *problem.headers.items()), body)
-        await respond(send, reply, name)
+        await respond(send, reply, name, without_body=scope["method"] == "HEAD")
 
     def _count(self, status: int) -> None:
         if self._services is not None:
             self._services.meters.count("http_requests", str(status))
+
+
+def check_expected(headers: Mapping[bytes, str], limit: int) -> None:
+    """Look at the length of a body whose client waits to be asked for it (``Expect: 100-continue``).
+
+    Raises
+    ------
+    ProblemError
+        413, before the body is sent at all.
+    """
+    stated = headers.get(b"content-length", "")
+    if b"expect" in headers and stated.isdecimal() and int(stated) > limit:
+        raise left_unread(limit)
+
+
+def left_unread(limit: int) -> ProblemError:
+    """Return the refusal of a body above `limit` of which more is to come."""
+    problem = too_large(limit)
+    problem.headers.update(CLOSE)
+    return problem
 
 
 async def read_all(receive: Receive, limit: int) -> bytes:
@@ -252,7 +278,7 @@ async def _gather(message: Message, receive: Receive, limit: int) -> bytes:
         part = message.get("body", b"")
         size += len(part)
         if size > limit:
-            raise too_large(limit)
+            raise left_unread(limit) if message.get("more_body") else too_large(limit)
         parts.append(part)
         if not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -292,27 +318,21 @@ def path_of(target: str) -> str:
         return "/"
 
 
-async def respond(send: Send, reply: Reply, name: str) -> None:
-    """Send a reply whole, with its request id."""
+async def respond(send: Send, reply: Reply, name: str, *, without_body: bool = False) -> None:
+    """Send a reply whole, with its request id; to HEAD `without_body`, of which the length is told."""
     headers = [*encoded(reply.headers), (b"x-request-id", name.encode("latin-1"))]
     if reply.etag:
         headers.append((b"etag", reply.etag.encode("latin-1")))
     if reply.status not in (204, 304):
         headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+    await send({"type": "http.response.body", "body": b"" if without_body else reply.body})
 
 
-def encoded(headers: Headers) -> RawHeaders:
-    """Return headers as the server wants them; the same object is encoded once."""
-    known = _encoded.get(id(headers))
-    if known is None:
-        raw = [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers]
-        if len(_encoded) >= MOST_ENCODED:
-            _encoded.clear()
-        # The headers are kept too: an identity is only good while its object lives.
-        known = _encoded[id(headers)] = (headers, raw)
-    return known[1]
+@functools.lru_cache(maxsize=MOST_ENCODED)
+def encoded(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+    """Return headers as the server wants them; equal ones, errors' too, are encoded once."""
+    return tuple((key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers)
 
 
 def run_wsgi(app: WSGIApplication, environ: dict[str, Any]) -> tuple[int, RawHeaders, bytes]:

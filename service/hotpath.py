@@ -25,16 +25,28 @@ class HotPath:
         self._services = services
         self._health = Reply(200, (*JSON_TYPE, *PRIVATE), HEALTH_BODY)
 
-    def is_mine(self, method: str, path: str) -> bool:
-        """Tell whether `answer` should be asked about this request."""
+    def is_mine(self, method: str, path: str, headers: Mapping[bytes, str]) -> bool:
+        """Tell whether `answer` should be asked about this request.
+
+        A body in another encoding, and a path with a line break, are refused in Flask's words.
+        """
+        if b"content-encoding" in headers and headers[b"content-encoding"].lower() != "identity":
+            return False
+        if "\n" in path:
+            return False
         if ofrep.flag_key(path)[0]:
             return method in ("POST", "OPTIONS")
         if path == HEALTH:
             return method == "GET"
         return (method, growthbook.client_key(path)[0]) in GROWTHBOOK
 
-    def answer(self, scope: Scope, headers: Mapping[bytes, str], path: str, body: bytes) -> Reply | None:
-        """Return the reply, or None when the request needs the store; `headers` are `text_headers`."""
+    def answer(
+        self, scope: Scope, headers: Mapping[bytes, str], path: str, body: bytes, name: str
+    ) -> Reply | None:
+        """Return the reply, or None when the request needs the store or Flask's router.
+
+        `headers` are `text_headers`, `name` is the request's id.
+        """
         if path == HEALTH:
             return self._health
         if scope["method"] == "OPTIONS":
@@ -59,6 +71,7 @@ class HotPath:
             get(b"cookie", ""),
             self._address(scope, headers) if self._services.limit.rate else "",
             get(b"x-person-token", ""),
+            name,
         )
         if is_ofrep:
             return ofrep.answer(self._services, call)
@@ -72,7 +85,7 @@ class HotPath:
         return client_address(peer[0] if peer else "-", forwarded, self._services.settings.proxies)
 
     def _preflight(self, headers: Mapping[bytes, str]) -> Reply | None:
-        if b"access-control-request-method" not in headers:
+        if headers.get(b"access-control-request-method") != "POST":
             return None
         told = cors.preflight_headers(
             headers.get(b"origin", ""),

@@ -144,7 +144,7 @@ class Hub:
         return Mark(streams.event_id(self._services.snapshots.current, now), now)
 
 
-def stream_call(path: str, query: bytes, headers: Mapping[bytes, str]) -> StreamCall:
+def stream_call(path: str, query: bytes, headers: Mapping[bytes, str], name: str) -> StreamCall:
     """Return a request for a stream, as the pure parts see it."""
     get = headers.get
     return StreamCall(
@@ -155,6 +155,7 @@ def stream_call(path: str, query: bytes, headers: Mapping[bytes, str]) -> Stream
         host=get(b"host", ""),
         authorization=get(b"authorization", ""),
         x_api_key=get(b"x-api-key", ""),
+        request_id=name,
     )
 
 

@@ -50,7 +50,7 @@ def _check_scope(caller: Caller, scopes: frozenset[KeyClass], *, in_header: bool
     if caller.key_class not in scopes:
         raise ProblemError(403, "forbidden", f"this needs a key of class {allowed_classes(scopes)}")
     allowed = services().settings.origins
-    if caller.origin and not origin_allowed(caller.origin, allowed, host=request.host):
+    if caller.origin and not origin_allowed(caller.origin, allowed, host=request.headers.get("Host", "")):
         raise ProblemError(403, "origin_not_allowed", "add the page's origin to OPPORTUNE_ORIGINS")
 
 

@@ -26,7 +26,7 @@ def _preflight() -> Response | None:
     response = Response(status=204)
     methods = ", ".join(sorted((rule.methods or set()) - {"HEAD"}))
     told = preflight_headers(
-        request.headers.get("Origin", ""), services().settings.origins, host=request.host, methods=methods
+        request.headers.get("Origin", ""), services().settings.origins, host=_host(), methods=methods
     )
     response.headers.extend(told)
     del response.headers["Content-Type"]
@@ -37,8 +37,13 @@ def _allow(response: Response) -> Response:
     if request.url_rule is None or "Vary" in response.headers or not _is_for_browsers(request.url_rule):
         return response
     origin = request.headers.get("Origin", "")
-    response.headers.extend(answer_headers(origin, services().settings.origins, host=request.host))
+    response.headers.extend(answer_headers(origin, services().settings.origins, host=_host()))
     return response
+
+
+def _host() -> str:
+    """Return the header as it came, port included: Flask's own form is another than an origin's."""
+    return request.headers.get("Host", "")
 
 
 def _rule(method: str) -> Rule | None:

@@ -2,7 +2,7 @@
 
 from flask import Response, request
 
-from service.api.context import services
+from service.api.context import request_id, services
 from service.use_cases.exchange import Call, Reply
 from service.use_cases.limits import client_address
 from service.use_cases.preview import HEADER
@@ -29,6 +29,7 @@ def call_of(key: str | None, body: bytes) -> Call:
         cookie=get("Cookie", ""),
         address=_address(),
         person_token=get("X-Person-Token", ""),
+        request_id=request_id(),
     )
 
 
@@ -41,6 +42,7 @@ def stream_call() -> StreamCall:
         last_event_id=get("Last-Event-ID", ""),
         origin=get("Origin", ""),
         host=get("Host", ""),
+        request_id=request_id(),
     )
 
 

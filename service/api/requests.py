@@ -7,7 +7,7 @@ from flask import Flask, Response, g, request
 
 from service import log
 from service.api.context import request_id, services
-from service.use_cases.exchange import PRIVATE
+from service.use_cases.exchange import PRIVATE, tidy_path
 
 
 def install(app: Flask) -> None:
@@ -18,16 +18,14 @@ def install(app: Flask) -> None:
 
 
 class TidyPath:
-    """Forgives doubled and final slashes without a redirect: clients turn a redirected POST into a GET."""
+    """Forgives doubled and final slashes."""
 
     def __init__(self, inner: WSGIApplication) -> None:
         self._inner = inner
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Pass the request on with one slash between parts."""
-        path = environ.get("PATH_INFO", "")
-        if "//" in path or (path.endswith("/") and path != "/"):
-            environ["PATH_INFO"] = "/" + "/".join(part for part in path.split("/") if part)
+        environ["PATH_INFO"] = tidy_path(environ.get("PATH_INFO", ""))
         return self._inner(environ, start_response)
 
 

@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from marshmallow import Schema, fields
 
 from service.api.context import services
@@ -10,9 +10,9 @@ from service.api.describe import Description, document, read_body
 from service.api.exchange import call_of, response_of, stream_call
 from service.errors import ProblemError
 from service.use_cases import ofrep, streams
-from service.use_cases.admission import SCOPES
 from service.use_cases.expose import answer_exposed
 from service.use_cases.ofrep import BODY_LIMIT
+from service.use_cases.streams import SCOPES
 
 bp = Blueprint("variants", __name__, url_prefix="/ofrep/v1")
 
@@ -57,7 +57,7 @@ class Evaluations(Schema):
 )
 def post_flags() -> Response:
     """Evaluate all flags."""
-    return _answer(None)
+    return _answer()
 
 
 @bp.post("/evaluate/flags/<path:key>")
@@ -70,9 +70,9 @@ def post_flags() -> Response:
         answer=Evaluation,
     )
 )
-def post_flag(key: str) -> Response:
+def post_flag(key: str) -> Response:  # noqa: ARG001 - the route drops a final line break, the path has it
     """Evaluate one flag."""
-    return _answer(key)
+    return _answer()
 
 
 @bp.get("/streams")
@@ -89,8 +89,8 @@ def get_stream() -> Response:
     return response_of(streams.answer_once(services(), stream_call(), streams.open_ofrep))
 
 
-def _answer(key: str | None) -> Response:
-    call = call_of(key, _body())
+def _answer() -> Response:
+    call = call_of(ofrep.flag_key(request.path)[1], _body())
     reply = ofrep.answer(services(), call)
     if reply is None:
         call = ofrep.refreshed(services(), call)

@@ -4,7 +4,6 @@ from datetime import datetime
 
 import orjson
 
-from service.storage.records import KeyClass
 from service.use_cases.access import (
     SECRET_CLASSES,
     Caller,
@@ -18,9 +17,8 @@ from service.use_cases.exchange import JSON_TYPE, PRIVATE, Call, Headers
 from service.use_cases.fragments import digest, set_metadata
 from service.use_cases.services import Services
 from service.use_cases.snapshot import ServingSnapshot
-from service.use_cases.streams import advertised, slot_end
+from service.use_cases.streams import SCOPES, advertised, slot_end
 
-SCOPES = frozenset({KeyClass.CLIENT, KeyClass.SERVER})
 EVENTS_PATH = "/v1/events"
 MOST_KNOWN = 1_000
 MEMO = "admissions"

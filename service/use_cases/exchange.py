@@ -33,6 +33,7 @@ class Call(NamedTuple):
     cookie: str = ""
     address: str = ""
     person_token: str = ""
+    request_id: str = ""
 
 
 class Reply(NamedTuple):
@@ -42,3 +43,18 @@ class Reply(NamedTuple):
     headers: Headers
     body: bytes
     etag: str = ""
+
+
+def tidy_path(path: str) -> str:
+    """Return a path with one slash between parts and none at the end: what ``BASE_URL/`` + path was to be.
+
+    Forgiven without a redirect, since clients turn a redirected POST into a GET.
+
+    Examples
+    --------
+    >>> tidy_path("//ofrep/v1//evaluate/flags/")
+    '/ofrep/v1/evaluate/flags'
+    """
+    if "//" in path or (path.endswith("/") and path != "/"):
+        return "/" + "/".join(part for part in path.split("/") if part)
+    return path

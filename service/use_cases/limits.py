@@ -2,16 +2,19 @@
 
 import ipaddress
 import math
+import re
 import threading
 from collections.abc import Callable, Sequence
 from time import monotonic
 
+from service.errors import ProblemError
 from service.variables import Network
 
 MOST_ADDRESSES = 50_000
 V6_NETWORK_BITS = 64
 MOST_HOPS = 32
 MOST_CHARACTERS = 64
+_WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9]+(?:\.[0-9]+){3}))(?::[0-9]{1,5})?", re.ASCII)
 
 
 class RateLimit:
@@ -46,10 +49,24 @@ class RateLimit:
         return 0 if allowed else math.ceil((1 - tokens) / self.rate)
 
 
+def check_rate(limit: RateLimit, address: str) -> None:
+    """Count one evaluation; without an address nothing is limited.
+
+    Raises
+    ------
+    ProblemError
+        429, with the seconds to wait.
+    """
+    if address and (wait_s := limit.wait_s(address)):
+        detail = f"too many evaluations from this address; again in {wait_s} s"
+        raise ProblemError(429, "too_many_requests", detail, headers={"Retry-After": str(wait_s)})
+
+
 def client_address(peer: str, forwarded_for: str, proxies: Sequence[Network]) -> str:
     """Return who asks: the peer, or behind our own proxies the last address that is none of them.
 
-    An IPv6 client has a whole /64 to itself and counts as one.
+    An IPv6 client has a whole /64 to itself and counts as one. Proxies may name a port too, of which a client
+    has many: it does not count.
 
     Examples
     --------
@@ -59,10 +76,15 @@ def client_address(peer: str, forwarded_for: str, proxies: Sequence[Network]) ->
     '203.0.113.9'
     """
     address = peer
-    hops = [hop.strip() for hop in forwarded_for.rsplit(",", MOST_HOPS)] if proxies else []
+    hops = [_without_port(hop.strip()) for hop in forwarded_for.rsplit(",", MOST_HOPS)] if proxies else []
     while hops and _is_one_of(address, proxies):
         address = hops.pop() or address
     return _network_of(address)
+
+
+def _without_port(hop: str) -> str:
+    found = _WITH_PORT.fullmatch(hop)
+    return found[1] or found[2] if found else hop
 
 
 def _is_one_of(address: str, proxies: Sequence[Network]) -> bool:

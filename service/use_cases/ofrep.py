@@ -5,7 +5,7 @@ on statuses other than 200, 304, 400, 401, 403, 404, 429 and 500; see docs/decis
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -24,15 +24,18 @@ from service.use_cases.cors import answer_headers
 from service.use_cases.exchange import JSON_TYPE, PRIVATE, Call, Reply
 from service.use_cases.fragments import DIGEST_BYTES, OPENING, Fragments, digest, error_members, members
 from service.use_cases.histories import with_known
+from service.use_cases.limits import check_rate
 from service.use_cases.request_facts import with_facts
 from service.use_cases.services import Services
-from service.use_cases.snapshot import ServingSnapshot
-from service.use_cases.streams import is_behind
+from service.use_cases.snapshot import POLL_S, ServingSnapshot
+from service.use_cases.streams import is_behind, told_version
 from service.wire import read_json
 
 PREFIX = "/ofrep/v1/evaluate/flags"
 BODY_LIMIT = 64 << 10
 MEMO = "fragments"
+MISSING_FOR = timedelta(seconds=POLL_S)
+"""A version that the store does not know is not looked for again before the next poll."""
 
 BROKEN = "something went wrong on our side"
 NOBODY: Mapping[str, str] = {}
@@ -57,19 +60,15 @@ class Asked(NamedTuple):
 
 
 def flag_key(path: str) -> tuple[bool, str | None]:
-    """Return whether `path` is an evaluation, and of which flag (None: all); stray slashes are forgiven.
+    """Return whether a tidy path is an evaluation, and of which flag (None: all).
 
     Examples
     --------
-    >>> flag_key("//ofrep/v1/evaluate/flags/checkout/")
+    >>> flag_key("/ofrep/v1/evaluate/flags/checkout")
     (True, 'checkout')
     >>> flag_key("/ofrep/v1/evaluate/flags")
     (True, None)
     """
-    if path == PREFIX:
-        return True, None
-    if "//" in path or path.endswith("/"):
-        path = "/" + "/".join(part for part in path.split("/") if part)
     if path == PREFIX:
         return True, None
     if path.startswith(PREFIX + "/"):
@@ -84,13 +83,15 @@ def answer(services: Services, call: Call) -> Reply | None:
     """
     snapshot = services.snapshots.current
     try:
-        _check_rate(services, call)
+        check_rate(services.limit, call.address)
         now = services.clock()
         asked = understand(services, snapshot, call, now=now)
-        if asked.expose and call.key is not None:
+        behind = bool(call.query) and _is_behind(services, call)
+        exposes = asked.expose and call.key is not None
+        if exposes or (behind and not _is_known_missing(services, call, now)):
             return None
-        if call.query and is_behind(snapshot.state.version, services.snapshots.looked_at, call.query):
-            return None
+        if behind:
+            call = call._replace(if_none_match="")
         if call.key is None:
             return _bulk(services, snapshot, call, asked, now)
         services.meters.count("evaluations", "single")
@@ -98,6 +99,9 @@ def answer(services: Services, call: Call) -> Reply | None:
         return success(asked, _single(services, snapshot, asked, assigned))
     except OfrepError as error:
         return failure(services, call, error)
+    except ProblemError as refused:
+        headers = tuple(refused.headers.items())
+        return failure(services, call, OfrepError(refused.status, "GENERAL", refused.detail, headers=headers))
     except Exception:  # noqa: BLE001 - a page gets an answer, the log the rest
         logger().exception("evaluation_failed")
         return failure(services, call, OfrepError(500, "GENERAL", BROKEN))
@@ -106,13 +110,16 @@ def answer(services: Services, call: Call) -> Reply | None:
 def refreshed(services: Services, call: Call) -> Call:
     """Look at the store if the caller was told of something newer; return `call` as it can be answered now.
 
-    Without a store the answer is made from what there is, and never is it a 304.
+    Without a store, and for what the store does not know either, the answer is made from what there is, and
+    never is it a 304.
     """
-    held = services.snapshots
-    if is_behind(held.current.state.version, held.looked_at, call.query):
-        held.refresh()
-        if is_behind(held.current.state.version, held.looked_at, call.query):
-            call = call._replace(if_none_match="")
+    now = services.clock()
+    if _is_behind(services, call) and not _is_known_missing(services, call, now):
+        services.snapshots.refresh()
+        if _is_behind(services, call):
+            services.snapshots.missed = (told_version(call.query), now)
+    if _is_behind(services, call):
+        call = call._replace(if_none_match="")
     return call._replace(query="", address="")
 
 
@@ -194,10 +201,15 @@ def failure(services: Services, call: Call, error: OfrepError) -> Reply:
     return Reply(error.status, (*JSON_TYPE, *PRIVATE, *told, *error.headers), body)
 
 
-def _check_rate(services: Services, call: Call) -> None:
-    if call.address and (wait_s := services.limit.wait_s(call.address)):
-        details = f"too many evaluations from this address; again in {wait_s} s"
-        raise OfrepError(429, "GENERAL", details, headers=(("Retry-After", str(wait_s)),))
+def _is_behind(services: Services, call: Call) -> bool:
+    held = services.snapshots
+    return is_behind(held.current.state.version, held.looked_at, call.query)
+
+
+def _is_known_missing(services: Services, call: Call, now: datetime) -> bool:
+    """Tell whether the store was asked a moment ago and did not know so new a version either."""
+    version, asked_at = services.snapshots.missed
+    return timedelta(0) <= now - asked_at < MISSING_FOR and told_version(call.query) >= version
 
 
 def _previewed(services: Services, call: Call, asked: Asked, now: datetime) -> Asked:

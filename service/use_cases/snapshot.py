@@ -76,6 +76,8 @@ class SnapshotHolder:
         self.store_problem = ""
         self.looked_at = EPOCH
         """When the store was last asked with success: what is older than this, this process knows."""
+        self.missed = (0, EPOCH)
+        """The version that a caller was told of and the store did not know, and when it was looked for."""
         self.changed_at = EPOCH
         """When what is served last became another."""
         self._store = store

@@ -41,6 +41,7 @@ RETRY_ALONE_MS = 30_000
 STREAM_TYPE: Headers = (("Content-Type", "text/event-stream"), ("X-Accel-Buffering", "no"))
 SCOPES = frozenset({KeyClass.CLIENT, KeyClass.SERVER})
 _TOKEN = re.compile(r"([0-9a-f]{12})\.([0-9]{1,8})\.([0-9a-f]{32})", re.ASCII)
+HIGHEST = 10**18
 _MARK = re.compile(r'"?(-?[0-9]{1,18})\.[0-9]{1,18}"?', re.ASCII)
 
 
@@ -62,6 +63,7 @@ class StreamCall(NamedTuple):
     host: str = ""
     authorization: str = ""
     x_api_key: str = ""
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +182,7 @@ def refusal(
     """Return the answer to a stream that is not opened."""
     told = answer_headers(call.origin, services.settings.origins, host=call.host)
     later: Headers = (("Retry-After", str(retry_s)),) if retry_s else ()
-    body = orjson.dumps(ProblemError(status, code, detail).body(""))
+    body = orjson.dumps(ProblemError(status, code, detail).body(call.request_id))
     return Reply(HTTPStatus(status), (("Content-Type", PROBLEM_TYPE), *PRIVATE, *told, *later), body)
 
 
@@ -213,6 +215,12 @@ def is_behind(version: int, looked_at: datetime, query: str) -> bool:
     if not modified:
         return bool(etag)
     return looked_at < _moment(modified) + timedelta(seconds=1)
+
+
+def told_version(query: str) -> int:
+    """Return the version that a client was told of; the highest there is if it named none."""
+    found = _MARK.fullmatch(parse_qs(query).get("flagConfigEtag", [""])[0].removeprefix("W/"))
+    return int(found[1]) if found else HIGHEST
 
 
 def _moment(text: str) -> datetime:

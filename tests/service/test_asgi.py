@@ -105,6 +105,29 @@ def test_a_body_that_does_not_come_is_a_408(
     assert wire.status == 408
 
 
+@pytest.mark.parametrize(("rest", "closes"), [(part(b"d"), True), (part(b"d", more=False), False)])
+def test_a_refusal_says_that_it_closes_when_the_body_is_left_unread(
+    monkeypatch: pytest.MonkeyPatch, rest: dict[str, Any], *, closes: bool
+) -> None:
+    monkeypatch.setattr(asgi, "BODY_LIMIT", 3)
+    wire = Wire(part(b"abc"), rest)
+
+    asyncio.run(started(echo)(a_scope(method="POST"), wire.receive, wire.send))
+
+    assert wire.status == 413
+    assert ((b"connection", b"close") in wire.sent[0]["headers"]) is closes
+
+
+def test_a_refusal_of_head_has_a_length_and_no_body() -> None:
+    wire, dispatcher = Wire(), Application()
+
+    asyncio.run(dispatcher(a_scope(method="HEAD"), wire.receive, wire.send))
+
+    assert wire.status == 503
+    assert int(dict(wire.sent[0]["headers"])[b"content-length"]) > 0
+    assert wire.sent[1]["body"] == b""
+
+
 def test_nobody_is_answered_when_the_client_left() -> None:
     wire = Wire({"type": "http.disconnect"})
 

@@ -133,6 +133,30 @@ def test_a_304_is_never_given_to_who_knows_of_something_newer(server: Server, to
     assert known.status_code == 304
 
 
+def test_an_invented_version_is_looked_for_once_and_never_gives_a_304(server: Server) -> None:
+    store = open_store(server.settings)
+    version = store.live_state().version
+    store.close()
+    tag = {"If-None-Match": server.post(BULK, {"context": {}}).headers["ETag"]}
+    invented = {"flagConfigEtag": "9999999.0"}
+    for _ in range(20):
+        assert server.post(BULK, {"context": {}}, params=invented, headers=tag).status_code == 200
+
+    set_dark_mode(server, killed=True)
+
+    told = {"flagConfigEtag": f"{version + 1}.0"}
+    for _ in range(20):
+        server.post(BULK, {"context": {}}, params=invented)
+        assert dark_mode(server.post(BULK, {"context": {}}, params=told)) is False
+
+
+def test_a_stream_is_found_behind_a_doubled_slash(server: Server) -> None:
+    stream = Stream(address(server).replace("/ofrep", "//ofrep"))
+
+    assert stream.answer.headers["Content-Type"] == "text/event-stream"
+    assert stream.until("id:")
+
+
 def test_a_client_that_comes_back_hears_only_what_it_missed(server: Server) -> None:
     url = address(server)
     stream = Stream(url)
