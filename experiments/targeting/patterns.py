@@ -34,8 +34,10 @@ def check_pattern(pattern: str, path: tuple[str | int, ...], *, any_case: bool =
     try:
         _compiled(pattern, any_case=any_case)
     except re2.error as error:
+        why = error.args[0] if error.args else ""
+        told = why.decode("utf-8", "replace") if isinstance(why, bytes) else why
         raise InvalidDefinitionError(
-            f"not a regular expression that RE2 knows: {error}",
+            f"not a regular expression that RE2 knows: {told}",
             path=path,
             code="E205",
             hint="RE2 has no look-around and no back-references",
@@ -76,4 +78,7 @@ def searcher(pattern: str, *, any_case: bool = False) -> Callable[[object], bool
 
 
 def _compiled(pattern: str, *, any_case: bool) -> Any:  # noqa: ANN401 - re2 has no types
-    return re2.compile(f"(?i){pattern}" if any_case else pattern)
+    options = re2.Options()
+    # RE2 would write what it refuses to standard error as well.
+    options.log_errors = False
+    return re2.compile(f"(?i){pattern}" if any_case else pattern, options)

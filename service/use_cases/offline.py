@@ -58,7 +58,8 @@ def units_of(snapshot: ServingSnapshot, keys: Sequence[str]) -> dict[str, str]:
     served = snapshot.compiled.keys
     for key in keys:
         if key not in served:
-            hint = suggest(key, served) or "nothing is live"
+            draft = f"it is a draft: `opportune start {key}` first" if key in known else ""
+            hint = draft or suggest(key, served) or "nothing is live"
             raise UnknownKeyError(f"nothing live is called '{key}': {hint}")
     return {key: known[key].unit for key in keys}
 
@@ -120,9 +121,14 @@ class UnitList:
         for unit in sorted(set(units)):
             if not {unit, TARGETING_KEY if unit == ANONYMOUS_ID else unit} & self._names:
                 there = ", ".join(self._columns)
-                hint = "; save the file with commas" if len(self._columns) == 1 else ""
+                one = self._columns[0] if len(self._columns) == 1 else ""
+                hint = (
+                    "save the file with commas"
+                    if set(one) & set(";\t|")
+                    else f"rename the column of the ids to {unit}"
+                )
                 raise BadListError(
-                    f"line 1: no column '{unit}', which is what is randomized; there is: {there}{hint}"
+                    f"line 1: no column '{unit}', which is what is randomized; there is: {there}; {hint}"
                 )
 
     def read(self, units: frozenset[str]) -> Iterator[tuple[Attributes, Mapping[str, str]]]:

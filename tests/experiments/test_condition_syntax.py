@@ -185,3 +185,10 @@ def test_a_wrong_behaviour_says_where_and_why(node: Any, path: Any, hint: str) -
 
     assert (caught.value.path, caught.value.code) == (("all", 0, "behaviour", *path), "E210")
     assert hint in caught.value.hint
+
+
+def test_a_refused_pattern_is_told_in_words_and_to_nobody_else(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InvalidDefinitionError, match=r"that RE2 knows: missing \): \(a$"):
+        parse_condition({"page": {"regex": "(a"}})
+
+    assert capfd.readouterr().err == ""

@@ -94,6 +94,7 @@ def test_rows_that_cannot_be_used_are_named_and_left_out(home: Path) -> None:
     [
         (b"", "line 1: expected a header"),
         (b"email\na@b.example\n", "no column 'anonymous_id', which is what is randomized; there is: email"),
+        (b"id,age\nv-1,3\n", "rename the column of the ids to anonymous_id"),
         (b"anonymous_id;age\nv;3\n", "save the file with commas"),
         (b"anonymous_id,,x\n", "column 2 has no name"),
         (b"anonymous_id,x,x\n", "the column 'x' is there twice"),
