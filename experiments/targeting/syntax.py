@@ -23,6 +23,17 @@ OPERATORS: Mapping[str, str] = {
     "size": "a whole number, or operators on one",
 }
 """Every operator and what it takes."""
+MEMBERS = ("all", "any", "none", "not", "audience", "behaviour")
+"""What may stand in a condition beside attributes."""
+SPELLED = {
+    "equals": "eq",
+    "is": "eq",
+    "not_equals": "ne",
+    "is_not": "ne",
+    "like": "contains",
+    "matches": "regex",
+}
+"""Operators as other tools call them."""
 
 
 def parse_condition(node: object, *, path: Path = ()) -> Condition:
@@ -66,6 +77,7 @@ def _parse(node: object, path: Path, *, element: bool) -> Condition:
             f"a condition is a mapping such as {{country: {{in: [ES, PT]}}}}, not {kind(node)}",
             path=path,
             code="E201",
+            hint=f"if {node!r} is an audience: {{audience: {node}}}" if isinstance(node, str) else "",
         )
     return _together(
         [_parse_member(key, value, (*path, key), element=element) for key, value in node.items()]
@@ -145,9 +157,17 @@ def _parse_operator(attribute: str, op: Any, operand: object, path: Path) -> Con
             return Leaf(attribute, op, operand)
         case str() if op in VALUE_OPERATORS:
             return Leaf(attribute, op, _parse_operand(op, operand, path))
-    near = difflib.get_close_matches(str(op), OPERATORS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "known operators: " + ", ".join(OPERATORS)
+    hint = _meant(attribute, str(op))
     raise InvalidDefinitionError(f"unknown operator {op!r}", path=path, code="E203", hint=hint)
+
+
+def _meant(attribute: str, op: str) -> str:
+    member = difflib.get_close_matches(attribute, MEMBERS, n=1)
+    if member:
+        return f"did you mean '{member[0]}:'?"
+    near = [SPELLED.get(op, ""), *difflib.get_close_matches(op, OPERATORS, n=1)]
+    word = next(filter(None, near), "")
+    return f"did you mean {word!r}?" if word else "known operators: " + ", ".join(OPERATORS)
 
 
 def _parse_elements(attribute: str, operand: object, path: Path) -> Condition:
@@ -180,10 +200,16 @@ def _parse_operand(op: str, operand: object, path: Path) -> Operand:
     plain = "null" if op == "type" and operand is None else frozen(operand)
     operator = VALUE_OPERATORS[op]
     if not operator.accepts(plain):
-        raise _wrong_operand(op, operand, path, hint=_near(plain) if op == "type" else "")
+        raise _wrong_operand(op, operand, path, hint=_instead(op, plain))
     if op in _PATTERNS:
         check_pattern(cast("str", plain), path, any_case=op.endswith("_any_case"))
     return plain
+
+
+def _instead(op: str, plain: Operand) -> str:
+    if op in ("in", "not_in") and isinstance(plain, str):
+        return f"write {op}: [{plain}]; for a list that has a name {op}_list: {plain}"
+    return _near(plain) if op == "type" else ""
 
 
 def _near(word: Operand) -> str:

@@ -192,3 +192,19 @@ def test_a_refused_pattern_is_told_in_words_and_to_nobody_else(capfd: pytest.Cap
         parse_condition({"page": {"regex": "(a"}})
 
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("node", "hint"),
+    [
+        ("iberia", "if 'iberia' is an audience: {audience: iberia}"),
+        ({"behavior": {"event": "Product Viewed"}}, "did you mean 'behaviour:'?"),
+        ({"country": {"equals": "ES"}}, "did you mean 'eq'?"),
+        ({"user_id": {"in": "vips"}}, "write in: [vips]; for a list that has a name in_list: vips"),
+    ],
+)
+def test_a_typical_mistake_is_told_what_was_meant(node: Any, hint: str) -> None:
+    with pytest.raises(InvalidDefinitionError) as caught:
+        parse_condition(node)
+
+    assert caught.value.hint == hint
