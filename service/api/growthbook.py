@@ -8,14 +8,11 @@ from service.api.auth import authenticate
 from service.api.context import services
 from service.api.describe import Description, document, read_body, read_payload
 from service.api.exchange import call_of, response_of, stream_call
-from service.storage.records import KeyClass
 from service.use_cases import growthbook, streams
 from service.use_cases.growthbook_track import take_tracked
 from service.use_cases.ofrep import BODY_LIMIT
 
 bp = Blueprint("growthbook", __name__)
-
-TRACK_SCOPES = frozenset({KeyClass.CLIENT, KeyClass.SERVER})
 
 
 class Features(Schema):
@@ -90,13 +87,13 @@ def get_stream(client_key: str) -> Response:  # noqa: ARG001 - the stream reads 
     Description(
         summary="Events from GrowthBook's tracking plugins: a JSON array; ?client_key=ck_...",
         tag="growthbook",
-        scopes=TRACK_SCOPES,
+        scopes=streams.SCOPES,
         answer=Tracked,
     )
 )
 def post_track() -> ResponseReturnValue:
     """Store exposures and other events."""
-    caller = authenticate(TRACK_SCOPES)
+    caller = authenticate(streams.SCOPES)
     results = take_tracked(services(), read_payload(), caller=caller)
     for result in results:
         services().meters.count("events", str(result["status"]))
