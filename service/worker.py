@@ -23,7 +23,7 @@ from service.lake import LakeBusyError, export
 from service.log import logger
 from service.settings import Settings
 from service.settings import load as load_settings
-from service.storage.ports import Store
+from service.storage.ports import Keep, Store
 from service.storage.sql import open_store
 from service.use_cases.archive import BackupError, check_restored
 from service.use_cases.audiences_pass import AudienceKeeper
@@ -152,7 +152,7 @@ class Worker:
     def _prune(self) -> None:
         if time.monotonic() >= self._prune_after:
             self._prune_after = time.monotonic() + LOOK_AGAIN_S
-            self._store.prune(now=self._clock())
+            self._store.prune(now=self._clock(), keep=Keep(), exported=max(0, self._offset))
             self._prune_after = time.monotonic() + PRUNE_EVERY_S
 
 

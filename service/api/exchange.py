@@ -30,6 +30,10 @@ def call_of(key: str | None, body: bytes) -> Call:
         address=_address(),
         person_token=get("X-Person-Token", ""),
         request_id=request_id(),
+        content_type=get("Content-Type", ""),
+        content_encoding=get("Content-Encoding", ""),
+        sec_gpc=get("Sec-GPC", ""),
+        dnt=get("DNT", ""),
     )
 
 

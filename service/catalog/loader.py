@@ -22,6 +22,7 @@ from service.catalog import references
 from service.catalog.fields import Said
 from service.catalog.findings import UNREADABLE, CatalogError, Finding, did_you_mean, excerpt
 from service.catalog.nodes import MAX_BYTES, Entry, Fault, MappingNode, data, locate, parse
+from service.catalog.rules import DataRules
 from service.catalog.schemas import COLLECTIONS, LATER_KINDS, SINGLES, build
 
 SUFFIXES = (".yaml", ".yml")
@@ -40,6 +41,7 @@ class LoadedCatalog:
     recommenders: Mapping[str, Recommender]
     placements: Mapping[str, Placement]
     digest: str
+    data: DataRules = field(default_factory=DataRules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,14 +20,14 @@ from service.lake.manifest import (
     writing,
 )
 from service.lake.rows import rows_of
-from service.storage.ports import EventLog
+from service.storage.ports import LogReader
 from service.storage.records import LoggedEvent
 
 PAGE = 2_000
 STEP = 100_000
 
 
-def export(store: EventLog, lake: Path, *, limit: int = STEP, wait: bool = True) -> int:
+def export(store: LogReader, lake: Path, *, limit: int = STEP, wait: bool = True) -> int:
     """Append up to `limit` new events of the log to the lake in one atomic step; return the offset after it.
 
     Killed at any point, it has done nothing or everything. Only one writer works at a time, others wait.
@@ -60,7 +60,7 @@ def export(store: EventLog, lake: Path, *, limit: int = STEP, wait: bool = True)
         return target.offset
 
 
-def export_all(store: EventLog, lake: Path) -> int:
+def export_all(store: LogReader, lake: Path) -> int:
     """Export until the end of the log; return the offset after."""
     offset = -1
     while (reached := export(store, lake)) != offset:
@@ -85,7 +85,7 @@ class _Step:
     last: LoggedEvent
 
 
-def _collect(store: EventLog, *, after: int, limit: int) -> _Step | None:
+def _collect(store: LogReader, *, after: int, limit: int) -> _Step | None:
     tables: dict[tuple[str, str], list[pa.Table]] = defaultdict(list)
     n_events, last = 0, None
     while n_events < limit and (page := store.read(after, min(PAGE, limit - n_events))):
@@ -97,7 +97,7 @@ def _collect(store: EventLog, *, after: int, limit: int) -> _Step | None:
     return _Step(tables, last) if last else None
 
 
-def _same_history(store: EventLog, manifest: Manifest) -> bool:
+def _same_history(store: LogReader, manifest: Manifest) -> bool:
     if not manifest.anchor_seq:
         return manifest.offset == 0
     found = store.read(manifest.anchor_seq - 1, 1)

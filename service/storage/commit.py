@@ -4,124 +4,154 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
 
-from sqlalchemy import Connection, Table
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, delete
 
 from service.storage import schema
 from service.storage.engine import Database
 from service.storage.ports import StoreBusyError, StoreUnavailableError
 from service.storage.records import AppendStatus
+from service.storage.writers import Row, Writer
 
 GROUP_ROWS = 2_000
 WAITING_ROWS = 40_000
 PATIENCE_S = 10.0
 PROBE_EVERY_S = 1.0
-
-Row = tuple[Any, ...]
+TENANT, EVENT_ID, TYPE, OCCURRED_US = 0, 1, 2, 6
+"""Places in a row of `event`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedBatch:
-    """The rows of one request, ready for the driver; `interactions[i]` belong to `events[i]`."""
+    """The rows of one request, ready for the driver; `interactions[i]` and so on belong to `events[i]`."""
 
     events: Sequence[Row] = ()
     interactions: Sequence[Sequence[Row]] = ()
+    active: Sequence[Sequence[str]] = ()
+    links: Sequence[Sequence[Row]] = ()
+    replayed: Sequence[str] = ()
     quarantined: Sequence[Row] = ()
     slates: Sequence[Row] = ()
 
     @property
     def weight(self) -> int:
         """Return how much room the batch takes in the waiting room: its rows, and one for itself."""
-        copies = sum(map(len, self.interactions))
-        return 1 + len(self.events) + copies + len(self.quarantined) + len(self.slates)
+        copies = sum(map(len, self.interactions)) + sum(map(len, self.active)) + sum(map(len, self.links))
+        others = len(self.quarantined) + len(self.slates) + len(self.replayed)
+        return 1 + len(self.events) + copies + others
 
 
-def insert_sql(table: Table) -> str:
-    """Return driver SQL that inserts a tuple of all columns but `seq`, and skips what is there already."""
-    columns = [column.name for column in table.columns if column.name != "seq"]
-    statement = sqlite.insert(table).on_conflict_do_nothing()
-    return str(statement.compile(dialect=sqlite.dialect(paramstyle="qmark"), column_keys=columns))
-
-
-INSERT_EVENT = insert_sql(schema.event)
-INSERT_INTERACTION = insert_sql(schema.interaction)
-INSERT_QUARANTINE = insert_sql(schema.quarantine)
-INSERT_SLATE = insert_sql(schema.slate)
-
-
-def commit_group(connection: Connection, batches: Sequence[EncodedBatch]) -> list[list[AppendStatus]]:
+def commit_group(
+    connection: Connection, batches: Sequence[EncodedBatch], writer: Writer
+) -> list[list[AppendStatus]]:
     """Write all batches inside the open transaction; return the status of each event of each batch.
 
     An id that comes twice in the group is accepted for the first that asked, a duplicate for the later one.
     """
-    new = _insert_events(connection, [row for batch in batches for row in batch.events])
+    new = writer.insert_events(connection, [row for batch in batches for row in batch.events])
     statuses: list[list[AppendStatus]] = []
-    interactions: list[Row] = []
+    gathered = _Gathered()
     for batch in batches:
         answer: list[AppendStatus] = []
         for position, row in enumerate(batch.events):
-            key = (row[0], row[1])
+            key = (row[TENANT], row[EVENT_ID])
             if key in new:
                 new.discard(key)
                 answer.append(AppendStatus.ACCEPTED)
-                if position < len(batch.interactions):
-                    interactions.extend(batch.interactions[position])
+                gathered.take(batch, position, row)
             else:
                 answer.append(AppendStatus.DUPLICATE)
         statuses.append(answer)
-    _insert(connection, INSERT_INTERACTION, interactions)
-    _insert(connection, INSERT_QUARANTINE, [row for batch in batches for row in batch.quarantined])
-    _insert(connection, INSERT_SLATE, [row for batch in batches for row in batch.slates])
+    writer.insert(connection, schema.interaction, gathered.interactions)
+    writer.add_activity(connection, gathered.activity_rows())
+    writer.add_links(connection, gathered.link_rows())
+    for batch in batches:
+        _take_out(connection, batch.replayed)
+    writer.insert(connection, schema.quarantine, [row for batch in batches for row in batch.quarantined])
+    writer.insert(connection, schema.slate, [row for batch in batches for row in batch.slates])
     return statuses
 
 
-def _insert_events(connection: Connection, rows: list[Row]) -> set[tuple[str, str]]:
-    """Insert and return the (tenant, event_id) that were not there before."""
-    if not rows:
-        return set()
-    high_water = connection.exec_driver_sql("SELECT coalesce(max(seq), 0) FROM event").scalar_one()
-    written = connection.exec_driver_sql(INSERT_EVENT, rows).rowcount
-    if written == len(rows):
-        return {(row[0], row[1]) for row in rows}
-    found = connection.exec_driver_sql("SELECT tenant, event_id FROM event WHERE seq > ?", (high_water,))
-    return {(tenant, event_id) for tenant, event_id in found}
+class _Gathered:
+    """What the new events of a group leave behind; rows of one key become one, in the order of the keys.
+
+    The order keeps two writers of PostgreSQL from waiting for each other in a circle.
+    """
+
+    def __init__(self) -> None:
+        self.interactions: list[Row] = []
+        self._activity: dict[tuple[str, str, str], list[int]] = {}
+        self._links: dict[tuple[str, str, str], tuple[int, str]] = {}
+
+    def take(self, batch: EncodedBatch, position: int, event: Row) -> None:
+        """Take in what belongs to one new event."""
+        if position < len(batch.interactions):
+            self.interactions.extend(batch.interactions[position])
+        if position < len(batch.active):
+            at = event[OCCURRED_US]
+            for person_id in batch.active[position]:
+                known = self._activity.setdefault((event[TENANT], person_id, event[TYPE]), [0, at, at])
+                known[0] += 1
+                known[1] = min(known[1], at)
+                known[2] = max(known[2], at)
+        if position < len(batch.links):
+            for tenant, from_id, user_id, linked_us, trust in batch.links[position]:
+                before = self._links.get((tenant, from_id, user_id), (linked_us, trust))
+                merged = (min(before[0], linked_us), max(before[1], trust))
+                self._links[tenant, from_id, user_id] = merged
+
+    def activity_rows(self) -> list[Row]:
+        """Return the rows for `person_activity`."""
+        return [(*key, *value) for key, value in sorted(self._activity.items())]
+
+    def link_rows(self) -> list[Row]:
+        """Return the rows for `identity_link`."""
+        return [(*key, *value) for key, value in sorted(self._links.items())]
 
 
-def _insert(connection: Connection, statement: str, rows: list[Row]) -> None:
-    # An empty list would be taken for one row of nothing.
-    if rows:
-        connection.exec_driver_sql(statement, rows)
+def _take_out(connection: Connection, digests: Sequence[str]) -> None:
+    if digests:
+        table = schema.quarantine
+        connection.execute(delete(table).where(table.c.digest.in_(list(digests))))
 
 
 @dataclass(slots=True)
 class _Pending:
-    """A request thread that waits for its batch; `done` is released when there is an outcome."""
+    """A batch that waits for its turn; the future gets its outcome, whoever waits for it and wherever."""
 
     batch: EncodedBatch
-    done: threading.Lock = field(default_factory=threading.Lock)
-    statuses: list[AppendStatus] | None = None
-    error: Exception | None = None
-    settled: bool = False
+    outcome: "Future[Sequence[AppendStatus]]" = field(default_factory=Future)
 
     def __post_init__(self) -> None:
-        self.done.acquire()
+        # Who waits may go away; the batch is written all the same, so its future cannot be cancelled.
+        self.outcome.set_running_or_notify_cancel()
 
-    def settle(self, *, statuses: list[AppendStatus] | None = None, error: Exception | None = None) -> None:
-        if not self.settled:
-            self.statuses, self.error, self.settled = statuses, error, True
-            self.done.release()
+    def settle(
+        self, *, statuses: Sequence[AppendStatus] | None = None, error: Exception | None = None
+    ) -> None:
+        if self.outcome.done():
+            return
+        if error is not None:
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(statuses or [])
 
 
 class GroupCommitter:
     """The one commit thread of a process; it starts with the first batch and so always after a fork."""
 
     def __init__(
-        self, database: Database, *, waiting_rows: int = WAITING_ROWS, patience_s: float = PATIENCE_S
+        self,
+        database: Database,
+        writer: Writer,
+        *,
+        waiting_rows: int = WAITING_ROWS,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._database = database
+        self._writer = writer
         self._waiting_rows = waiting_rows
         self._patience_s = patience_s
         self._changed = threading.Condition()
@@ -133,18 +163,21 @@ class GroupCommitter:
         self._probing = threading.Lock()
         self._probe_at = 0.0
 
-    def append(self, batch: EncodedBatch) -> list[AppendStatus]:
+    def append(self, batch: EncodedBatch) -> Sequence[AppendStatus]:
         """Queue `batch`, block until it is durable, return the status of each event."""
-        pending = _Pending(batch)
-        self._enter(pending)
-        if not pending.done.acquire(timeout=self._patience_s):
+        try:
+            return self.submit(batch).result(timeout=self._patience_s)
+        except TimeoutError as error:
             self._failure = f"no answer from the database within {self._patience_s:g} s"
             raise StoreUnavailableError(
                 f"{self._failure}; the batch may or may not be stored, sending it again is harmless"
-            )
-        if pending.error is not None:
-            raise pending.error
-        return pending.statuses or []
+            ) from error
+
+    def submit(self, batch: EncodedBatch) -> "Future[Sequence[AppendStatus]]":
+        """Queue `batch`; the future is done once it is durable, or once it is known not to be."""
+        pending = _Pending(batch)
+        self._enter(pending)
+        return pending.outcome
 
     def check(self) -> None:
         """Raise StoreUnavailableError while writing fails; after a failure a write is tried now and then.
@@ -226,7 +259,7 @@ class GroupCommitter:
     def _commit(self, group: list[_Pending]) -> None:
         try:
             with self._database.transaction() as connection:
-                statuses = commit_group(connection, [pending.batch for pending in group])
+                statuses = commit_group(connection, [pending.batch for pending in group], self._writer)
         except StoreUnavailableError as error:
             self._fail(group, str(error))
         except Exception as error:  # noqa: BLE001 - one poisonous row must not fail the others, nor end the thread

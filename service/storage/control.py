@@ -6,19 +6,25 @@ from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy import Connection, Row, Table, func, insert, or_, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from service.clock import from_micros, to_micros
 from service.storage import schema
+from service.storage.dialects import upsert
 from service.storage.ports import RevisionMovedError
 from service.storage.records import KeyClass, LiveState, StoredKey, StoredRevision, VerdictSnapshot
 from service.storage.rows import decision_in, from_json, to_json
+from service.storage.writers import Writer
 
 
 class Connections(Protocol):
     """Where the mixins below get their connections from."""
 
     tenant: str
+
+    @property
+    def writer(self) -> Writer:
+        """Return what rows are written with."""
+        ...
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Give a short read transaction."""
@@ -116,7 +122,7 @@ class SqlControl:
         changes = {"killed": int(killed), "changed_by": by, "changed_us": to_micros(now)}
         with self.writing() as connection:
             connection.execute(
-                upsert(table)
+                upsert(connection, table)
                 .values(tenant=self.tenant, key=key, **changes)
                 .on_conflict_do_update(index_elements=["tenant", "key"], set_=changes)
             )
@@ -151,7 +157,7 @@ class SqlControl:
             for sha256, key_class in valid.items():
                 row = {"key_class": key_class.value, "label": label, "revoked_us": None}
                 connection.execute(
-                    upsert(table)
+                    upsert(connection, table)
                     .values(tenant=self.tenant, sha256=sha256, created_us=to_micros(now), **row)
                     .on_conflict_do_update(index_elements=["tenant", "sha256"], set_=row)
                 )
@@ -272,7 +278,7 @@ def _bump(connection: Connection, tenant: str, **changes: int | str) -> None:
     table = schema.live_state
     first = {"revision": 0, "model": "", "killed": "[]", **changes}
     connection.execute(
-        upsert(table)
+        upsert(connection, table)
         .values(tenant=tenant, version=1, **first)
         .on_conflict_do_update(index_elements=["tenant"], set_={"version": table.c.version + 1, **changes})
     )
@@ -283,7 +289,7 @@ def _put_secret(
 ) -> None:
     sha256, key_class, expires_at = secret
     connection.execute(
-        upsert(table)
+        upsert(connection, table)
         .values(tenant=tenant, sha256=sha256, key_class=key_class.value, expires_us=to_micros(expires_at))
         .on_conflict_do_nothing()
     )

@@ -1,12 +1,17 @@
 """What use cases may ask of a store; the docstrings are the contract that tests/service/storage checks."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from service.storage.records import (
+    Activity,
     AppendStatus,
+    Consent,
+    HeldEvent,
+    IdentityLink,
     Interaction,
     Item,
     KeyClass,
@@ -44,15 +49,47 @@ class RevisionMovedError(StoreConflictError):
 
 @dataclass(frozen=True, slots=True)
 class IngestBatch:
-    """One atomic write. `interactions[i]` belong to `events[i]` and are written only if that event is new."""
+    """One atomic write.
+
+    `interactions[i]`, `active[i]` (the person ids whose activity the event counts for) and `links[i]` belong
+    to `events[i]` and are written only if that event is new. `replayed` are digests of quarantined events
+    that this write takes out of quarantine, whatever became of the events.
+    """
 
     events: Sequence[ReceivedEvent] = ()
     interactions: Sequence[Sequence[Interaction]] = ()
+    active: Sequence[Sequence[str]] = ()
+    links: Sequence[Sequence[IdentityLink]] = ()
+    replayed: Sequence[str] = ()
     quarantined: Sequence[QuarantinedEvent] = ()
     slates: Sequence[Slate] = ()
 
 
-class EventLog(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """For how many days rows are kept; an event can be recognized as a duplicate for as long as it is."""
+
+    events: int = 400
+    interactions: int = 400
+    quarantine: int = 90
+    slates: int = 90
+    verdicts: int = 100
+    """Verdict snapshots of each phase, not days."""
+
+
+class LogReader(Protocol):
+    """The log, for those who only read it."""
+
+    def read(self, after: int, limit: int) -> Sequence[LoggedEvent]:
+        """Return up to `limit` events with seq > `after` in log order (commit order, not event time)."""
+        ...
+
+    def last_seq(self) -> int:
+        """Return the offset of the newest event, 0 for an empty log."""
+        ...
+
+
+class EventLog(LogReader, Protocol):
     """Append-only log of events, de-duplicated by (tenant, event_id)."""
 
     def append(self, batch: IngestBatch) -> Sequence[AppendStatus]:
@@ -67,20 +104,36 @@ class EventLog(Protocol):
         """
         ...
 
-    def read(self, after: int, limit: int) -> Sequence[LoggedEvent]:
-        """Return up to `limit` events with seq > `after` in log order (commit order, not event time)."""
+    def submit(self, batch: IngestBatch) -> "Future[Sequence[AppendStatus]]":
+        """Queue what `append` would write and return at once; the future has its answer or its error.
+
+        Raises
+        ------
+        StoreBusyError
+            If too much is waiting already.
+        """
         ...
 
     def stored_events(self, event_ids: Iterable[str]) -> Sequence[LoggedEvent]:
         """Return the events that are stored under these ids, in no order."""
         ...
 
-    def last_seq(self) -> int:
-        """Return the offset of the newest event, 0 for an empty log."""
-        ...
-
     def quarantine_counts(self) -> Mapping[str, int]:
         """Return the number of quarantined events by reason."""
+        ...
+
+    def quarantined(
+        self, *, reason: str = "", after: tuple[datetime, str] | None = None, limit: int = 100
+    ) -> Sequence[HeldEvent]:
+        """Return quarantined events, newest first; `after` is (received_at, digest) of the last one seen."""
+        ...
+
+    def quarantined_event(self, digest: str) -> Sequence[HeldEvent]:
+        """Return those whose digest begins with `digest` (at least 6 hex digits), at most two."""
+        ...
+
+    def drop_quarantined(self, digests: Iterable[str]) -> int:
+        """Delete quarantined events for good; return how many there were."""
         ...
 
     def quarantined_exposures(self, experiment: str, phase: int | None = None) -> Mapping[str, int]:
@@ -102,6 +155,34 @@ class People(Protocol):
 
     def items_of_types(self, person_id: str, event_types: Collection[str]) -> Collection[str]:
         """Return every item that the person ever had an event of one of these types with, once each."""
+        ...
+
+    def activity(self, person_id: str) -> Sequence[Activity]:
+        """Return what one person did, in order of event_type."""
+        ...
+
+    def put_links(self, links: Sequence[IdentityLink]) -> None:
+        """Store links; of one that is there the earlier time and the greater trust stay, in any order."""
+        ...
+
+    def links_from(self, from_ids: Iterable[str]) -> Sequence[IdentityLink]:
+        """Return the links of these ids, in no order."""
+        ...
+
+    def links_to(self, user_ids: Iterable[str]) -> Sequence[IdentityLink]:
+        """Return the links that lead to these users, in no order."""
+        ...
+
+    def put_consents(self, consents: Sequence[Consent]) -> int:
+        """Append decisions; return how many are new, by (consent_id, person_id, purpose)."""
+        ...
+
+    def consents_of(self, person_ids: Iterable[str]) -> Sequence[Consent]:
+        """Return every decision of these persons, in order of (decided_at, consent_id)."""
+        ...
+
+    def has_consents(self) -> bool:
+        """Tell whether anybody ever decided anything: without it nobody needs to be asked about."""
         ...
 
     def anonymous_ids_of(self, user_ids: Iterable[str]) -> Sequence[str]:
@@ -216,15 +297,14 @@ class Verdicts(Protocol):
 class Retention(Protocol):
     """What need not be kept for ever."""
 
-    def prune(
-        self, *, now: datetime, keep_slates_days: int = 90, keep_verdicts: int = 100
-    ) -> Mapping[str, int]:
+    def prune(self, *, now: datetime, keep: Keep, exported: int) -> Mapping[str, int]:
         """Delete what has served its time; return rows deleted by table.
 
-        Goes: sign-in tokens that are spent or expired, sessions that are expired, slates older than
-        `keep_slates_days`, verdict snapshots but for the newest `keep_verdicts` of each phase, every change
-        of the decision and the last of each UTC day of `as_of`. Every transaction is short, and a call does
-        a bounded amount of work: call it once an hour.
+        Goes: sign-in tokens that are spent or expired, sessions that are expired, what is older than `keep`
+        says (by the time of receipt, interactions and activity by their last event), but no event beyond the
+        log offset `exported` nor the newest one; verdict snapshots but for the newest `keep.verdicts` of each
+        phase, every change of the decision and the last of each UTC day of `as_of`. Every transaction is
+        short, and a call does a bounded amount of work: call it once an hour.
 
         Raises
         ------

@@ -37,14 +37,41 @@ class Event:
     properties: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Purpose(StrEnum):
+    """What personal data may be used for; people agree to each apart."""
+
+    EXPERIMENTATION = "experimentation"
+    PERSONALIZATION = "personalization"
+    TRIGGERED_MARKETING = "triggered_marketing"
+    LOCATION = "location"
+    MODEL_TRAINING = "model_training"
+
+
+class Mark(StrEnum):
+    """What is marked on a stored event about the person's wishes, in this order, separated by spaces."""
+
+    GPC = "gpc"
+    """The request said Sec-GPC: 1."""
+    DNT = "dnt"
+    """The request said DNT: 1."""
+    NO_PERSONALIZATION = "no_personalization"
+    """The event made no interaction and no activity, and never may."""
+    NO_TRAINING = "no_training"
+    """No model may learn from the event."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedEvent:
-    """An accepted event as it is stored. `source` is the front door, `trust` is client or server."""
+    """An accepted event as it is stored. `source` is the front door, `trust` is client or server.
+
+    `privacy` holds the marks (`Mark`), separated by spaces.
+    """
 
     event: Event
     received_at: datetime
     source: str
     trust: str
+    privacy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +84,12 @@ class LoggedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantinedEvent:
-    """What was sent and refused, kept whole with the reason, so that it can be replayed."""
+    """What was sent and refused, kept whole with the reason, so that it can be replayed.
+
+    `body` is what came: the text itself, or its base64 where `encoding` says so (bytes that are no UTF-8).
+    `canonical` is the JSON that was judged, empty when the body has no such form; replaying judges it again,
+    with `context` (such as user_agent) standing for the request.
+    """
 
     event_id: str
     reason: str
@@ -66,6 +98,17 @@ class QuarantinedEvent:
     received_at: datetime
     source: str
     trust: str
+    encoding: str = "utf-8"
+    canonical: str = ""
+    context: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldEvent:
+    """A quarantined event with its name: `digest` is the sha256 of reason and body, in hex."""
+
+    digest: str
+    held: QuarantinedEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +120,46 @@ class Interaction:
     event_type: str
     occurred_at: datetime
     quantity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """How often one person had an event of one type, and when first and last (by the events' own time)."""
+
+    person_id: str
+    event_type: str
+    n: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityLink:
+    """`from_id` (``a:<anonymous_id>`` or ``u:<user_id>``) was seen to be `user_id`, first at `linked_at`.
+
+    `trust` tells whose word it is: client or server.
+    """
+
+    from_id: str
+    user_id: str
+    linked_at: datetime
+    trust: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """One decision of one person about one purpose; `status` is granted or denied."""
+
+    consent_id: str
+    person_id: str
+    purpose: Purpose
+    status: str
+    decided_at: datetime
+    received_at: datetime
+    text_version: str
+    source: str
+    trust: str
+    proof: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from service.clock import from_micros, to_micros
 from service.storage import schema
 from service.storage.control import Connections
 from service.storage.paging import PAGE_ROWS, delete_in_pages
+from service.storage.ports import Keep
 
 # At most this many pages of a table at once: a backlog is worked off by the hours that follow.
 PRUNE_PAGES = 400
@@ -44,9 +45,7 @@ def superseded(history: Sequence[Kept], *, newest: int) -> list[int]:
 class SqlRetention:
     """The Retention port."""
 
-    def prune(
-        self: Connections, *, now: datetime, keep_slates_days: int = 90, keep_verdicts: int = 100
-    ) -> Mapping[str, int]:
+    def prune(self: Connections, *, now: datetime, keep: Keep, exported: int) -> Mapping[str, int]:
         """Delete what has served its time, in short transactions; return rows deleted by table."""
         moment = to_micros(now)
         sign_in, session, slate = schema.sign_in, schema.session, schema.slate
@@ -57,14 +56,38 @@ class SqlRetention:
             for table, key, over in (
                 (sign_in, "sha256", or_(sign_in.c.used_us.is_not(None), sign_in.c.expires_us <= moment)),
                 (session, "sha256", session.c.expires_us <= moment),
-                (slate, "slate_id", slate.c.created_us < to_micros(now - timedelta(days=keep_slates_days))),
+                (slate, "slate_id", slate.c.created_us < to_micros(now - timedelta(days=keep.slates))),
             )
         }
+        deleted["event"] = _forget_events(
+            self, before_us=to_micros(now - timedelta(days=keep.events)), until=exported
+        )
         deleted["verdict_snapshot"] = sum(
-            _forget(self, experiment, phase, newest=keep_verdicts)
-            for experiment, phase in _long_histories(self, over=keep_verdicts)
+            _forget(self, experiment, phase, newest=keep.verdicts)
+            for experiment, phase in _long_histories(self, over=keep.verdicts)
         )
         return deleted
+
+
+def _forget_events(store: Connections, *, before_us: int, until: int) -> int:
+    """Delete the oldest events up to offset `until`, but never the newest: it tells where the log ends."""
+    table = schema.event
+    oldest = (
+        select(table.c.seq, table.c.received_us)
+        .where(schema.residual(table.c.tenant) == store.tenant, table.c.seq <= until)
+        .order_by(table.c.seq)
+        .limit(PAGE_ROWS + 1)
+    )
+    deleted = 0
+    for _ in range(PRUNE_PAGES):
+        with store.reading() as connection:
+            page = connection.execute(oldest).all()
+        old = [row.seq for row in page[:-1] if row.received_us < before_us]
+        if not old:
+            break
+        with store.writing() as connection:
+            deleted += connection.execute(delete(table).where(table.c.seq.in_(old))).rowcount
+    return deleted
 
 
 def _long_histories(store: Connections, *, over: int) -> list[tuple[str, int]]:

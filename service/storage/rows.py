@@ -8,10 +8,12 @@ import orjson
 from sqlalchemy import Row as SqlRow
 
 from service.clock import from_micros, to_micros
-from service.storage.commit import EncodedBatch, Row
+from service.storage.commit import EncodedBatch
 from service.storage.ports import IngestBatch
 from service.storage.records import (
     Event,
+    HeldEvent,
+    IdentityLink,
     Interaction,
     LoggedEvent,
     QuarantinedEvent,
@@ -19,7 +21,9 @@ from service.storage.records import (
     Slate,
     person_ids,
 )
+from service.storage.writers import Row
 
+TEXT = "utf-8"
 MAX_EXTRACTED = 256
 MAX_DIGITS = 9
 
@@ -50,6 +54,9 @@ def encode(batch: IngestBatch, *, tenant: str) -> EncodedBatch:
             [_interaction_row(tenant, received.event.event_id, found) for found in interactions]
             for received, interactions in zip(batch.events, batch.interactions, strict=False)
         ],
+        active=batch.active,
+        links=[[link_row(tenant, link) for link in links] for links in batch.links],
+        replayed=batch.replayed,
         quarantined=[_quarantine_row(tenant, bad) for bad in batch.quarantined],
         slates=[_slate_row(tenant, slate) for slate in batch.slates],
     )
@@ -69,6 +76,7 @@ def _event_row(tenant: str, received: ReceivedEvent) -> Row:
         received.source,
         received.trust,
         to_json(event.properties),
+        received.privacy or None,
     )
 
 
@@ -88,8 +96,14 @@ def logged_event(row: SqlRow[tuple[object, ...]]) -> LoggedEvent:
             received_at=from_micros(row.received_us),
             source=row.source,
             trust=row.trust,
+            privacy=row.privacy or "",
         ),
     )
+
+
+def link_row(tenant: str, link: IdentityLink) -> Row:
+    """Return the row of `identity_link`."""
+    return (tenant, link.from_id, link.user_id, to_micros(link.linked_at), link.trust)
 
 
 def _interaction_row(tenant: str, event_id: str, found: Interaction) -> Row:
@@ -118,7 +132,7 @@ def interaction(row: SqlRow[tuple[object, ...]]) -> Interaction:
 def _quarantine_row(tenant: str, bad: QuarantinedEvent) -> Row:
     # The digest is the key: the same bad event sent again by a retrying client is still one row.
     digest = hashlib.sha256(f"{bad.reason}\n{bad.body}".encode()).hexdigest()
-    user_id, anonymous_id, unit_id, experiment, phase = _named_in(bad.body)
+    user_id, anonymous_id, unit_id, experiment, phase = _named_in(bad.canonical or bad.body)
     person_id = f"u:{user_id}" if user_id else f"a:{anonymous_id}" if anonymous_id else None
     return (
         tenant,
@@ -136,7 +150,28 @@ def _quarantine_row(tenant: str, bad: QuarantinedEvent) -> Row:
         to_micros(bad.received_at),
         bad.source,
         bad.trust,
+        None if bad.encoding == TEXT else bad.encoding,
+        bad.canonical or None,
+        to_json(bad.context) if bad.context else None,
     )
+
+
+def held_event(row: SqlRow[tuple[object, ...]]) -> HeldEvent:
+    """Return the fact behind a row of the table `quarantine`."""
+    held = QuarantinedEvent(
+        event_id=row.event_id,
+        reason=row.reason,
+        detail=row.detail,
+        body=row.body,
+        received_at=from_micros(row.received_us),
+        source=row.source,
+        trust=row.trust,
+        encoding=row.encoding or TEXT,
+        # A release before this column kept what it judged as the body.
+        canonical=row.canonical or (row.body if row.encoding is None else ""),
+        context=from_json(row.context) if row.context else {},
+    )
+    return HeldEvent(digest=row.digest, held=held)
 
 
 def _named_in(body: str) -> tuple[str | None, str | None, str | None, str | None, int | None]:

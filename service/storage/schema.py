@@ -50,6 +50,7 @@ event = Table(
     Column("source", String, nullable=False),
     Column("trust", String, nullable=False),
     Column("properties", Text, nullable=False),
+    Column("privacy", String),
     UniqueConstraint("tenant", "event_id", name="event_id_once"),
     sqlite_autoincrement=True,
 )
@@ -67,6 +68,54 @@ interaction = Table(
     Column("quantity", Float, nullable=False),
     PrimaryKeyConstraint("tenant", "person_id", "occurred_us", "event_id", "item_id"),
     sqlite_with_rowid=False,
+)
+
+# How often and when a person did what; clustered by person. Sums, least and greatest: order cannot matter.
+person_activity = Table(
+    "person_activity",
+    metadata,
+    Column("tenant", String, nullable=False),
+    Column("person_id", String, nullable=False),
+    Column("event_type", String, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("first_us", BigInteger, nullable=False),
+    Column("last_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant", "person_id", "event_type"),
+    sqlite_with_rowid=False,
+)
+
+# `from_id` (a:<anonymous_id>, or u:<user_id> of an account that was merged) was seen to be `user_id`, first
+# at `linked_us`, on the word of a client or of a server.
+identity_link = Table(
+    "identity_link",
+    metadata,
+    Column("tenant", String, nullable=False),
+    Column("from_id", String, nullable=False),
+    Column("user_id", String, nullable=False),
+    Column("linked_us", BigInteger, nullable=False),
+    Column("trust", String, nullable=False),
+    PrimaryKeyConstraint("tenant", "from_id", "user_id"),
+    Index("identity_link_by_user", "tenant", "user_id"),
+    sqlite_with_rowid=False,
+)
+
+# Append-only: what a person agreed to or refused, with the proof of it. The latest decision stands.
+consent = Table(
+    "consent",
+    metadata,
+    Column("tenant", String, nullable=False),
+    Column("consent_id", String, nullable=False),
+    Column("person_id", String, nullable=False),
+    Column("purpose", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("decided_us", BigInteger, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("text_version", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("trust", String, nullable=False),
+    Column("proof", Text, nullable=False),
+    PrimaryKeyConstraint("tenant", "consent_id", "person_id", "purpose"),
+    Index("consent_by_person", "tenant", "person_id"),
 )
 
 quarantine = Table(
@@ -87,6 +136,9 @@ quarantine = Table(
     Column("received_us", BigInteger, nullable=False),
     Column("source", String, nullable=False),
     Column("trust", String, nullable=False),
+    Column("encoding", String),
+    Column("canonical", Text),
+    Column("context", Text),
     PrimaryKeyConstraint("tenant", "digest"),
     Index("quarantine_by_reason", "tenant", "reason"),
     Index("quarantine_by_experiment", "tenant", "experiment", "phase", "reason"),

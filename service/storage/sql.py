@@ -4,22 +4,26 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from service.settings import Settings
 from service.storage import erasure, rows, schema
 from service.storage.commit import GroupCommitter
 from service.storage.control import SqlControl, SqlVerdicts
+from service.storage.dialects import upsert
 from service.storage.engine import Database, database_path, store_errors
 from service.storage.lookup import SqlLookup
+from service.storage.people import SqlPeople
 from service.storage.ports import IngestBatch
+from service.storage.quarantine import SqlQuarantine
 from service.storage.records import DEFAULT_TENANT, AppendStatus, Item, LoggedEvent
 from service.storage.retention import SqlRetention
+from service.storage.writers import SqliteWriter, Writer
 
 READ_ROWS = 2_000
 WRITE_ROWS = 1_000
@@ -36,12 +40,13 @@ def open_store(settings: Settings) -> "SqlStore":
     return SqlStore(database_path(settings.database_url))
 
 
-class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlRetention):
+class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlPeople, SqlQuarantine, SqlRetention):
     """All ports of the store. One object may be made before a fork and used after it, by any thread."""
 
     def __init__(self, path: Path, *, tenant: str = DEFAULT_TENANT) -> None:
         self.path = path
         self.tenant = tenant
+        self.writer: Writer = SqliteWriter()
         self._opening = threading.Lock()
         self._open: tuple[Database, GroupCommitter] | None = None
         self._inherited: list[object] = []
@@ -51,6 +56,11 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlRetention):
         """Write `batch` in one durable transaction; return the status of each event, in order."""
         encoded = rows.encode(batch, tenant=self.tenant)
         return self._process()[1].append(encoded)
+
+    def submit(self, batch: IngestBatch) -> "Future[Sequence[AppendStatus]]":
+        """Queue what `append` would write and return at once."""
+        encoded = rows.encode(batch, tenant=self.tenant)
+        return self._process()[1].submit(encoded)
 
     def read(self, after: int, limit: int) -> Sequence[LoggedEvent]:
         """Return up to `limit` events with seq > `after`, in log order, by several short reads."""
@@ -78,31 +88,6 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlRetention):
             return int(
                 connection.execute(select(func.coalesce(func.max(schema.event.c.seq), 0))).scalar_one()
             )
-
-    def quarantine_counts(self) -> Mapping[str, int]:
-        """Return the number of quarantined events by reason."""
-        table = schema.quarantine
-        query = (
-            select(table.c.reason, func.count().label("n"))
-            .where(table.c.tenant == self.tenant)
-            .group_by(table.c.reason)
-        )
-        with self.reading() as connection:
-            return {row.reason: row.n for row in connection.execute(query.order_by(table.c.reason))}
-
-    def quarantined_exposures(self, experiment: str, phase: int | None = None) -> Mapping[str, int]:
-        """Return, by reason, how many exposures that name `experiment` (and `phase`) are in quarantine."""
-        table = schema.quarantine
-        query = (
-            select(table.c.reason, func.count().label("n"))
-            .where(table.c.tenant == self.tenant, table.c.experiment == experiment)
-            .group_by(table.c.reason)
-            .order_by(table.c.reason)
-        )
-        if phase is not None:
-            query = query.where(table.c.phase == phase)
-        with self.reading() as connection:
-            return {row.reason: row.n for row in connection.execute(query)}
 
     def anonymous_ids_of(self, user_ids: Iterable[str]) -> Sequence[str]:
         """Return the anonymous ids that came in events of these users and of no other user."""
@@ -136,11 +121,13 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlRetention):
             }
             for item in items
         ]
-        statement = upsert(table)
-        changed = {name: statement.excluded[name] for name in ("fields", "categories", "active")}
-        statement = statement.on_conflict_do_update(index_elements=["tenant", "item_id"], set_=changed)
         for start in range(0, len(values), WRITE_ROWS):
             with self.writing() as connection:
+                statement = upsert(connection, table)
+                changed = {name: statement.excluded[name] for name in ("fields", "categories", "active")}
+                statement = statement.on_conflict_do_update(
+                    index_elements=["tenant", "item_id"], set_=changed
+                )
                 connection.execute(statement, values[start : start + WRITE_ROWS])
         return len(values)
 
@@ -206,7 +193,7 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlRetention):
             if self._open is None:
                 with store_errors():
                     database = Database(self.path)
-                self._open = (database, GroupCommitter(database))
+                self._open = (database, GroupCommitter(database, self.writer))
             return self._open
 
     def after_fork(self) -> None:

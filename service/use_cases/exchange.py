@@ -14,7 +14,9 @@ PRIVATE: Headers = (
 
 
 class Call(NamedTuple):
-    """One evaluation request; `key` is None for all flags. Header values are empty when absent.
+    """One request that Flask and another lane may answer; of an evaluation `key` is None for all flags.
+
+    Header values are empty when absent.
 
     `address` is whose requests are limited; it is empty where nothing is, or was counted already.
     """
@@ -34,6 +36,10 @@ class Call(NamedTuple):
     address: str = ""
     person_token: str = ""
     request_id: str = ""
+    content_type: str = ""
+    content_encoding: str = ""
+    sec_gpc: str = ""
+    dnt: str = ""
 
 
 class Reply(NamedTuple):

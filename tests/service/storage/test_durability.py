@@ -25,6 +25,7 @@ from service.storage.ports import IngestBatch, StoreBusyError, StoreUnavailableE
 from service.storage.records import AppendStatus, KeyClass
 from service.storage.rows import encode
 from service.storage.sql import SqlStore, open_store
+from service.storage.writers import SqliteWriter
 from tests.service.storage.facts import NOW, an_event
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -180,7 +181,7 @@ def test_lock_files_are_not_inherited_by_programs_that_are_started(store: SqlSto
 
 def test_a_full_waiting_room_says_busy_and_a_slow_disk_says_unavailable(store: SqlStore) -> None:
     database = Database(store.path)
-    committer = GroupCommitter(database, waiting_rows=3, patience_s=0.2)
+    committer = GroupCommitter(database, SqliteWriter(), waiting_rows=3, patience_s=0.2)
     batch = encode(IngestBatch(events=[an_event("e1"), an_event("e2")]), tenant="default")
     problems: list[Exception] = []
 

@@ -20,6 +20,7 @@ from service.storage.ports import StoreUnavailableError
 from service.storage.records import AppendStatus, KeyClass
 from service.storage.rows import encode
 from service.storage.sql import SqlStore
+from service.storage.writers import SqliteWriter
 from tests.service.storage.facts import NOW, a_batch, an_event
 
 
@@ -65,7 +66,7 @@ def test_whatever_fails_after_a_commit_the_next_batch_is_written(
     store: SqlStore, kind: type[Database]
 ) -> None:
     database = kind(store.path)
-    committer = GroupCommitter(database)
+    committer = GroupCommitter(database, SqliteWriter())
 
     for n in range(3):
         told = committer.append(encode(a_batch(an_event(f"e{n}")), tenant="default"))
@@ -128,7 +129,7 @@ def test_a_change_waits_its_turn_behind_threads_that_write_all_the_time(store: S
 
 def test_a_stuck_writer_does_not_keep_a_store_from_closing(store: SqlStore) -> None:
     database = Database(store.path)
-    committer = GroupCommitter(database, patience_s=0.05)
+    committer = GroupCommitter(database, SqliteWriter(), patience_s=0.05)
 
     with stuck_writer(store.path):
         with pytest.raises(StoreUnavailableError):
@@ -200,7 +201,7 @@ def test_a_write_that_succeeds_makes_the_store_ready_at_once(store: SqlStore) ->
 
 def test_a_stuck_writer_is_told_by_ping_until_it_has_gone(store: SqlStore) -> None:
     database = Database(store.path)
-    committer = GroupCommitter(database, patience_s=0.05)
+    committer = GroupCommitter(database, SqliteWriter(), patience_s=0.05)
     with stuck_writer(store.path):
         with pytest.raises(StoreUnavailableError):
             committer.append(encode(a_batch(an_event("e1")), tenant="default"))

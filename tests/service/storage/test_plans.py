@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from service.storage.ports import Keep
 from service.storage.sql import SqlStore
 from tests.service.storage.facts import NOW, a_batch, an_event
 
@@ -114,7 +115,7 @@ def test_devices_are_not_looked_for_when_the_user_has_none(large: SqlStore) -> N
 
 def test_pruning_finds_old_slates_by_their_time(large: SqlStore) -> None:
     with statements() as seen:
-        large.prune(now=NOW)
+        large.prune(now=NOW, keep=Keep(), exported=0)
 
     plans = {line for statement in seen if "slate" in statement[0] for line in plan(large, statement)}
     assert "SEARCH slate USING INDEX slate_by_time (tenant=? AND created_us<?)" in plans

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.storage.paging import PAGE_ROWS
-from service.storage.ports import IngestBatch, Store
+from service.storage.ports import IngestBatch, Keep, Store
 from service.storage.records import KeyClass, VerdictSnapshot
 from service.storage.retention import PRUNE_PAGES, Kept, superseded
 from tests.service.storage.facts import NOW, a_batch, a_slate, an_event
@@ -35,6 +35,11 @@ def numbers(store: Store) -> list[int]:
     return [snapshot.log_offset for snapshot in store.verdict_history("x", 1, 1_000)]
 
 
+def pruned(store: Store, *, now: datetime) -> dict[str, int]:
+    """Prune as the worker would by default; return what went, by table."""
+    return {table: n for table, n in store.prune(now=now, keep=Keep(), exported=0).items() if n}
+
+
 def test_nothing_that_is_young_is_pruned(store: Store) -> None:
     store.append(IngestBatch(events=[an_event("e1")], slates=[a_slate("s1", "u:u1")]))
     store.put_sign_in("aa", KeyClass.ADMIN, expires_at=NOW + timedelta(minutes=10))
@@ -42,7 +47,13 @@ def test_nothing_that_is_young_is_pruned(store: Store) -> None:
     for number in range(1, 101):
         put(store, number)
 
-    assert store.prune(now=NOW) == {"sign_in": 0, "session": 0, "slate": 0, "verdict_snapshot": 0}
+    assert store.prune(now=NOW, keep=Keep(), exported=0) == {
+        "sign_in": 0,
+        "session": 0,
+        "slate": 0,
+        "event": 0,
+        "verdict_snapshot": 0,
+    }
     assert store.session("bb", now=NOW) is KeyClass.ADMIN
     assert store.use_sign_in("aa", now=NOW) is KeyClass.ADMIN
 
@@ -64,9 +75,21 @@ def test_what_has_served_its_time_goes_and_the_log_stays(store: Store) -> None:
     store.put_session("expired", KeyClass.ADMIN, expires_at=LATER)
     store.put_session("open", KeyClass.ADMIN, expires_at=LATER + timedelta(days=1))
 
-    assert store.prune(now=LATER) == {"sign_in": 2, "session": 1, "slate": 1, "verdict_snapshot": 0}
-    assert store.prune(now=LATER) == {"sign_in": 0, "session": 0, "slate": 0, "verdict_snapshot": 0}
-    assert store.prune(now=LATER, keep_slates_days=1)["slate"] == 1
+    assert store.prune(now=LATER, keep=Keep(), exported=0) == {
+        "sign_in": 2,
+        "session": 1,
+        "slate": 1,
+        "event": 0,
+        "verdict_snapshot": 0,
+    }
+    assert store.prune(now=LATER, keep=Keep(), exported=0) == {
+        "sign_in": 0,
+        "session": 0,
+        "slate": 0,
+        "event": 0,
+        "verdict_snapshot": 0,
+    }
+    assert store.prune(now=LATER, keep=Keep(slates=1), exported=0)["slate"] == 1
     assert store.last_seq() == 1
     assert len(store.recent_of_types("u:u1", ("Order Completed", "Product Viewed"), 9)) == 1
     assert store.use_sign_in("spent", now=LATER) is None
@@ -78,7 +101,7 @@ def test_many_slates_go_in_many_short_transactions_and_no_more_than_said_at_once
     for start in range(0, 1_200, 400):
         store.append(IngestBatch(slates=[a_slate(f"s{n}", "u:u1") for n in range(start, start + 400)]))
 
-    assert store.prune(now=LATER)["slate"] == 1_200
+    assert store.prune(now=LATER, keep=Keep(), exported=0)["slate"] == 1_200
     assert PRUNE_PAGES * PAGE_ROWS >= 100_000
 
 
@@ -88,11 +111,11 @@ def test_superseded_verdicts_go_but_for_changes_days_and_the_newest(store: Store
     for number in range(11, 21):
         put(store, number, as_of=NOW + timedelta(days=1), decision="roll out")
 
-    assert store.prune(now=NOW, keep_verdicts=3)["verdict_snapshot"] == 14
+    assert store.prune(now=NOW, keep=Keep(verdicts=3), exported=0)["verdict_snapshot"] == 14
 
     # 1: the first; 4: the decision changed; 10: the last of its day; 18..20: the newest.
     assert numbers(store) == [1, 4, 10, 18, 19, 20]
-    assert store.prune(now=NOW, keep_verdicts=3)["verdict_snapshot"] == 0
+    assert store.prune(now=NOW, keep=Keep(verdicts=3), exported=0)["verdict_snapshot"] == 0
     put(store, 21, as_of=NOW + timedelta(days=2))
     assert numbers(store)[-1] == 21
     latest = store.latest_verdict("x")

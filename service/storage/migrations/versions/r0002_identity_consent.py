@@ -1,0 +1,70 @@
+"""Identity links, consent, what each person did; the original bytes of quarantined events."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add tables and columns, and fill in what follows from the log that is there already."""
+    op.add_column("event", sa.Column("privacy", sa.String(), nullable=True))
+    for name, kind in (("encoding", sa.String()), ("canonical", sa.Text()), ("context", sa.Text())):
+        op.add_column("quarantine", sa.Column(name, kind, nullable=True))
+    op.create_table(
+        "person_activity",
+        sa.Column("tenant", sa.String(), nullable=False),
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("event_type", sa.String(), nullable=False),
+        sa.Column("n", sa.BigInteger(), nullable=False),
+        sa.Column("first_us", sa.BigInteger(), nullable=False),
+        sa.Column("last_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "person_id", "event_type"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "identity_link",
+        sa.Column("tenant", sa.String(), nullable=False),
+        sa.Column("from_id", sa.String(), nullable=False),
+        sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("linked_us", sa.BigInteger(), nullable=False),
+        sa.Column("trust", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "from_id", "user_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("identity_link_by_user", "identity_link", ["tenant", "user_id"])
+    op.create_table(
+        "consent",
+        sa.Column("tenant", sa.String(), nullable=False),
+        sa.Column("consent_id", sa.String(), nullable=False),
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("purpose", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("decided_us", sa.BigInteger(), nullable=False),
+        sa.Column("received_us", sa.BigInteger(), nullable=False),
+        sa.Column("text_version", sa.String(), nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("trust", sa.String(), nullable=False),
+        sa.Column("proof", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "consent_id", "person_id", "purpose"),
+    )
+    op.create_index("consent_by_person", "consent", ["tenant", "person_id"])
+    _fill_in()
+
+
+def _fill_in() -> None:
+    for prefix, column in (("u:", "user_id"), ("a:", "anonymous_id")):
+        op.execute(
+            "INSERT INTO person_activity (tenant, person_id, event_type, n, first_us, last_us) "  # noqa: S608
+            f"SELECT tenant, '{prefix}' || {column}, type, count(*), min(occurred_us), max(occurred_us) "
+            f"FROM event WHERE {column} <> '' GROUP BY tenant, {column}, type"
+        )
+    # The word of a server outweighs that of a client; as text it is the greater one, too.
+    op.execute(
+        "INSERT INTO identity_link (tenant, from_id, user_id, linked_us, trust) "
+        "SELECT tenant, 'a:' || anonymous_id, user_id, min(occurred_us), max(trust) "
+        "FROM event WHERE anonymous_id <> '' AND user_id <> '' GROUP BY tenant, anonymous_id, user_id"
+    )

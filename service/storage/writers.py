@@ -1,0 +1,90 @@
+"""The statements of the commit thread, as few and as cheap as the driver allows."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol, TypeAlias
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import sqlite
+
+from service.storage import schema
+
+Row: TypeAlias = tuple[Any, ...]
+"""The columns of a table in order, as the driver takes them; those of `event` without `seq`."""
+EventKey: TypeAlias = tuple[str, str]
+"""(tenant, event_id)."""
+
+
+class Writer(Protocol):
+    """What a group of batches is written with, inside the open transaction of `connection`."""
+
+    def insert_events(self, connection: Connection, rows: Sequence[Row]) -> set[EventKey]:
+        """Insert events in order, pass over those that are there; return the keys of the new ones."""
+        ...
+
+    def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows, pass over those whose key is there."""
+        ...
+
+    def add_activity(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Add to `person_activity`; no key comes twice."""
+        ...
+
+    def add_links(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Add to `identity_link`: the earliest time and the greatest trust stay; no key comes twice."""
+        ...
+
+
+def insert_sql(table: Table) -> str:
+    """Return driver SQL that inserts a tuple of all columns but `seq`, and skips what is there already."""
+    columns = [column.name for column in table.columns if column.name != "seq"]
+    statement = sqlite.insert(table).on_conflict_do_nothing()
+    return str(statement.compile(dialect=sqlite.dialect(paramstyle="qmark"), column_keys=columns))
+
+
+class SqliteWriter:
+    """Tuples through the driver's executemany."""
+
+    _INSERT: ClassVar = {
+        table.name: insert_sql(table)
+        for table in (schema.event, schema.interaction, schema.quarantine, schema.slate)
+    }
+    _ADD_ACTIVITY = (
+        "INSERT INTO person_activity (tenant, person_id, event_type, n, first_us, last_us) "
+        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n, "
+        "first_us = min(first_us, excluded.first_us), last_us = max(last_us, excluded.last_us)"
+    )
+    # A link that says nothing new costs a look, not a page.
+    _ADD_LINK = (
+        "INSERT INTO identity_link (tenant, from_id, user_id, linked_us, trust) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET linked_us = min(linked_us, excluded.linked_us), "
+        "trust = max(trust, excluded.trust) WHERE excluded.linked_us < linked_us OR excluded.trust > trust"
+    )
+
+    def insert_events(self, connection: Connection, rows: Sequence[Row]) -> set[EventKey]:
+        """Insert events in order, pass over those that are there; return the keys of the new ones."""
+        if not rows:
+            return set()
+        high_water = connection.exec_driver_sql("SELECT coalesce(max(seq), 0) FROM event").scalar_one()
+        written = connection.exec_driver_sql(self._INSERT["event"], list(rows)).rowcount
+        if written == len(rows):
+            return {(row[0], row[1]) for row in rows}
+        found = connection.exec_driver_sql("SELECT tenant, event_id FROM event WHERE seq > ?", (high_water,))
+        return {(tenant, event_id) for tenant, event_id in found}
+
+    def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows, pass over those whose key is there."""
+        _many(connection, self._INSERT[table.name], rows)
+
+    def add_activity(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Add to `person_activity`; no key comes twice."""
+        _many(connection, self._ADD_ACTIVITY, rows)
+
+    def add_links(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Add to `identity_link`: the earliest time and the greatest trust stay; no key comes twice."""
+        _many(connection, self._ADD_LINK, rows)
+
+
+def _many(connection: Connection, statement: str, rows: Sequence[Row]) -> None:
+    # An empty list would be taken for one row of nothing.
+    if rows:
+        connection.exec_driver_sql(statement, list(rows))
