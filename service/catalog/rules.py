@@ -10,7 +10,7 @@ class DataRules:
     """The `data:` part of a catalog; without one these defaults hold.
 
     `client_revenue`: may events of a client key carry money? `unknown_consent`: does somebody who never
-    decided count as having agreed? `respect_signals`: do Sec-GPC and DNT keep an event out of personalization?
+    decided count as having agreed? `respect_signals`: do Sec-GPC and DNT keep events out of personalization?
     """
 
     client_revenue: bool = False
