@@ -161,18 +161,29 @@ def read_instant(text: str) -> datetime:
     ValueError
         If it is another form, no real date, or outside the years 2015..2100.
     """
+    moment = read_moment(text)
+    if not FIRST_YEAR <= moment.year < LAST_YEAR:
+        raise ValueError(f"the year must lie between {FIRST_YEAR} and {LAST_YEAR}")
+    return moment
+
+
+def read_moment(text: str) -> datetime:
+    """Return the same of any year: what a wrong clock says is still a time.
+
+    Raises
+    ------
+    ValueError
+        If it is another form or no real date.
+    """
     found = _INSTANT.fullmatch(text)
     if found is None:
         raise ValueError("expected a time with an offset such as 2026-11-21T09:30:00Z")
     fraction = (found[7] or ".0")[1:7].ljust(6, "0")
     offset = "+00:00" if found[8] in "Zz" else found[8]
     try:
-        moment = datetime.fromisoformat(f"{text[:10]}T{text[11:19]}.{fraction}{offset}").astimezone(UTC)
+        return datetime.fromisoformat(f"{text[:10]}T{text[11:19]}.{fraction}{offset}").astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ValueError("there is no such time") from error
-    if not FIRST_YEAR <= moment.year < LAST_YEAR:
-        raise ValueError(f"the year must lie between {FIRST_YEAR} and {LAST_YEAR}")
-    return moment
 
 
 T = TypeVar("T")

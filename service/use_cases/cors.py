@@ -7,7 +7,7 @@ VARY: Headers = (("Vary", "Origin"),)
 EXPOSED = "ETag, Retry-After, X-Request-Id, x-sse-support"
 ALLOWED_HEADERS = (
     "authorization, cache-control, content-type, if-none-match, last-event-id, x-api-key, "
-    "x-opportune-preview, x-person-token"
+    "x-opportune-preview, x-person-token, x-retry-count"
 )
 MAX_AGE_S = 600
 

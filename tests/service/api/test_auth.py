@@ -194,7 +194,14 @@ def test_a_preflight_needs_no_key(server: Server, path: str) -> None:
     assert answer.headers["Access-Control-Allow-Origin"] == LOCAL
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
     allowed = answer.headers["Access-Control-Allow-Headers"]
-    wanted = ("authorization", "content-type", "if-none-match", "x-api-key", "x-person-token")
+    wanted = (
+        "authorization",
+        "content-type",
+        "if-none-match",
+        "x-api-key",
+        "x-person-token",
+        "x-retry-count",
+    )
     assert all(name in allowed for name in wanted)
 
 
