@@ -14,6 +14,9 @@ def upgrade() -> None:
     op.add_column("event", sa.Column("privacy", sa.String(), nullable=True))
     for name, kind in (("encoding", sa.String()), ("canonical", sa.Text()), ("context", sa.Text())):
         op.add_column("quarantine", sa.Column(name, kind, nullable=True))
+    op.drop_index("quarantine_by_reason", "quarantine")
+    op.create_index("quarantine_by_reason", "quarantine", ["tenant", "reason", "received_us", "digest"])
+    op.create_index("quarantine_by_time", "quarantine", ["tenant", "received_us", "digest"])
     op.create_table(
         "person_activity",
         sa.Column("tenant", sa.String(), nullable=False),
