@@ -11,6 +11,7 @@ from service.storage.records import (
     AppendStatus,
     Consent,
     HeldEvent,
+    HeldReason,
     IdentityLink,
     Interaction,
     Item,
@@ -122,10 +123,22 @@ class EventLog(LogReader, Protocol):
         """Return the number of quarantined events by reason."""
         ...
 
+    def quarantine_reasons(self) -> Sequence[HeldReason]:
+        """Return the reasons there are events in quarantine for, in order, each with its count and times."""
+        ...
+
     def quarantined(
-        self, *, reason: str = "", after: tuple[datetime, str] | None = None, limit: int = 100
+        self,
+        *,
+        reason: str = "",
+        after: tuple[datetime, str] | None = None,
+        limit: int = 100,
+        oldest_first: bool = False,
     ) -> Sequence[HeldEvent]:
-        """Return quarantined events, newest first; `after` is (received_at, digest) of the last one seen."""
+        """Return quarantined events, newest first unless told otherwise.
+
+        `after` is (received_at, digest) of the last one seen.
+        """
         ...
 
     def quarantined_event(self, digest: str) -> Sequence[HeldEvent]:

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy import BigInteger, delete, func, literal, select, tuple_
 
-from service.clock import to_micros
+from service.clock import from_micros, to_micros
 from service.storage import rows, schema
 from service.storage.control import Connections
 from service.storage.paging import PAGE_ROWS
-from service.storage.records import HeldEvent
+from service.storage.records import HeldEvent, HeldReason
 
 LEAST_DIGITS = 6
 
@@ -27,6 +27,32 @@ class SqlQuarantine:
         )
         with self.reading() as connection:
             return {row.reason: row.n for row in connection.execute(query.order_by(table.c.reason))}
+
+    def quarantine_reasons(self: Connections) -> Sequence[HeldReason]:
+        """Return the reasons there are events in quarantine for, in order, each with its count and times."""
+        table = schema.quarantine
+        received = table.c.received_us
+        query = (
+            select(
+                table.c.reason,
+                func.count().label("n"),
+                func.min(received).label("first_us"),
+                func.max(received).label("last_us"),
+            )
+            .where(table.c.tenant == self.tenant)
+            .group_by(table.c.reason)
+            .order_by(table.c.reason)
+        )
+        with self.reading() as connection:
+            return [
+                HeldReason(
+                    reason=row.reason,
+                    n=row.n,
+                    first_at=from_micros(row.first_us),
+                    last_at=from_micros(row.last_us),
+                )
+                for row in connection.execute(query)
+            ]
 
     def quarantined_exposures(
         self: Connections, experiment: str, phase: int | None = None
@@ -50,21 +76,20 @@ class SqlQuarantine:
         reason: str = "",
         after: tuple[datetime, str] | None = None,
         limit: int = 100,
+        oldest_first: bool = False,
     ) -> Sequence[HeldEvent]:
-        """Return quarantined events, newest first; `after` is (received_at, digest) of the last one seen."""
+        """Return quarantined events, newest first unless told otherwise."""
         table = schema.quarantine
+        place = (table.c.received_us, table.c.digest)
         query = select(table).where(table.c.tenant == self.tenant)
         if reason:
             query = query.where(table.c.reason == reason)
         if after is not None:
-            moment = to_micros(after[0])
-            query = query.where(
-                or_(
-                    table.c.received_us < moment,
-                    and_(table.c.received_us == moment, table.c.digest < after[1]),
-                )
-            )
-        query = query.order_by(table.c.received_us.desc(), table.c.digest.desc()).limit(limit)
+            seen = tuple_(literal(to_micros(after[0]), BigInteger), literal(after[1]))
+            beyond = tuple_(*place) > seen if oldest_first else tuple_(*place) < seen
+            query = query.where(beyond)
+        order = place if oldest_first else [column.desc() for column in place]
+        query = query.order_by(*order).limit(limit)
         with self.reading() as connection:
             return [rows.held_event(row) for row in connection.execute(query)]
 

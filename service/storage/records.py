@@ -1,5 +1,6 @@
 """Frozen facts that cross the storage port."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -102,6 +103,11 @@ class QuarantinedEvent:
     canonical: str = ""
     context: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def digest(self) -> str:
+        """Return its name in the store: the same bad event sent again by a retrying client is one row."""
+        return hashlib.sha256(f"{self.reason}\n{self.body}".encode()).hexdigest()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldEvent:
@@ -109,6 +115,16 @@ class HeldEvent:
 
     digest: str
     held: QuarantinedEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldReason:
+    """How many events are in quarantine for one reason, and when the first and the last of them came."""
+
+    reason: str
+    n: int
+    first_at: datetime
+    last_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

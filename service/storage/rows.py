@@ -1,6 +1,5 @@
 """Between the frozen facts of `records` and the rows of `schema`."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -130,13 +129,11 @@ def interaction(row: SqlRow[tuple[object, ...]]) -> Interaction:
 
 
 def _quarantine_row(tenant: str, bad: QuarantinedEvent) -> Row:
-    # The digest is the key: the same bad event sent again by a retrying client is still one row.
-    digest = hashlib.sha256(f"{bad.reason}\n{bad.body}".encode()).hexdigest()
     user_id, anonymous_id, unit_id, experiment, phase = _named_in(bad.canonical or bad.body)
     person_id = f"u:{user_id}" if user_id else f"a:{anonymous_id}" if anonymous_id else None
     return (
         tenant,
-        digest,
+        bad.digest,
         bad.event_id,
         bad.reason,
         bad.detail,

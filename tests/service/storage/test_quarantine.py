@@ -1,0 +1,93 @@
+"""The quarantine: in order, page by page, by name, and out again."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from service.storage.ports import IngestBatch, Store
+from service.storage.records import HeldReason, QuarantinedEvent
+from tests.service.storage.facts import NOW, a_bad_event, an_event
+
+HELD = 20
+
+
+def held(number: int) -> QuarantinedEvent:
+    """Four events of each second, three reasons in turn."""
+    at = NOW + timedelta(seconds=number // 4)
+    return replace(a_bad_event(f'{{"n":{number}}}', reason=f"reason{number % 3}"), received_at=at)
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    store.append(IngestBatch(quarantined=[held(number) for number in range(HELD)]))
+    return store
+
+
+@pytest.mark.parametrize("reason", ["", "reason0"])
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_pages_hold_every_event_once_in_order(filled: Store, reason: str, *, oldest_first: bool) -> None:
+    places: list[tuple[datetime, str]] = []
+
+    while page := filled.quarantined(
+        reason=reason, after=places[-1] if places else None, limit=3, oldest_first=oldest_first
+    ):
+        places += [(one.held.received_at, one.digest) for one in page]
+
+    assert len(places) == (7 if reason else HELD)
+    assert places == sorted(set(places), reverse=not oldest_first)
+
+
+def test_an_event_comes_back_as_it_was_kept(store: Store) -> None:
+    kept = replace(
+        a_bad_event("gA==", reason="malformed"),
+        encoding="base64",
+        canonical='{"type":"x"}',
+        context={"user_agent": "Firefox"},
+    )
+    store.append(IngestBatch(quarantined=[kept]))
+
+    (found,) = store.quarantined()
+
+    assert found.held == kept
+    assert found.digest == kept.digest
+    assert [one.digest for one in store.quarantined_event(kept.digest[:6])] == [kept.digest]
+
+
+def test_reasons_tell_how_many_and_since_when(filled: Store) -> None:
+    assert filled.quarantine_reasons() == [
+        HeldReason(reason="reason0", n=7, first_at=NOW, last_at=NOW + timedelta(seconds=4)),
+        HeldReason(reason="reason1", n=7, first_at=NOW, last_at=NOW + timedelta(seconds=4)),
+        HeldReason(reason="reason2", n=6, first_at=NOW, last_at=NOW + timedelta(seconds=4)),
+    ]
+
+
+def test_a_beginning_that_is_too_short_or_nobodys_finds_nothing(filled: Store) -> None:
+    (first, *_) = filled.quarantined()
+
+    assert filled.quarantined_event(first.digest[:5]) == []
+    assert filled.quarantined_event("000000") == []
+
+
+def test_dropping_counts_what_was_there_and_leaves_the_rest(filled: Store) -> None:
+    gone = [one.digest for one in filled.quarantined(reason="reason0")]
+
+    assert filled.drop_quarantined([*gone, "nobody"]) == 7
+    assert filled.drop_quarantined(gone) == 0
+    assert dict(filled.quarantine_counts()) == {"reason1": 7, "reason2": 6}
+
+
+def test_a_replayed_event_leaves_in_the_write_that_stores_it_or_holds_it_anew(filled: Store) -> None:
+    stored, again = filled.quarantined(limit=2)
+    other = replace(again.held, reason="other")
+
+    filled.append(
+        IngestBatch(
+            events=[an_event("e1")], replayed=[stored.digest, again.digest], quarantined=[other, again.held]
+        )
+    )
+
+    assert filled.last_seq() == 1
+    assert filled.quarantined_event(stored.digest) == []
+    assert [one.held for one in filled.quarantined_event(again.digest)] == [again.held]
+    assert [one.held for one in filled.quarantined(reason="other")] == [other]
