@@ -6,20 +6,20 @@ event says. An exposure is the same one however often it is sent; another event 
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import orjson
 
 from experiments.allocation import ANONYMOUS_ID
-from experiments.definitions import Experiment
 from experiments.units import USER_ID
 from service.errors import ProblemError
 from service.use_cases.access import Caller
 from service.use_cases.expose import EXPOSURE
 from service.use_cases.ingest import GROWTHBOOK, SDK_IDS, ingest
 from service.use_cases.services import Services
+from service.use_cases.viewed import exposure_of
 
 VIEWED = frozenset({"Experiment Viewed", "$$experiment_viewed"})
 EVALUATED = frozenset({"Feature Evaluated", "$$feature_evaluated"})
@@ -83,21 +83,10 @@ class _Reader:
         return self._made(event_id, name, ids, said)
 
     def _exposure(self, said: Mapping[str, Any], ids: Mapping[str, Any]) -> dict[str, Any]:
-        experiment_key = _first(said, "experimentId", "experiment_id")
-        unit, unit_id = (
-            _first(said, "hashAttribute", "hash_attribute"),
-            _first(said, "hashValue", "hash_value"),
-        )
-        experiment = self._experiments.get(experiment_key) if isinstance(experiment_key, str) else None
-        found = {
-            "experiment_key": experiment_key,
-            "variant_key": _variant_key(said, experiment),
-            "unit_type": unit,
-            "unit_id": _text(unit_id),
-            "phase": said.get("phase", experiment.phase if experiment else 1),
-        }
-        if isinstance(unit, str) and unit in (ANONYMOUS_ID, USER_ID):
-            ids = {**ids, unit: _text(unit_id)}
+        found = exposure_of(said, ids, self._experiments)
+        unit = found["unit_type"]
+        if unit in (ANONYMOUS_ID, USER_ID):
+            ids = {**ids, unit: found["unit_id"]}
         identity = orjson.dumps([EXPOSURE, *found.values()])
         return self._made(self._hashed(identity), EXPOSURE, ids, found)
 
@@ -132,25 +121,3 @@ def _ids(raw: Mapping[str, Any]) -> dict[str, Any]:
     attributes = nested if isinstance(nested, Mapping) else {}
     anonymous_id = attributes.get(ANONYMOUS_ID) or raw.get("device_id")
     return {USER_ID: raw.get("user_id"), ANONYMOUS_ID: anonymous_id}
-
-
-def _variant_key(said: Mapping[str, Any], experiment: Experiment | None) -> object:
-    """Return the key of the variant; an SDK that knows no keys sends its place."""
-    named = _first(said, "variation_key", "variationId", "variation_id")
-    keys: Sequence[str] = [variant.key for variant in experiment.variants] if experiment else ()
-    text = _text(named)
-    if isinstance(text, str) and text not in keys and text.isascii() and text.isdigit() and len(text) < 4:  # noqa: PLR2004
-        place = int(text)
-        return keys[place] if place < len(keys) else text
-    return text
-
-
-def _first(said: Mapping[str, Any], *names: str) -> Any:  # noqa: ANN401 - JSON
-    return next((said[name] for name in names if said.get(name) is not None), None)
-
-
-def _text(value: object) -> object:
-    """Return a whole number as the text that was hashed; anything else as it is."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    return str(int(value)) if isinstance(value, int) or value.is_integer() else value
