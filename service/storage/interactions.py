@@ -8,6 +8,8 @@ from service.storage.records import Event, Interaction, person_ids
 
 EXPOSURE_EVENT = "Experiment Viewed"
 ORDER_EVENTS = frozenset({"Order Completed", "Order Refunded", "Order Cancelled"})
+PRODUCT_EVENTS = ORDER_EVENTS | {"Cart Viewed", "Checkout Started"}
+"""The events that are about each of their ``products``."""
 MAX_ID_LENGTH = 128
 MAX_QUANTITY = 1_000_000.0
 
@@ -15,7 +17,7 @@ MAX_QUANTITY = 1_000_000.0
 def interactions_of(event: Event) -> Sequence[Interaction]:
     """Return one interaction for each known id of the person and each item that `event` is about.
 
-    An order is about its ``products``, any other event about its own ``item_id`` (or Segment's
+    An order or a basket is about its ``products``, any other event about its own ``item_id`` (or Segment's
     ``product_id``). Lines of the same item are added up. Events without an item give none.
     """
     if event.type == EXPOSURE_EVENT:
@@ -40,7 +42,7 @@ def interactions_of(event: Event) -> Sequence[Interaction]:
 
 def _lines(event: Event) -> Iterator[Mapping[str, Any]]:
     products = event.properties.get("products")
-    if event.type in ORDER_EVENTS and isinstance(products, list):
+    if event.type in PRODUCT_EVENTS and isinstance(products, list):
         yield from (line for line in products if isinstance(line, Mapping))
     else:
         yield event.properties

@@ -29,6 +29,12 @@ def found_in(kind: str, properties: dict[str, Any], **ids: str) -> dict[tuple[st
         ("Order Completed", {"products": [{"item_id": "a", "quantity": 2}, {"item_id": "a"}]}, {"a": 3.0}),
         ("Order Refunded", {"products": [{"item_id": "a", "quantity": 2}]}, {"a": 2.0}),
         ("Order Completed", {"item_id": "a"}, {"a": 1.0}),
+        (
+            "Cart Viewed",
+            {"products": [{"product_id": "a", "quantity": 2}, {"product_id": "b"}]},
+            {"a": 2.0, "b": 1.0},
+        ),
+        ("Checkout Started", {"products": [{"item_id": "a"}]}, {"a": 1.0}),
         ("Product List Viewed", {"products": [{"item_id": "a"}]}, {}),
         ("Experiment Viewed", {"item_id": "a"}, {}),
         ("Order Completed", {"products": "a"}, {}),
