@@ -317,13 +317,18 @@ class Retention(Protocol):
         says (by the time of receipt, interactions and activity by their last event), but no event beyond the
         log offset `exported` nor the newest one; verdict snapshots but for the newest `keep.verdicts` of each
         phase, every change of the decision and the last of each UTC day of `as_of`. Every transaction is
-        short, and a call does a bounded amount of work: call it once an hour.
+        short, and a call does a bounded amount of work: what is left (of a large table of interactions,
+        most) goes with the calls that follow.
 
         Raises
         ------
         StoreUnavailableError
             If the store cannot be written; what was deleted until then stays deleted.
         """
+        ...
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return the bytes that each part of the database takes on its disk, such as `database`."""
         ...
 
 

@@ -1,9 +1,10 @@
-"""What is kept for how long; the log, interactions, items and revisions are kept until somebody is erased."""
+"""What is kept for how long; links, consents, items and revisions are kept until somebody is erased."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 from sqlalchemy import delete, func, or_, select
 
@@ -12,6 +13,7 @@ from service.storage import schema
 from service.storage.control import Connections
 from service.storage.paging import PAGE_ROWS, delete_in_pages
 from service.storage.ports import Keep
+from service.storage.sweep import sweep
 
 # At most this many pages of a table at once: a backlog is worked off by the hours that follow.
 PRUNE_PAGES = 400
@@ -48,7 +50,7 @@ class SqlRetention:
     def prune(self: Connections, *, now: datetime, keep: Keep, exported: int) -> Mapping[str, int]:
         """Delete what has served its time, in short transactions; return rows deleted by table."""
         moment = to_micros(now)
-        sign_in, session, slate = schema.sign_in, schema.session, schema.slate
+        sign_in, session, slate, bad = schema.sign_in, schema.session, schema.slate, schema.quarantine
         deleted = {
             table.name: delete_in_pages(
                 self.writing, table.c[key], (over,), tenant=self.tenant, pages=PRUNE_PAGES
@@ -56,17 +58,37 @@ class SqlRetention:
             for table, key, over in (
                 (sign_in, "sha256", or_(sign_in.c.used_us.is_not(None), sign_in.c.expires_us <= moment)),
                 (session, "sha256", session.c.expires_us <= moment),
-                (slate, "slate_id", slate.c.created_us < to_micros(now - timedelta(days=keep.slates))),
+                (slate, "slate_id", slate.c.created_us < _before(now, days=keep.slates)),
+                (bad, "digest", bad.c.received_us < _before(now, days=keep.quarantine)),
             )
         }
-        deleted["event"] = _forget_events(
-            self, before_us=to_micros(now - timedelta(days=keep.events)), until=exported
-        )
+        for last in (schema.interaction.c.occurred_us, schema.person_activity.c.last_us):
+            deleted[last.table.name] = sweep(
+                self, last, before_us=_before(now, days=keep.interactions), pages=PRUNE_PAGES
+            )
+        deleted["event"] = _forget_events(self, before_us=_before(now, days=keep.events), until=exported)
         deleted["verdict_snapshot"] = sum(
             _forget(self, experiment, phase, newest=keep.verdicts)
             for experiment, phase in _long_histories(self, over=keep.verdicts)
         )
         return deleted
+
+    def sizes(self: Connections) -> Mapping[str, int]:
+        """Return the bytes that each part of the database takes on its disk."""
+        with self.reading() as connection:
+            if connection.dialect.name == "postgresql":
+                whole = connection.exec_driver_sql("SELECT pg_database_size(current_database())")
+                return {"database": int(whole.scalar_one())}
+            file = connection.exec_driver_sql("PRAGMA database_list").one()[2]
+        return {"database": _bytes(Path(file)), "write_ahead_log": _bytes(Path(f"{file}-wal"))}
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _before(now: datetime, *, days: int) -> int:
+    return to_micros(now - timedelta(days=days))
 
 
 def _forget_events(store: Connections, *, before_us: int, until: int) -> int:

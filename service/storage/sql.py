@@ -46,6 +46,7 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlPeople, SqlQuarantine, Sql
     def __init__(self, path: Path, *, tenant: str = DEFAULT_TENANT) -> None:
         self.path = path
         self.tenant = tenant
+        self.swept: dict[str, str] = {}
         self.writer: Writer = SqliteWriter()
         self._opening = threading.Lock()
         self._open: tuple[Database, GroupCommitter] | None = None

@@ -14,6 +14,16 @@ from tests.service.storage.facts import NOW, a_batch, a_slate, an_event
 
 DAY_US = 86_400_000_000
 LATER = NOW + timedelta(days=100)
+TABLES = (
+    "sign_in",
+    "session",
+    "slate",
+    "quarantine",
+    "interaction",
+    "person_activity",
+    "event",
+    "verdict_snapshot",
+)
 
 
 def put(store: Store, number: int, *, as_of: datetime = NOW, decision: str = "keep running") -> None:
@@ -47,13 +57,7 @@ def test_nothing_that_is_young_is_pruned(store: Store) -> None:
     for number in range(1, 101):
         put(store, number)
 
-    assert store.prune(now=NOW, keep=Keep(), exported=0) == {
-        "sign_in": 0,
-        "session": 0,
-        "slate": 0,
-        "event": 0,
-        "verdict_snapshot": 0,
-    }
+    assert store.prune(now=NOW, keep=Keep(), exported=0) == dict.fromkeys(TABLES, 0)
     assert store.session("bb", now=NOW) is KeyClass.ADMIN
     assert store.use_sign_in("aa", now=NOW) is KeyClass.ADMIN
 
@@ -75,20 +79,8 @@ def test_what_has_served_its_time_goes_and_the_log_stays(store: Store) -> None:
     store.put_session("expired", KeyClass.ADMIN, expires_at=LATER)
     store.put_session("open", KeyClass.ADMIN, expires_at=LATER + timedelta(days=1))
 
-    assert store.prune(now=LATER, keep=Keep(), exported=0) == {
-        "sign_in": 2,
-        "session": 1,
-        "slate": 1,
-        "event": 0,
-        "verdict_snapshot": 0,
-    }
-    assert store.prune(now=LATER, keep=Keep(), exported=0) == {
-        "sign_in": 0,
-        "session": 0,
-        "slate": 0,
-        "event": 0,
-        "verdict_snapshot": 0,
-    }
+    assert pruned(store, now=LATER) == {"sign_in": 2, "session": 1, "slate": 1}
+    assert pruned(store, now=LATER) == {}
     assert store.prune(now=LATER, keep=Keep(slates=1), exported=0)["slate"] == 1
     assert store.last_seq() == 1
     assert len(store.recent_of_types("u:u1", ("Order Completed", "Product Viewed"), 9)) == 1
