@@ -3,6 +3,7 @@
 from service.lake.erasure import erase
 from service.lake.export import export, export_all, read_interactions
 from service.lake.manifest import LakeBusyError, LakeError, read_manifest
+from service.lake.retention import forget
 
 __all__ = [
     "LakeBusyError",
@@ -10,6 +11,7 @@ __all__ = [
     "erase",
     "export",
     "export_all",
+    "forget",
     "read_interactions",
     "read_manifest",
 ]
