@@ -12,25 +12,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 from types import FrameType
 
 from service import log
 from service.catalog import CatalogError
 from service.clock import Clock, utc_now
-from service.lake import LakeBusyError, export
+from service.lake import LakeBusyError, export, forget
 from service.log import logger
 from service.settings import Settings
 from service.settings import load as load_settings
 from service.storage.ports import Keep, Store
+from service.storage.retention import MOST_AT_ONCE
 from service.storage.sql import open_store
 from service.use_cases.archive import BackupError, check_restored
 from service.use_cases.audiences_pass import AudienceKeeper
 from service.use_cases.backup import sweep_unfinished
 from service.use_cases.catalog_watch import CatalogWatch, Tell, first_finding, quiet
+from service.use_cases.growth import note_growth, sizes
 from service.use_cases.heartbeat import Heartbeat, beat
 from service.use_cases.judge import refresh_verdicts
+from service.use_cases.launch import live_catalog
 from service.use_cases.training_child import TrainingChild
 
 TICK_S = 1.0
@@ -43,6 +46,7 @@ LOOK_AGAIN_S = 60.0
 # A log that has not grown for this long has settled: its last exposures, too few to be news, get their row.
 SETTLED_S = 10.0
 PRUNE_EVERY_S = 3_600.0
+MEASURE_EVERY_S = 600.0
 
 
 class Worker:
@@ -64,6 +68,7 @@ class Worker:
         self._audiences = AudienceKeeper(settings, store)
         self._training = TrainingChild(settings, store)
         self._prune_after = 0.0
+        self._measure_after = 0.0
 
     def stop(self) -> None:
         """Let the step under way finish, then end."""
@@ -88,6 +93,7 @@ class Worker:
             ("verdicts", self._judge),
             ("training", self._train),
             ("pruning", self._prune),
+            ("measuring", self._measure),
         )
         for name, duty in duties:
             if not self._stopping.is_set():
@@ -150,10 +156,35 @@ class Worker:
         self._training.look(now=self._clock())
 
     def _prune(self) -> None:
-        if time.monotonic() >= self._prune_after:
-            self._prune_after = time.monotonic() + LOOK_AGAIN_S
-            self._store.prune(now=self._clock(), keep=Keep(), exported=max(0, self._offset))
-            self._prune_after = time.monotonic() + PRUNE_EVERY_S
+        started = time.monotonic()
+        if started < self._prune_after:
+            return
+        self._prune_after = started + LOOK_AGAIN_S
+        keep, now = self._keep(), self._clock()
+        if keep is None:
+            return
+        deleted = self._store.prune(now=now, keep=keep, exported=max(0, self._offset))
+        with suppress(LakeBusyError):
+            forget(
+                self._settings.lake,
+                events_before=(now - timedelta(days=keep.events)).astimezone(UTC).date(),
+                interactions_before=(now - timedelta(days=keep.interactions)).astimezone(UTC).date(),
+            )
+        done = time.monotonic()
+        backlog = max(deleted.values()) >= MOST_AT_ONCE
+        self._prune_after = done + (SHARE_OF_TIME * (done - started) if backlog else PRUNE_EVERY_S)
+
+    def _keep(self) -> Keep | None:
+        """Return what the live catalog says; None while this code can read none: nothing is deleted then."""
+        if not self._store.live_state().revision:
+            return Keep()
+        loaded = live_catalog(self._store)
+        return loaded.data.keep if loaded else None
+
+    def _measure(self) -> None:
+        if time.monotonic() >= self._measure_after:
+            self._measure_after = time.monotonic() + MEASURE_EVERY_S
+            note_growth(self._settings, sizes(self._store, self._settings), now=self._clock())
 
 
 def _told(error: Exception) -> str:

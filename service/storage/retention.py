@@ -15,8 +15,10 @@ from service.storage.paging import PAGE_ROWS, delete_in_pages
 from service.storage.ports import Keep
 from service.storage.sweep import sweep
 
-# At most this many pages of a table at once: a backlog is worked off by the hours that follow.
+# At most this many pages of a table at once: a backlog is worked off by the calls that follow.
 PRUNE_PAGES = 400
+MOST_AT_ONCE = PRUNE_PAGES * PAGE_ROWS
+"""Whoever deletes so many rows of a table may have left some."""
 
 
 @dataclass(frozen=True, slots=True)
