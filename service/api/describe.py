@@ -89,9 +89,12 @@ def description_of(view: object) -> Description | None:
     return found if isinstance(found, Description) else None
 
 
-def read_body(limit: int = BODY_LIMIT) -> bytes:
-    """Return the body, read by our own count: a chunked body has no length, and gunicorn cuts it silently."""
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+def read_body(limit: int = BODY_LIMIT, *, any_encoding: bool = False) -> bytes:
+    """Return the body, read by our own count: a chunked body has no length, and gunicorn cuts it silently.
+
+    With `any_encoding` it is returned as it came, whatever Content-Encoding says.
+    """
+    if not any_encoding and request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise ProblemError(415, "unsupported_media_type", "send the body without Content-Encoding")
     stated = request.content_length
     if stated is not None and stated > limit:

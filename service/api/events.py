@@ -1,19 +1,15 @@
 """Events in: stored once, or quarantined with a reason; answered after the commit."""
 
-from typing import Any
-
-from flask import Blueprint
-from flask.typing import ResponseReturnValue
+from flask import Blueprint, Response
 from marshmallow import Schema, fields, validate
 
-from service.api.context import caller, services
-from service.api.describe import describe
-from service.storage.records import KeyClass
-from service.use_cases.ingest import MAX_EVENTS, ingest
+from service.api.describe import Description, document
+from service.api.doors import answer_at
+from service.use_cases.doors import EITHER_KEY
+from service.use_cases.doors_by_path import EVENTS
+from service.use_cases.ingest import MAX_EVENTS
 
 bp = Blueprint("events", __name__, url_prefix="/v1")
-
-SOURCE = "events"
 
 
 class EventWire(Schema):
@@ -27,27 +23,20 @@ class EventWire(Schema):
     properties = fields.Dict(keys=fields.String())
 
 
-class BatchWire(Schema):
-    """How a batch is documented."""
+class Batch(Schema):
+    """One request: up to 500 events."""
 
     events = fields.List(fields.Nested(EventWire), required=True, validate=validate.Length(1, MAX_EVENTS))
 
 
-class Batch(Schema):
-    """How a batch is read: the events stay raw."""
-
-    documented_by = BatchWire
-
-    events = fields.List(fields.Raw(allow_none=True), required=True, validate=validate.Length(1, MAX_EVENTS))
-
-
 class EventResult(Schema):
-    """What became of one event: accepted, duplicate, or quarantined with a reason."""
+    """What became of one event: accepted, duplicate, quarantined or refused, the last two with a reason."""
 
     index = fields.Integer(required=True)
     event_id = fields.String(required=True)
     status = fields.String(required=True)
     reason = fields.String()
+    detail = fields.String()
 
 
 class Results(Schema):
@@ -57,17 +46,16 @@ class Results(Schema):
 
 
 @bp.post("/events")
-@describe(
-    summary="Store a batch of events; repeats are harmless, a bad one spoils no other",
-    tag="events",
-    scopes=frozenset({KeyClass.CLIENT, KeyClass.SERVER}),
-    body=Batch,
-    answer=Results,
-    status=202,
+@document(
+    Description(
+        summary="Store a batch of events; repeats are harmless, a bad one spoils no other",
+        tag="events",
+        scopes=EITHER_KEY,
+        body=Batch,
+        answer=Results,
+        status=202,
+    )
 )
-def post_events(batch: dict[str, Any]) -> ResponseReturnValue:
+def post_events() -> Response:
     """Store a batch of events."""
-    results = ingest(services(), batch["events"], caller=caller(), source=SOURCE)
-    for result in results:
-        services().meters.count("events", str(result["status"]))
-    return {"results": results}, 202
+    return answer_at(EVENTS)

@@ -10,8 +10,12 @@ from service.use_cases.ingest import CLIENT, Terms, take_in
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
-def send(store: SqlStore, *events: Any, trust: str = CLIENT, now: datetime = NOW) -> list[dict[str, Any]]:
-    return take_in(store, ExposureBook(), events, terms=Terms(trust=trust, source="test", now=now))
+def send(
+    store: SqlStore, *events: Any, trust: str = CLIENT, now: datetime = NOW, **terms: Any
+) -> list[dict[str, Any]]:
+    """Take events in as if they came through a door; `terms` are more members of Terms."""
+    on = Terms(**{"trust": trust, "source": "test", "now": now, **terms})
+    return take_in(store, ExposureBook(), events, terms=on)
 
 
 def an_event(**changes: Any) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def test_ids_of_the_service_itself_are_refused_on_the_wire(store: SqlStore) -> N
         assert (result["reason"], "viewed-" in result["detail"]) == ("invalid_event", True)
 
 
-ORDER = an_event(event_id="order-900001", type="Order Completed", user_id="c1", properties={"revenue": 99})
+ORDER = an_event(event_id="order-900001", type="Order Completed", user_id="c1", properties={"coupon": "NINE"})
 CONFLICTS = {
     "another type": an_event(event_id="order-900001", anonymous_id="attacker"),
     "another person": ORDER | {"user_id": ..., "anonymous_id": "attacker"},
