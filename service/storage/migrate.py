@@ -5,7 +5,8 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
-from service.storage.engine import Database, database_path, store_errors
+from service.storage.engine import store_errors
+from service.storage.places import open_database, place_of
 
 SCRIPTS = Path(__file__).parent / "migrations"
 
@@ -18,16 +19,17 @@ def migrate(database_url: str) -> None:
     Raises
     ------
     StoreUnavailableError
-        If the file cannot be created or written.
+        If the database cannot be reached, created or written.
     SettingsError
-        If the URL names something else than a SQLite file.
+        If the URL names neither a SQLite file nor a PostgreSQL database.
     """
-    path = database_path(database_url)
+    place = place_of(database_url)
     with store_errors():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        database = Database(path)
+        if isinstance(place, Path):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        database = open_database(place)
     try:
-        with database.writing() as connection:
+        with database.writing(within_s=None) as connection:
             config = Config()
             config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
             config.attributes["connection"] = connection

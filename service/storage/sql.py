@@ -1,4 +1,4 @@
-"""The store on SQLite: SQLAlchemy Core over one file, writes grouped by one thread a process."""
+"""The store: SQLAlchemy Core over SQLite or PostgreSQL, writes grouped by one thread a process."""
 
 import os
 import threading
@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
@@ -16,14 +15,14 @@ from service.storage import erasure, rows, schema
 from service.storage.commit import GroupCommitter
 from service.storage.control import SqlControl, SqlVerdicts
 from service.storage.dialects import upsert
-from service.storage.engine import Database, database_path, store_errors
+from service.storage.engine import Database, store_errors
 from service.storage.lookup import SqlLookup
 from service.storage.people import SqlPeople
+from service.storage.places import Place, open_database, place_of, writer_for
 from service.storage.ports import IngestBatch
 from service.storage.quarantine import SqlQuarantine
 from service.storage.records import DEFAULT_TENANT, AppendStatus, Item, LoggedEvent
 from service.storage.retention import SqlRetention
-from service.storage.writers import SqliteWriter, Writer
 
 READ_ROWS = 2_000
 WRITE_ROWS = 1_000
@@ -35,19 +34,19 @@ def open_store(settings: Settings) -> "SqlStore":
     Raises
     ------
     SettingsError
-        If the database URL names something else than a SQLite file.
+        If the database URL names neither a SQLite file nor a PostgreSQL database.
     """
-    return SqlStore(database_path(settings.database_url))
+    return SqlStore(place_of(settings.database_url))
 
 
 class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlPeople, SqlQuarantine, SqlRetention):
     """All ports of the store. One object may be made before a fork and used after it, by any thread."""
 
-    def __init__(self, path: Path, *, tenant: str = DEFAULT_TENANT) -> None:
-        self.path = path
+    def __init__(self, place: Place, *, tenant: str = DEFAULT_TENANT) -> None:
+        self.place = place
         self.tenant = tenant
         self.swept: dict[str, str] = {}
-        self.writer: Writer = SqliteWriter()
+        self.writer = writer_for(place)
         self._opening = threading.Lock()
         self._open: tuple[Database, GroupCommitter] | None = None
         self._inherited: list[object] = []
@@ -67,11 +66,13 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlPeople, SqlQuarantine, Sql
         """Return up to `limit` events with seq > `after`, in log order, by several short reads."""
         table = schema.event
         found: list[LoggedEvent] = []
+        horizon = self._process()[0].horizon()
+        complete = [] if horizon is None else [table.c.seq <= horizon]
         while len(found) < limit:
             page = min(limit - len(found), READ_ROWS)
             query = (
                 select(table)
-                .where(table.c.seq > after, schema.residual(table.c.tenant) == self.tenant)
+                .where(table.c.seq > after, *complete, schema.residual(table.c.tenant) == self.tenant)
                 .order_by(table.c.seq)
                 .limit(page)
             )
@@ -85,6 +86,9 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlPeople, SqlQuarantine, Sql
 
     def last_seq(self) -> int:
         """Return the offset of the newest event, 0 for an empty log."""
+        horizon = self._process()[0].horizon()
+        if horizon is not None:
+            return horizon
         with self.reading() as connection:
             return int(
                 connection.execute(select(func.coalesce(func.max(schema.event.c.seq), 0))).scalar_one()
@@ -104,9 +108,7 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlPeople, SqlQuarantine, Sql
         # No deadline here: the rows that name the person's devices go first, so that a second call after a
         # turn that never came could not find the rest.
         erased = erasure.erase(person, reading=self.reading, writing=partial(database.writing, within_s=None))
-        with store_errors(), database.lock.held():
-            # The write-ahead log still holds the old pages: empty it now, not when it has grown.
-            database.checkpoint(over_bytes=0)
+        database.wipe()
         return erased
 
     def put_items(self, items: Sequence[Item]) -> int:
@@ -193,7 +195,7 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlPeople, SqlQuarantine, Sql
         with self._opening:
             if self._open is None:
                 with store_errors():
-                    database = Database(self.path)
+                    database = open_database(self.place)
                 self._open = (database, GroupCommitter(database, self.writer))
             return self._open
 

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from service.lake import manifest as lake_manifest
 from service.lake.manifest import sync_folder
 from service.settings import UNFINISHED_RESTORE, Settings
-from service.storage.engine import InUse, database_path, in_use_path
+from service.storage.places import place_of
+from service.storage.sqlite import InUse, in_use_path
 from service.use_cases.archive import BackupError, Contents, Progress, pack, quiet, unpack
 
 DATABASE = "opportune.db"
@@ -60,7 +61,7 @@ def back_up(
     BackupError
         If there is no database, or `target` exists.
     """
-    source = database_path(settings.database_url)
+    source = _database_file(settings)
     if not source.is_file():
         raise BackupError(f"there is no database at {source}; nothing to back up")
     if target.exists():
@@ -92,7 +93,7 @@ def restore(
     BackupError
         If the service runs, if there is data and `replace` is not said, or if the archive is damaged.
     """
-    database = database_path(settings.database_url)
+    database = _database_file(settings)
     places = {DATABASE: database, LAKE: settings.lake, MODELS: settings.models, KEYS: settings.keys_file}
     database.parent.mkdir(parents=True, exist_ok=True)
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -109,6 +110,15 @@ def restore(
             wanted = {name: place for name, place in places.items() if name != KEYS or KEYS in contents.files}
             _exchange_all(settings, folder, wanted, now=now)
     return dataclasses.replace(_report(archive, contents), reminders=_reminders(settings, contents))
+
+
+def _database_file(settings: Settings) -> Path:
+    place = place_of(settings.database_url)
+    if not isinstance(place, Path):
+        raise BackupError(
+            "the database is on PostgreSQL, which has its own tools for this; docs/postgresql.md has them"
+        )
+    return place
 
 
 def sweep_unfinished(home: Path) -> None:

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from service.cli.main import cli
 from service.settings import UNFINISHED_RESTORE, load
-from service.storage.engine import lock_path
+from service.storage.sqlite import lock_path
 from service.storage.turns import WriterLock
 
 BANNER = (

@@ -16,10 +16,11 @@ from sqlalchemy import create_engine, text
 
 from service import settings as process_settings
 from service.app import create_app
-from service.storage.engine import database_path, lock_path
 from service.storage.migrate import migrate
+from service.storage.places import place_of
 from service.storage.records import Event, Item
 from service.storage.sql import SqlStore
+from service.storage.sqlite import lock_path
 from service.use_cases.access import sign_person_token
 from service.use_cases.models import ModelHolder
 from service.use_cases.services import Services
@@ -301,7 +302,7 @@ def test_a_stuck_writer_costs_the_slate_id_and_not_the_answer(
     store = services.store
     assert isinstance(store, SqlStore)
     hurried = create_app(replace(services, slates=SlateKeeper(patience_s=0.01))).test_client()
-    with lock_path(store.path).open("rb") as other:
+    with lock_path(Path(str(store.place))).open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         slates = [ask(hurried, user_id="0001", k=3) for _ in range(3)]
 
@@ -324,7 +325,7 @@ class CountingStore(SqlStore):
 def test_an_upload_of_many_batches_reads_no_items_until_it_has_come_to_rest(tmp_path: Path) -> None:
     settings = process_settings.load({"OPPORTUNE_HOME": str(tmp_path)})
     migrate(settings.database_url)
-    store = CountingStore(database_path(settings.database_url))
+    store = CountingStore(place_of(settings.database_url))
     patient = ModelHolder(tmp_path / "models", settle_s=3_600)
     others = [thread for thread in threading.enumerate() if thread.name == "items"]
 

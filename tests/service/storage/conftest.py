@@ -1,4 +1,4 @@
-"""A migrated store in an empty folder; every adapter of the Store port is one more parameter."""
+"""A migrated, empty store on each database that the Store port is kept on."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,14 +6,32 @@ from pathlib import Path
 import pytest
 
 from service.storage.migrate import migrate
+from service.storage.places import place_of
 from service.storage.sql import SqlStore
 
 
-@pytest.fixture(params=["sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlStore]:
-    assert request.param == "sqlite"
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest) -> Iterator[SqlStore]:
+    """Give a store on SQLite, then one on PostgreSQL."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite_store")
+        return
+    opened = SqlStore(place_of(request.getfixturevalue("postgres_url")))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def database_file(tmp_path: Path) -> Path:
+    """Give the file of a migrated, empty database on SQLite."""
     path = tmp_path / "opportune.db"
     migrate(f"sqlite:///{path}")
-    opened = SqlStore(path)
+    return path
+
+
+@pytest.fixture
+def sqlite_store(database_file: Path) -> Iterator[SqlStore]:
+    """Give a store on SQLite: for tests of what only a file has."""
+    opened = SqlStore(database_file)
     yield opened
     opened.close()

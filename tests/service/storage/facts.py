@@ -1,10 +1,12 @@
 """Facts for tests of the store."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from service.storage.interactions import interactions_of
 from service.storage.ports import IngestBatch
 from service.storage.records import Event, QuarantinedEvent, ReceivedEvent, Slate
+from service.storage.sql import SqlStore
 
 NOW = datetime(2026, 11, 22, 9, 30, 0, 123456, tzinfo=UTC)
 
@@ -50,3 +52,9 @@ def a_slate(slate_id: str, person_id: str) -> Slate:
         items="[]",
         created_at=NOW,
     )
+
+
+def file_of(store: SqlStore) -> Path:
+    """Return the file of a store on SQLite."""
+    assert isinstance(store.place, Path)
+    return store.place

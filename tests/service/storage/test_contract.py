@@ -1,8 +1,6 @@
 """What service/storage/ports.py promises, checked on every adapter."""
 
-import sqlite3
 import threading
-from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -322,19 +320,6 @@ def test_a_closed_store_opens_again_by_itself(store: Store) -> None:
 
     assert store.append(a_batch(an_event("e1"))) == [DUPLICATE]
     store.ping()
-
-
-def test_erased_bytes_are_gone_from_the_files(store: Store) -> None:
-    path = store.path  # type: ignore[attr-defined]
-    store.append(a_batch(an_event("e1", user_id="very-secret-person", anonymous_id=None)))
-    assert any(b"very-secret-person" in p.read_bytes() for p in path.parent.iterdir())
-
-    store.delete_person(["u:very-secret-person"], user_ids=[], anonymous_ids=[])
-
-    store.close()
-    assert not [p.name for p in path.parent.iterdir() if b"very-secret-person" in p.read_bytes()]
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_keys_taken_out_of_the_environment_stop_working(store: Store) -> None:

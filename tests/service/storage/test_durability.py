@@ -19,14 +19,15 @@ import pytest
 from service.settings import SettingsError
 from service.settings import load as load_settings
 from service.storage.commit import GroupCommitter
-from service.storage.engine import Database, InUse, database_path, in_use_path, lock_path
 from service.storage.migrate import migrate
+from service.storage.places import place_of
 from service.storage.ports import IngestBatch, StoreBusyError, StoreUnavailableError
 from service.storage.records import AppendStatus, KeyClass
 from service.storage.rows import encode
 from service.storage.sql import SqlStore, open_store
+from service.storage.sqlite import InUse, SqliteDatabase, in_use_path, lock_path
 from service.storage.writers import SqliteWriter
-from tests.service.storage.facts import NOW, an_event
+from tests.service.storage.facts import NOW, a_batch, an_event, file_of
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 HOLD = """
@@ -40,6 +41,12 @@ import pathlib
 print([str(p.resolve()) for p in pathlib.Path("/proc/self/fd").iterdir()])
 """
 WRITER = Path(__file__).with_name("writer.py")
+
+
+@pytest.fixture
+def store(sqlite_store: SqlStore) -> SqlStore:
+    """Give a store on SQLite: what is tested here only a file has."""
+    return sqlite_store
 
 
 def test_whatever_was_acknowledged_survives_kill_9_of_both_writers_and_nothing_is_there_twice(
@@ -137,7 +144,7 @@ def test_the_lock_excludes_processes_and_dies_with_its_holder(store: SqlStore) -
             sys.executable,
             "-c",
             HOLD,
-            str(lock_path(store.path)),
+            str(lock_path(file_of(store))),
         ],
         stdout=subprocess.PIPE,
     )
@@ -176,11 +183,11 @@ def test_lock_files_are_not_inherited_by_programs_that_are_started(store: SqlSto
         close_fds=False,
     ).stdout
 
-    assert store.path.name not in seen
+    assert file_of(store).name not in seen
 
 
 def test_a_full_waiting_room_says_busy_and_a_slow_disk_says_unavailable(store: SqlStore) -> None:
-    database = Database(store.path)
+    database = SqliteDatabase(file_of(store))
     committer = GroupCommitter(database, SqliteWriter(), waiting_rows=3, patience_s=0.2)
     batch = encode(IngestBatch(events=[an_event("e1"), an_event("e2")]), tenant="default")
     problems: list[Exception] = []
@@ -191,7 +198,7 @@ def test_a_full_waiting_room_says_busy_and_a_slow_disk_says_unavailable(store: S
         except StoreUnavailableError as error:
             problems.append(error)
 
-    with lock_path(store.path).open("rb") as other:
+    with lock_path(file_of(store)).open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         first = threading.Thread(target=send)
         first.start()
@@ -242,8 +249,8 @@ def test_a_full_disk_is_unavailable_and_heals_without_a_restart(store: SqlStore)
 def test_the_write_ahead_log_is_cut_when_it_has_grown_and_left_alone_while_a_reader_needs_it(
     store: SqlStore,
 ) -> None:
-    database = Database(store.path)
-    with closing(sqlite3.connect(store.path, isolation_level=None)) as reader:
+    database = SqliteDatabase(file_of(store))
+    with closing(sqlite3.connect(file_of(store), isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM event").fetchone()
         store.append(IngestBatch(events=[an_event(f"e{n}") for n in range(500)]))
@@ -252,7 +259,7 @@ def test_the_write_ahead_log_is_cut_when_it_has_grown_and_left_alone_while_a_rea
         assert database.wal_bytes() > 0
         reader.execute("ROLLBACK")
 
-    again = Database(store.path)
+    again = SqliteDatabase(file_of(store))
     with again.lock.held():
         again.checkpoint(over_bytes=0)
 
@@ -289,17 +296,19 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
 def test_restore_is_not_alone_while_a_store_is_open(store: SqlStore) -> None:
     store.ping()
     with pytest.raises(BlockingIOError):
-        InUse(in_use_path(store.path), alone=True)
+        InUse(in_use_path(file_of(store)), alone=True)
 
     store.close()
 
-    InUse(in_use_path(store.path), alone=True).close()
+    InUse(in_use_path(file_of(store)), alone=True).close()
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://maria:secret@db/shop",
+        "postgresql://maria:secret@db",
+        "postgresql+asyncpg://maria:secret@db/shop",
+        "postgresql://maria:secret@db:port/shop",
         "mysql://x/y",
         "sqlite://",
         "sqlite:///:memory:",
@@ -317,4 +326,17 @@ def test_another_database_is_refused_in_one_line_without_its_password(url: str) 
 
 
 def test_a_sqlite_url_names_its_file(tmp_path: Path) -> None:
-    assert database_path(f"sqlite:///{tmp_path}/shop.db") == tmp_path / "shop.db"
+    assert place_of(f"sqlite:///{tmp_path}/shop.db") == tmp_path / "shop.db"
+
+
+def test_erased_bytes_are_gone_from_the_files(store: SqlStore) -> None:
+    path = file_of(store)
+    store.append(a_batch(an_event("e1", user_id="very-secret-person", anonymous_id=None)))
+    assert any(b"very-secret-person" in p.read_bytes() for p in path.parent.iterdir())
+
+    store.delete_person(["u:very-secret-person"], user_ids=[], anonymous_ids=[])
+
+    store.close()
+    assert not [p.name for p in path.parent.iterdir() if b"very-secret-person" in p.read_bytes()]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -14,14 +14,20 @@ from sqlalchemy import exc
 
 from service.storage import commit
 from service.storage.commit import GroupCommitter
-from service.storage.engine import Database, lock_path
 from service.storage.migrate import migrate
 from service.storage.ports import StoreUnavailableError
 from service.storage.records import AppendStatus, KeyClass
 from service.storage.rows import encode
 from service.storage.sql import SqlStore
+from service.storage.sqlite import SqliteDatabase, lock_path
 from service.storage.writers import SqliteWriter
-from tests.service.storage.facts import NOW, a_batch, an_event
+from tests.service.storage.facts import NOW, a_batch, an_event, file_of
+
+
+@pytest.fixture
+def store(sqlite_store: SqlStore) -> SqlStore:
+    """Give a store on SQLite: what is tested here only a file has."""
+    return sqlite_store
 
 
 @contextmanager
@@ -41,14 +47,14 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-class DamagedLog(Database):
+class DamagedLog(SqliteDatabase):
     """A file whose write-ahead log SQLite cannot cut any more."""
 
     def checkpoint(self, *, over_bytes: int = 0) -> None:
         raise sqlite3.DatabaseError(f"database disk image is malformed ({over_bytes})")
 
 
-class Broken(Database):
+class Broken(SqliteDatabase):
     """Fails after each commit with an error of a given kind."""
 
     kind: type[BaseException] = MemoryError
@@ -63,9 +69,9 @@ class Ending(Broken):
 
 @pytest.mark.parametrize("kind", [DamagedLog, Broken, Ending])
 def test_whatever_fails_after_a_commit_the_next_batch_is_written(
-    store: SqlStore, kind: type[Database]
+    store: SqlStore, kind: type[SqliteDatabase]
 ) -> None:
-    database = kind(store.path)
+    database = kind(file_of(store))
     committer = GroupCommitter(database, SqliteWriter())
 
     for n in range(3):
@@ -80,7 +86,7 @@ def test_whatever_fails_after_a_commit_the_next_batch_is_written(
 def test_a_change_that_is_durable_is_not_called_a_failure_because_of_the_log_behind_it(
     store: SqlStore,
 ) -> None:
-    database = DamagedLog(store.path)
+    database = DamagedLog(file_of(store))
 
     with database.writing() as connection:
         connection.exec_driver_sql("UPDATE event SET type = 'x'")
@@ -89,10 +95,10 @@ def test_a_change_that_is_durable_is_not_called_a_failure_because_of_the_log_beh
 
 
 def test_a_stuck_writer_is_waited_for_no_longer_than_said_and_the_turn_comes_back(store: SqlStore) -> None:
-    database = Database(store.path)
+    database = SqliteDatabase(file_of(store))
 
     with (
-        stuck_writer(store.path),
+        stuck_writer(file_of(store)),
         pytest.raises(StoreUnavailableError, match=r"another writer .* for 0.05 s; nothing was changed"),
         database.lock.held(within_s=0.05),
     ):
@@ -128,10 +134,10 @@ def test_a_change_waits_its_turn_behind_threads_that_write_all_the_time(store: S
 
 
 def test_a_stuck_writer_does_not_keep_a_store_from_closing(store: SqlStore) -> None:
-    database = Database(store.path)
+    database = SqliteDatabase(file_of(store))
     committer = GroupCommitter(database, SqliteWriter(), patience_s=0.05)
 
-    with stuck_writer(store.path):
+    with stuck_writer(file_of(store)):
         with pytest.raises(StoreUnavailableError):
             committer.append(encode(a_batch(an_event("e1")), tenant="default"))
         assert committer.close() is False
@@ -200,9 +206,9 @@ def test_a_write_that_succeeds_makes_the_store_ready_at_once(store: SqlStore) ->
 
 
 def test_a_stuck_writer_is_told_by_ping_until_it_has_gone(store: SqlStore) -> None:
-    database = Database(store.path)
+    database = SqliteDatabase(file_of(store))
     committer = GroupCommitter(database, SqliteWriter(), patience_s=0.05)
-    with stuck_writer(store.path):
+    with stuck_writer(file_of(store)):
         with pytest.raises(StoreUnavailableError):
             committer.append(encode(a_batch(an_event("e1")), tenant="default"))
         with pytest.raises(StoreUnavailableError):

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event
 
 from service.storage.ports import Keep
 from service.storage.sql import SqlStore
-from tests.service.storage.facts import NOW, a_batch, an_event
+from tests.service.storage.facts import NOW, a_batch, an_event, file_of
 
 SHOPPING = ("Order Completed", "Order Refunded", "Product Added", "Product Viewed")
 
@@ -20,6 +20,12 @@ READ_WHOLE = {"catalog_revision", "kill_switch", "api_key", "sign_in", "session"
 EVENTS = 20_000
 
 Statement = tuple[str, Sequence[Any]]
+
+
+@pytest.fixture
+def store(sqlite_store: SqlStore) -> SqlStore:
+    """Give a store on SQLite: what is tested here only a file has."""
+    return sqlite_store
 
 
 @contextmanager
@@ -38,13 +44,13 @@ def statements() -> Iterator[list[Statement]]:
 
 
 def plan(store: SqlStore, statement: Statement) -> list[str]:
-    with closing(sqlite3.connect(store.path)) as connection:
+    with closing(sqlite3.connect(file_of(store))) as connection:
         return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement[0]}", statement[1])]
 
 
 @pytest.fixture(params=["never analysed", "analysed"])
 def large(request: pytest.FixtureRequest, store: SqlStore) -> SqlStore:
-    with closing(sqlite3.connect(store.path)) as connection:
+    with closing(sqlite3.connect(file_of(store))) as connection:
         connection.execute(
             """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
             INSERT INTO event (tenant, event_id, type, person_id, user_id, anonymous_id,

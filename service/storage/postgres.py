@@ -1,0 +1,183 @@
+"""One PostgreSQL database as one process sees it: many writers, one order of the log.
+
+Events are numbered when they are inserted and become visible when they are committed, so a reader could see
+number 8 before number 7. Therefore whoever adds events shares an advisory lock, and a reader of the log takes
+it alone for a moment to learn how far the log is complete. Everything else that writes takes it alone, too,
+as on SQLite. docs/decisions/0013-postgresql.md has the reasons.
+"""
+
+import select
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from service.storage.engine import CONTROL_PATIENCE_S, PROBE_PATIENCE_S, T, store_errors
+
+READERS = 8
+WRITERS = 4
+POOL_PATIENCE_S = 5
+CONNECT_PATIENCE_S = 5
+SERVER_PATIENCE_MS = 10_000
+NETWORK_PATIENCE_S = 15.0
+HORIZON_PATIENCE_S = 2.0
+ATTEMPTS = 3
+TURN = 0x4F_50_50_4F_52_54_55_4E
+"""The key of the advisory lock, in the database that the store lives in."""
+
+RV = TypeVar("RV")
+
+
+class PatientConnection(psycopg.Connection[Any]):
+    """A connection whose server may not keep silent for ever, and whose complaints quote no data."""
+
+    patience_s: float | None = NETWORK_PATIENCE_S
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait for the server, but not longer than `patience_s`: after that the connection is closed."""
+        limit = self.patience_s if timeout is None else timeout
+        try:
+            return super().wait(gen, interval=interval, timeout=limit)
+        except psycopg.errors._WaitTimeout as error:  # noqa: SLF001 - the driver gives it no public name
+            # What the server does with the statement is unknown from here on.
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer within {limit:g} s") from error
+        except psycopg.Error as error:
+            # The detail would quote the row.
+            error.args = (error.diag.message_primary or str(error).partition("\n")[0],)
+            raise
+
+
+class PostgresDatabase:
+    """Pooled connections of one process to one database; a forked child must make its own."""
+
+    def __init__(self, url: URL) -> None:
+        self._readers = pooled(url, size=READERS, writes=False)
+        self._writers = pooled(url, size=WRITERS)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection that cannot write; each statement sees the state at its own start."""
+        with store_errors(), self._readers.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, *, within_s: float | None = CONTROL_PATIENCE_S) -> Iterator[Connection]:
+        """Wait to be the only writer; commit at the end of the block, or roll back when it raises."""
+        with store_errors(), self._writers.begin() as connection, _patience(connection, within_s):
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TURN})")
+            yield connection
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Return at once: commit threads write side by side."""
+        return nullcontext()
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` beside other commit threads; again, when the database could not fit it in between."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with store_errors(), self._writers.begin() as connection:
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({TURN})")
+                    return work(connection)
+            except Exception as error:
+                if attempt == ATTEMPTS or not _unlucky(error):
+                    raise
+        raise AssertionError("unreachable")
+
+    def horizon(self) -> int:
+        """Return the newest offset while nobody adds events: nothing below it can appear any more."""
+        with self.writing(within_s=HORIZON_PATIENCE_S) as connection:
+            return int(connection.exec_driver_sql("SELECT coalesce(max(seq), 0) FROM event").scalar_one())
+
+    def probe(self) -> None:
+        """Write and sync one row that changes nothing; raise StoreUnavailableError when that fails."""
+        with self.writing(within_s=PROBE_PATIENCE_S) as connection:
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+
+    def wipe(self) -> None:
+        """Do nothing: when deleted rows leave the files is for PostgreSQL's own vacuum to say."""
+
+    def close(self) -> None:
+        """Close every connection of this process."""
+        self._readers.dispose()
+        self._writers.dispose()
+
+
+@contextmanager
+def _patience(connection: Connection, within_s: float | None) -> Iterator[None]:
+    """Let locks be waited for as long as said; None has no end."""
+    driver: Any = connection.connection.driver_connection
+    if within_s is None:
+        driver.patience_s = None
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(1_000 * (within_s or 0))}")
+    try:
+        yield
+    finally:
+        driver.patience_s = NETWORK_PATIENCE_S
+
+
+def _unlucky(error: BaseException) -> bool:
+    """Tell whether the database gave this transaction up for the sake of another one."""
+    cause = error.__cause__ if isinstance(error.__cause__, exc.DBAPIError) else error
+    original = cause.orig if isinstance(cause, exc.DBAPIError) else None
+    return isinstance(original, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)
+
+
+def pooled(url: URL, *, size: int, writes: bool = True) -> Engine:
+    """Return connections to `url` that wait for nothing without an end."""
+    parameters: dict[str, Any] = {
+        "connect_timeout": CONNECT_PATIENCE_S,
+        "application_name": "opportune",
+        # Found dead while nothing is asked, too.
+        "keepalives_idle": 30,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        **url.translate_connect_args(username="user", database="dbname"),
+        **url.query,
+    }
+    engine = create_engine(
+        URL.create(url.drivername),
+        creator=lambda: PatientConnection.connect(**parameters),
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=POOL_PATIENCE_S,
+        hide_parameters=True,
+        isolation_level="READ COMMITTED" if writes else "AUTOCOMMIT",
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(opened: DBAPIConnection, _record: object) -> None:
+        _configure(opened, writes=writes)
+
+    @event.listens_for(engine, "checkout")
+    def look(opened: DBAPIConnection, _record: object, _proxy: object) -> None:
+        connection: Any = opened
+        # A server that went away has said so by now: that is seen without asking it.
+        if connection.closed or select.select([connection], [], [], 0)[0]:
+            raise exc.DisconnectionError
+
+    return engine
+
+
+def _configure(opened: Any, *, writes: bool) -> None:  # noqa: ANN401 - the driver's connection
+    chosen = {
+        "statement_timeout": str(SERVER_PATIENCE_MS),
+        "lock_timeout": str(SERVER_PATIENCE_MS),
+        "idle_in_transaction_session_timeout": str(SERVER_PATIENCE_MS),
+        "default_transaction_read_only": "off" if writes else "on",
+    }
+    before = opened.autocommit
+    opened.autocommit = True
+    for name, value in chosen.items():
+        opened.execute("SELECT set_config(%s, %s, false)", (name, value))
+    # What is acknowledged is on a disk, whatever the database was told for its other users.
+    opened.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) "
+        "WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    opened.autocommit = before
