@@ -67,7 +67,8 @@ class Terms:
 
     `trust` is client or server, `source` the front door, `rules` and `metrics` those of the live catalog.
     `user_agent` is the browser's, empty where the request comes from elsewhere; `signals` are the marks that
-    the request itself puts on every event; `key_id` names the key.
+    the request itself puts on every event; `key_id` names the key. With `backfill` exposures may be dated
+    before the launch, as those of a server key always may.
     """
 
     trust: str
@@ -78,6 +79,7 @@ class Terms:
     signals: frozenset[Mark] = frozenset()
     key_id: str = ""
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    backfill: bool = False
 
 
 class Judged:
@@ -144,7 +146,7 @@ class Judged:
         taken = {
             place: CONFLICT
             for place, event in again.items()
-            if event.event_id in stored and not _is_same(event, stored[event.event_id])
+            if event.event_id in stored and not is_same(event, stored[event.event_id])
         }
         if taken:
             bad = [held(self._arrivals[place], CONFLICT, self._terms) for place in taken]
@@ -166,7 +168,8 @@ def judge(store: Store, book: ExposureBook, arrivals: Sequence[Arrival], *, term
         If a revision of the catalog cannot be read.
     """
     check_number(len(arrivals), MAX_EVENTS)
-    bench = _Bench(book.open(store, now=terms.now, backfill=terms.trust == SERVER), terms)
+    backfill = terms.backfill or terms.trust == SERVER
+    bench = _Bench(book.open(store, now=terms.now, backfill=backfill), terms)
     found = [bench.look(arrival) for arrival in arrivals]
     if terms.trust == CLIENT and terms.source not in MANY_PERSONS:
         _keep_to_one_person(found)
@@ -229,7 +232,7 @@ def held(arrival: Arrival, refusal: Refusal, terms: Terms) -> QuarantinedEvent:
     body, encoding = _as_text(sent) if sent is not None else (canonical, TEXT)
     if encoding == TEXT and canonical and _says_the_same(body, arrival.canonical):
         canonical = ""
-    agent = _agent(arrival, terms)
+    context = {"user_agent": _agent(arrival, terms), "signals": " ".join(sorted(terms.signals))}
     return QuarantinedEvent(
         event_id=_echo(arrival.canonical),
         reason=refusal.reason,
@@ -240,7 +243,7 @@ def held(arrival: Arrival, refusal: Refusal, terms: Terms) -> QuarantinedEvent:
         trust=terms.trust,
         encoding=encoding,
         canonical=canonical,
-        context={"user_agent": agent} if agent else {},
+        context={name: value for name, value in context.items() if value},
     )
 
 
@@ -319,7 +322,7 @@ def _agent(arrival: Arrival, terms: Terms) -> str:
     return arrival.user_agent[:MAX_AGENT] or terms.user_agent
 
 
-def _is_same(event: Event, stored: Event) -> bool:
+def is_same(event: Event, stored: Event) -> bool:
     """Tell whether an event sent again may be the stored one: the type is, and the persons agree."""
     if event.type != stored.type:
         return False
