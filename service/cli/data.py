@@ -1,4 +1,4 @@
-"""Commands about data: migrate, import, backup, restore, delete-person."""
+"""Commands about data: migrate, backup, restore, delete-person."""
 
 import sys
 from collections.abc import Iterator
@@ -18,12 +18,10 @@ from service.use_cases.access import keep_environment_keys
 from service.use_cases.archive import BackupError, Progress, check_restored
 from service.use_cases.backup import BackupReport, back_up
 from service.use_cases.backup import restore as restore_backup
-from service.use_cases.import_events import ImportReport, import_events, import_items
-from service.use_cases.import_files import ImportFileError, separator_hint
+from service.use_cases.import_files import ImportFileError
 from service.use_cases.people import erase_person
 
 EXISTING = click.Path(exists=True, path_type=Path)
-EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
@@ -33,37 +31,9 @@ def migrate() -> None:
     To this version's schema; the hashes of the environment's keys are stored too.
     """
     settings = process_settings.load()
-    with _clear_errors(), _store(settings) as store:
+    with clear_errors(), opened_store(settings) as store:
         keep_environment_keys(store, settings, now=utc_now())
     click.echo("The database is up to date.")
-
-
-@click.command("import")
-@click.argument("files", nargs=-1, type=EXISTING_FILE)
-@click.option(
-    "--items", "item_files", multiple=True, type=EXISTING_FILE, help="A file of items; may be repeated."
-)
-def import_(files: tuple[Path, ...], item_files: tuple[Path, ...]) -> None:
-    """Import events and items from files.
-
-    FILES: .ndjson, .csv (or either with .gz) or .parquet. The rules are those of a server key
-    (docs/events.md). Interrupted? Run it again: an id is stored once.
-    """
-    if not files and not item_files:
-        raise click.UsageError("name at least one file")
-    refused = 0
-    with _clear_errors(), _store(process_settings.load()) as store:
-        for path in item_files:
-            with _bar(f"items {path.name}") as progress:
-                written = import_items(store, path, progress=progress)
-            click.echo(f"{path}: {written} items")
-        for path in files:
-            with _bar(f"events {path.name}") as progress:
-                report = import_events(store, path, clock=utc_now, progress=progress)
-            _tell_import(path, report)
-            refused += not report.accepted and not report.duplicate and bool(report.total)
-    if refused:
-        sys.exit(1)
 
 
 @click.command()
@@ -75,7 +45,7 @@ def backup(target: Path, *, with_keys: bool) -> None:
     A .tar.gz or a new folder; consistent, the service may run.
     """
     settings = process_settings.require_home(process_settings.load())
-    with _clear_errors(), _bar("backup") as progress:
+    with clear_errors(), bar("backup") as progress:
         report = back_up(settings, target, now=utc_now(), with_keys=with_keys, progress=progress)
     click.echo(f"Copied {settings.home}")
     _tell_backup("Wrote", report)
@@ -93,8 +63,8 @@ def restore(archive: Path, *, replace: bool) -> None:
     """
     settings = process_settings.load()
     process_settings.make_home(settings)
-    with _clear_errors():
-        with _bar("restore") as progress:
+    with clear_errors():
+        with bar("restore") as progress:
             report = restore_backup(settings, archive, now=utc_now(), replace=replace, progress=progress)
         migrate_database(settings.database_url)
     _tell_backup("Restored", report)
@@ -120,7 +90,7 @@ def delete_person(user_ids: tuple[str, ...], anonymous_ids: tuple[str, ...], *, 
     names = ", ".join((*user_ids, *anonymous_ids))
     if not yes:
         click.confirm(f"Erase {names} from {settings.home} for ever?", abort=True)
-    with _clear_errors(), _store(settings) as store:
+    with clear_errors(), opened_store(settings) as store:
         erased = erase_person(store, settings.lake, user_ids=user_ids, anonymous_ids=anonymous_ids)
     click.echo(f"Home: {settings.home}")
     if any(erased.values()):
@@ -130,7 +100,7 @@ def delete_person(user_ids: tuple[str, ...], anonymous_ids: tuple[str, ...], *, 
 
 
 @contextmanager
-def _clear_errors() -> Iterator[None]:
+def clear_errors() -> Iterator[None]:
     """Turn what can go wrong into one line and exit status 1."""
     try:
         yield
@@ -140,7 +110,8 @@ def _clear_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _store(settings: Settings) -> Iterator[SqlStore]:
+def opened_store(settings: Settings) -> Iterator[SqlStore]:
+    """Open the store, brought up to date."""
     process_settings.make_home(settings)
     check_restored(settings.home)
     migrate_database(settings.database_url)
@@ -152,7 +123,7 @@ def _store(settings: Settings) -> Iterator[SqlStore]:
 
 
 @contextmanager
-def _bar(label: str) -> Iterator[Progress]:
+def bar(label: str) -> Iterator[Progress]:
     """Give a progress callback that draws a bar on a terminal; its unit may change from stage to stage."""
     with click.progressbar(length=100, label=label, file=sys.stderr) as bar:
 
@@ -164,17 +135,6 @@ def _bar(label: str) -> Iterator[Progress]:
         yield progress
 
 
-def _tell_import(path: Path, report: ImportReport) -> None:
-    bad = report.quarantined.total()
-    click.echo(f"{path}: {report.accepted} accepted, {report.duplicate} duplicate, {bad} quarantined")
-    for reason, n in report.quarantined.most_common():
-        click.echo(f"  {reason}: {n}")
-    for example in report.examples:
-        click.echo(f"    e.g. {example}")
-    if bad and bad == report.total:
-        click.echo("Nothing of this file was stored." + separator_hint(path))
-
-
 def _tell_backup(verb: str, report: BackupReport) -> None:
     click.echo(
         f"{verb} {report.path}: {report.files} files, {report.size / 1e6:.1f} MB, "
@@ -182,4 +142,4 @@ def _tell_backup(verb: str, report: BackupReport) -> None:
     )
 
 
-commands: tuple[click.Command, ...] = (migrate, import_, backup, restore, delete_person)
+commands: tuple[click.Command, ...] = (migrate, backup, restore, delete_person)

@@ -28,7 +28,7 @@ COMMANDS: dict[str, str] = {
     "verdict": "service.cli.verdict",
     "sign-in-link": "service.cli.verdict",
     "train": "service.cli.train",
-    "import": "service.cli.data",
+    "import": "service.cli.imports",
     "growthbook": "service.cli.growthbook",
     "backup": "service.cli.data",
     "restore": "service.cli.data",

@@ -37,7 +37,9 @@ class ImportReport:
         return self.accepted + self.duplicate + self.quarantined.total()
 
 
-def import_events(store: Store, path: Path, *, clock: Clock, progress: Progress) -> ImportReport:
+def import_events(
+    store: Store, path: Path, *, separator: str = ",", clock: Clock, progress: Progress
+) -> ImportReport:
     """Store the events of one file with the trust of a server key; repeating it after a stop is harmless.
 
     Raises
@@ -47,16 +49,21 @@ def import_events(store: Store, path: Path, *, clock: Clock, progress: Progress)
     StoreUnavailableError
         If the store gives up; repeating the import goes on.
     """
+    return store_rows(store, read_rows(path, separator=separator, progress=progress), clock=clock)
+
+
+def store_rows(store: Store, events: Iterable[Row], *, clock: Clock) -> ImportReport:
+    """Store events in batches, with the trust of a server key; return what became of them."""
     book = ExposureBook()
     report = ImportReport()
-    for batch in _batches(read_rows(path, progress=progress), MAX_EVENTS):
+    for batch in _batches(events, MAX_EVENTS):
         terms = Terms(trust=SERVER, source=SOURCE, now=clock())
         for result in take_in(store, book, batch, terms=terms):
             _count(report, result)
     return report
 
 
-def import_items(store: Store, path: Path, *, progress: Progress) -> int:
+def import_items(store: Store, path: Path, *, separator: str = ",", progress: Progress) -> int:
     """Insert or replace the items of one file; return how many.
 
     Raises
@@ -65,7 +72,9 @@ def import_items(store: Store, path: Path, *, progress: Progress) -> int:
         If a row is no item; the whole batches before it are stored.
     """
     written = 0
-    for batch in _batches(read_rows(path, nested="fields", progress=progress), MAX_EVENTS):
+    for batch in _batches(
+        read_rows(path, nested="fields", separator=separator, progress=progress), MAX_EVENTS
+    ):
         written += store.put_items(
             [_item(row, f"{path}: item {written + n}") for n, row in enumerate(batch, 1)]
         )

@@ -21,6 +21,9 @@ MAX_LINE = 1024 * 1024
 PARQUET_ROWS = 2_000
 NESTED = "properties"
 KINDS = ("ndjson", "jsonl", "csv", "parquet")
+TYPED = (":number", ":json")
+SEPARATORS = {";": (";", "semicolons"), "tab": ("\t", "tabs"), "|": ("|", "bars")}
+"""Marks that may stand between the cells of a CSV file instead of a comma: as said, as written, in words."""
 
 Progress = Callable[[int, int], None]
 """Called with what was read of a file and how much it has, in bytes or rows."""
@@ -32,11 +35,12 @@ class ImportFileError(Exception):
     """A file cannot be imported; the message names file, line or column, and what is expected."""
 
 
-def read_rows(path: Path, *, nested: str = NESTED, progress: Progress) -> Iterator[Row]:
+def read_rows(path: Path, *, nested: str = NESTED, separator: str = ",", progress: Progress) -> Iterator[Row]:
     """Yield the rows of a file by its name: .ndjson, .jsonl or .csv (also .gz), .parquet.
 
     Columns ``<nested>.<name>`` become members of the object `nested`; a column `nested` holds JSON. CSV cells
     are text and empty cells are absent; a column named ``...:number`` or ``...:json`` says otherwise.
+    `separator` stands between the cells of a CSV file.
 
     Raises
     ------
@@ -48,11 +52,34 @@ def read_rows(path: Path, *, nested: str = NESTED, progress: Progress) -> Iterat
         if kind == "parquet":
             yield from _parquet(path, nested, progress)
         elif kind == "csv":
-            yield from _csv(path, nested, progress)
+            yield from _csv(path, nested, separator, progress)
         else:
             yield from _ndjson(path, progress)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise ImportFileError(f"{path}: cannot be read: {error}") from error
+
+
+def columns_of(path: Path, *, separator: str = ",") -> list[str] | None:
+    """Return the names of a file's columns as its rows will have them; None for lines of JSON.
+
+    Raises
+    ------
+    ImportFileError
+        If the file cannot be read.
+    """
+    kind = _kind(path)
+    try:
+        if kind == "parquet":
+            import pyarrow.parquet as pq  # noqa: PLC0415 - as below
+
+            return list(pq.read_schema(path).names)
+        if kind != "csv":
+            return None
+        with _opened(path) as (stream, _), io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+            header = next(csv.reader(text, strict=True, delimiter=separator), [])
+    except (OSError, EOFError, ValueError, zlib.error, csv.Error) as error:
+        raise ImportFileError(f"{path}: cannot be read: {error}") from error
+    return [name.rpartition(":")[0] if name.endswith(TYPED) else name for name in header]
 
 
 def separator_hint(path: Path) -> str:
@@ -61,9 +88,9 @@ def separator_hint(path: Path) -> str:
         return ""
     with _opened(path) as (stream, _told):
         header = stream.readline(MAX_LINE).decode("utf-8-sig", "replace")
-    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if header.count(mark) > header.count(","):
-            return f" Its columns are separated by {name}: save it with commas."
+    for mark, (character, name) in SEPARATORS.items():
+        if header.count(character) > header.count(","):
+            return f" Its columns are separated by {name}: say --separator '{mark}'."
     return " A CSV file needs a header of column names, separated by commas (docs/events.md)."
 
 
@@ -104,10 +131,10 @@ def _ndjson(path: Path, progress: Progress) -> Iterator[Row]:
             progress(told(), total)
 
 
-def _csv(path: Path, nested: str, progress: Progress) -> Iterator[Row]:
+def _csv(path: Path, nested: str, separator: str, progress: Progress) -> Iterator[Row]:
     total = path.stat().st_size
     with _opened(path) as (stream, told), io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-        reader = csv.DictReader(text, strict=True)
+        reader = csv.DictReader(text, strict=True, delimiter=separator)
         try:
             for cells in reader:
                 where = f"{path}:{reader.line_num}"

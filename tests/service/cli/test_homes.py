@@ -126,7 +126,7 @@ def test_an_import_of_which_nothing_was_accepted_fails_and_names_the_separator(
     again = run("import", str(tmp_path / "good.csv"))
 
     assert bad.exit_code == 1
-    assert "separated by semicolons: save it with commas" in bad.output
+    assert "separated by semicolons: say --separator ';'" in bad.output
     assert (good.exit_code, again.exit_code) == (0, 0), good.output
     assert home.exists()
 

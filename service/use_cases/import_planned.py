@@ -1,0 +1,112 @@
+"""Import files whose columns a plan explains: read whole before anything is stored, then stored."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.definitions import Experiment
+from service.catalog.loader import load
+from service.clock import Clock
+from service.storage.ports import Store
+from service.use_cases.import_events import EXAMPLES, ImportReport, store_rows
+from service.use_cases.import_files import (
+    ImportFileError,
+    Progress,
+    columns_of,
+    read_rows,
+    separator_hint,
+)
+from service.use_cases.import_mapping import As, Mapper, Plan
+
+SHOWN = 2
+
+
+@dataclass(slots=True)
+class Preview:
+    """What a file gives: how many events, and the first of them.
+
+    `not_enrolled` rows are of units outside the experiment, `columns_left` are columns that are not taken.
+    """
+
+    events: int = 0
+    not_enrolled: int = 0
+    columns_left: tuple[str, ...] = ()
+    first: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedFile:
+    """A file, what its rows are, and what stands between its cells if it is CSV."""
+
+    path: Path
+    plan: Plan
+    separator: str = ","
+
+
+def preview(store: Store, file: PlannedFile, *, progress: Progress) -> Preview:
+    """Read a whole file and store nothing.
+
+    Raises
+    ------
+    ImportFileError
+        If a column is missing or cells cannot be read; the message tells the first few.
+    """
+    _check_columns(file)
+    mapper = Mapper(file.plan, _experiments(store, file.plan))
+    found = Preview()
+    problems: list[str] = []
+    n_problems = 0
+    for place, row in enumerate(_rows(file, progress), 1):
+        try:
+            event = mapper.event(row)
+        except ValueError as error:
+            n_problems += 1
+            if len(problems) < EXAMPLES:
+                problems.append(f"  row {place}, {error}")
+            continue
+        found.events += event is not None
+        found.not_enrolled += event is None
+        if event is not None and len(found.first) < SHOWN:
+            found.first.append(event)
+    if n_problems:
+        told = "\n".join(problems) + ("\n  ..." if n_problems > len(problems) else "")
+        rows = "1 row" if n_problems == 1 else f"{n_problems} rows"
+        raise ImportFileError(f"{file.path}: {rows} cannot be read, nothing was stored:\n{told}")
+    found.columns_left = tuple(sorted(mapper.columns_left))
+    return found
+
+
+def import_planned(store: Store, file: PlannedFile, *, clock: Clock, progress: Progress) -> ImportReport:
+    """Store what the rows of one file tell; repeating it after a stop is harmless.
+
+    Raises
+    ------
+    StoreUnavailableError
+        If the store gives up; repeating the import goes on.
+    """
+    mapper = Mapper(file.plan, _experiments(store, file.plan))
+    events = (event for row in _rows(file, progress) if (event := mapper.event(row)) is not None)
+    return store_rows(store, events, clock=clock)
+
+
+def _rows(file: PlannedFile, progress: Progress) -> Iterator[dict[str, Any]]:
+    return read_rows(file.path, separator=file.separator, progress=progress)
+
+
+def _check_columns(file: PlannedFile) -> None:
+    there = columns_of(file.path, separator=file.separator)
+    missing = [column for column in file.plan.columns if there is not None and column not in there]
+    if there is not None and missing:
+        hint = separator_hint(file.path) if len(there) == 1 else ""
+        raise ImportFileError(
+            f"{file.path}: there is no column '{missing[0]}'; there are: {', '.join(there)}.{hint}"
+        )
+
+
+def _experiments(store: Store, plan: Plan) -> Mapping[str, Experiment]:
+    """Return what is live: it tells the unit and the phase of exposures that do not."""
+    if plan.rows_are is not As.EXPOSURES:
+        return {}
+    stored = store.revision(store.live_state().revision)
+    return load(stored.files).catalog.experiments if stored else {}
