@@ -47,9 +47,11 @@ class SqlPeople:
         """Return the links of these ids, in no order."""
         return _links(self, schema.identity_link.c.from_id, from_ids)
 
-    def links_to(self: Connections, user_ids: Iterable[str]) -> Sequence[IdentityLink]:
-        """Return the links that lead to these users, in no order."""
-        return _links(self, schema.identity_link.c.user_id, user_ids)
+    def links_to(
+        self: Connections, user_ids: Iterable[str], *, trust: str | None = None
+    ) -> Sequence[IdentityLink]:
+        """Return the links that lead to these users, of one trust or of any, in no order."""
+        return _links(self, schema.identity_link.c.user_id, user_ids, trust=trust)
 
     def put_consents(self: Connections, consents: Sequence[Consent]) -> int:
         """Append decisions; return how many are new."""
@@ -97,13 +99,16 @@ class SqlPeople:
             return connection.execute(query).first() is not None
 
 
-def _links(store: Connections, column: Column[str], ids: Iterable[str]) -> list[IdentityLink]:
+def _links(
+    store: Connections, column: Column[str], ids: Iterable[str], *, trust: str | None = None
+) -> list[IdentityLink]:
     table = schema.identity_link
+    trusted = (table.c.trust == trust,) if trust else ()
     found: list[IdentityLink] = []
     wanted = sorted(set(ids))
     for start in range(0, len(wanted), IDS_AT_ONCE):
         some = wanted[start : start + IDS_AT_ONCE]
-        query = select(table).where(table.c.tenant == store.tenant, column.in_(some))
+        query = select(table).where(table.c.tenant == store.tenant, column.in_(some), *trusted)
         with store.reading() as connection:
             found.extend(
                 IdentityLink(

@@ -182,8 +182,8 @@ class People(Protocol):
         """Return the links of these ids, in no order."""
         ...
 
-    def links_to(self, user_ids: Iterable[str]) -> Sequence[IdentityLink]:
-        """Return the links that lead to these users, in no order."""
+    def links_to(self, user_ids: Iterable[str], *, trust: str | None = None) -> Sequence[IdentityLink]:
+        """Return the links that lead to these users, of one trust or of any, in no order."""
         ...
 
     def put_consents(self, consents: Sequence[Consent]) -> int:

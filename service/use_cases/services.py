@@ -11,6 +11,7 @@ from service.use_cases.meters import Meters
 from service.use_cases.models import ModelHolder
 from service.use_cases.slates import SlateKeeper
 from service.use_cases.snapshot import SnapshotHolder
+from service.use_cases.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +27,4 @@ class Services:
     exposures: ExposureBook = field(default_factory=ExposureBook)
     limit: RateLimit = field(default_factory=lambda: RateLimit(0))
     slates: SlateKeeper = field(default_factory=SlateKeeper)
+    wishes: Wishes = field(default_factory=Wishes)

@@ -1,0 +1,139 @@
+"""Whose ids belong together: a function of the links that were seen, never of their order.
+
+A link says that ``a:<anonymous_id>`` or ``u:<user_id>`` (an account that was merged) is a user. The word of a
+server vouches for it; a client key is public, so its word alone never opens anybody's history.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from experiments.identifiers import is_identifier
+from service.storage.ports import People
+from service.storage.records import Event, IdentityLink
+from service.use_cases.unguessable import is_unguessable
+
+SERVER = "server"
+ALIASED = "User Aliased"
+PREVIOUS = "previous_id"
+MOST_HOPS = 8
+"""Of a chain of merged accounts; it is followed no further."""
+MOST_DEVICES = 100
+"""Anonymous ids of one person whose history is read, the earliest linked first."""
+
+
+class Known(NamedTuple):
+    """The ids of one person: accounts and anonymous ids, each sorted."""
+
+    user_ids: tuple[str, ...]
+    anonymous_ids: tuple[str, ...]
+
+
+def links_of(event: Event, trust: str) -> list[IdentityLink]:
+    """Return the links that an event says: of its two ids, and of the id that an alias replaces."""
+    if not event.user_id:
+        return []
+    from_ids = [f"a:{event.anonymous_id}"] if event.anonymous_id else []
+    if event.type == ALIASED:
+        previous = event.properties.get(PREVIOUS)
+        if isinstance(previous, str) and is_identifier(previous):
+            from_ids += replaced(previous, event.user_id, trust)
+    return [
+        IdentityLink(from_id=from_id, user_id=event.user_id, linked_at=event.occurred_at, trust=trust)
+        for from_id in dict.fromkeys(from_ids)
+    ]
+
+
+def replaced(previous: str, user_id: str, trust: str) -> list[str]:
+    """Return the forms in which `previous` stands for `user_id` from now on.
+
+    Whether it is an account or an anonymous id cannot be seen, so a server's word is taken for both. A client
+    key merges no accounts.
+    """
+    merged = trust == SERVER and previous != user_id
+    return [f"a:{previous}", f"u:{previous}"] if merged else [f"a:{previous}"]
+
+
+def user_of(links: Iterable[IdentityLink]) -> str | None:
+    """Return whose an anonymous id is, given the links from it: the first user, of equals the least user_id.
+
+    Examples
+    --------
+    >>> from service.clock import from_micros
+    >>> def link(user_id: str, at: int) -> IdentityLink:
+    ...     return IdentityLink(from_id="a:1", user_id=user_id, linked_at=from_micros(at), trust="server")
+    >>> user_of([link("bob", 2), link("eve", 1), link("ana", 1)])
+    'ana'
+    """
+    first = min(links, key=lambda link: (link.linked_at, link.user_id), default=None)
+    return first.user_id if first else None
+
+
+def merged(users: Iterable[str], merges: Iterable[IdentityLink]) -> dict[str, set[str]]:
+    """Return, for each user and each that is named in `merges`, the accounts of the same person.
+
+    Examples
+    --------
+    >>> from service.clock import EPOCH
+    >>> old = IdentityLink(from_id="u:old", user_id="new", linked_at=EPOCH, trust="server")
+    >>> {user: sorted(same) for user, same in merged(["eve", "new"], [old]).items()}
+    {'eve': ['eve'], 'new': ['new', 'old'], 'old': ['new', 'old']}
+    """
+    same = {user: {user} for user in users}
+    for link in merges:
+        one, other = (same.setdefault(user, {user}) for user in (link.from_id[2:], link.user_id))
+        if one is not other:
+            one |= other
+            same.update(dict.fromkeys(other, one))
+    return same
+
+
+def read_merges(store: People, users: Iterable[str]) -> list[IdentityLink]:
+    """Return the merges of accounts that lead to or from `users`, over several steps."""
+    known: set[str] = set()
+    fresh = set(users)
+    found: dict[tuple[str, str], IdentityLink] = {}
+    for _ in range(MOST_HOPS):
+        if not fresh:
+            break
+        known |= fresh
+        links = (*store.links_from(f"u:{user}" for user in fresh), *store.links_to(fresh, trust=SERVER))
+        merges = [link for link in links if link.from_id.startswith("u:")]
+        found.update({(link.from_id, link.user_id): link for link in merges})
+        fresh = {user for link in merges for user in (link.from_id[2:], link.user_id)} - known
+    return list(found.values())
+
+
+def known_as(store: People, user_id: str) -> Known:
+    """Return the ids whose history is that of `user_id`, by links that a server vouched for.
+
+    An anonymous id that several people signed in under belongs to the first of them.
+    """
+    users = merged([user_id], read_merges(store, [user_id]))[user_id]
+    links = sorted(store.links_to(users, trust=SERVER), key=lambda link: (link.linked_at, link.from_id))
+    devices = list(dict.fromkeys(link.from_id for link in links if link.from_id.startswith("a:")))
+    vouched: dict[str, list[IdentityLink]] = {device: [] for device in devices[:MOST_DEVICES]}
+    for link in store.links_from(vouched):
+        if link.trust == SERVER:
+            vouched[link.from_id].append(link)
+    own = (device[2:] for device, rivals in vouched.items() if user_of(rivals) in users)
+    return Known(tuple(sorted(users)), tuple(sorted(own)))
+
+
+def also_known_as(store: People, person_ids: Iterable[str]) -> Mapping[str, Sequence[str]]:
+    """Return, for each person id, the accounts whose refusals count for it too.
+
+    These are the users that signed in under an anonymous id, and all accounts that were merged with theirs.
+    A client key's word counts for an id that cannot be guessed: nobody else can have said it.
+    """
+    users: dict[str, set[str]] = {}
+    for person_id in person_ids:
+        users[person_id] = {person_id[2:]} if person_id.startswith("u:") else set()
+    for link in store.links_from(person_id for person_id in users if person_id.startswith("a:")):
+        if link.trust == SERVER or is_unguessable(link.from_id[2:]):
+            users[link.from_id].add(link.user_id)
+    everybody = set().union(*users.values())
+    same = merged(everybody, read_merges(store, everybody))
+    return {
+        person_id: sorted({f"u:{account}" for user in named for account in same[user]} - {person_id})
+        for person_id, named in users.items()
+    }
