@@ -91,7 +91,7 @@ def allows(
     *,
     unknown: bool,
 ) -> bool:
-    """Tell whether nobody refused `purpose` and, unless `unknown` will do, one of the `own` ids granted it."""
+    """Tell whether nobody refused `purpose` and, unless `unknown` will do, one of `own` ids granted it."""
     mine = [decisions.get((person_id, purpose)) for person_id in own]
     if DENIED in mine or any(decisions.get((one, purpose)) == DENIED for one in accounts):
         return False
