@@ -42,6 +42,8 @@ class ExposureAccount:
         ``multiple_variants`` and ``immature`` (the primary metric's window is still open).
     analysed : mapping of variant to units
         In the primary metric.
+    contaminated_units : int
+        Exposed units, not excluded for it, whose person saw another variant under another unit.
     """
 
     events: int = 0
@@ -51,6 +53,7 @@ class ExposureAccount:
     exposed_units: Mapping[str, int] = field(default_factory=dict)
     excluded: Mapping[str, int] = field(default_factory=dict)
     analysed: Mapping[str, int] = field(default_factory=dict)
+    contaminated_units: int = 0
 
     @property
     def n_exposed(self) -> int:
@@ -67,6 +70,7 @@ class ExposureAccount:
             "exposed_units": dict(sorted(self.exposed_units.items())),
             "excluded": dict(sorted(self.excluded.items())),
             "analysed": dict(sorted(self.analysed.items())),
+            "contaminated_units": self.contaminated_units,
         }
 
 

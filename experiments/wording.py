@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from experiments.checks import contamination
 from experiments.checks.finding import CheckState, counted
 from experiments.decision import Case, Decision, Outcome, Rule
 from experiments.definitions import Guardrail, Metric, MetricKind
@@ -38,7 +39,7 @@ def paragraph(case: Case, outcome: Outcome) -> str:
         parts.append("No unit has been exposed yet.")
     else:
         parts += [_numbers(case, variant), _guardrails(case, variant), _split(case)]
-    parts += [_rule(case, outcome), _left_out(case)]
+    parts += [_rule(case, outcome), _left_out(case), _contaminated(case)]
     return " ".join(part for part in parts if part)
 
 
@@ -219,3 +220,8 @@ def _left_out(case: Case) -> str:
         are = "is" if immature == 1 else "are"
         parts.append(f"{counted(immature, 'unit')} {are} still inside the metric's window")
     return f"Not known: {'; '.join(parts)}." if parts else ""
+
+
+def _contaminated(case: Case) -> str:
+    found = next(f for f in case.findings if f.check == contamination.NAME)
+    return f"Beware: {found.detail}" if found.state is CheckState.WARNING else ""

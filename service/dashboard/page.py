@@ -47,12 +47,14 @@ CHECKS = {
     "srm": "Split between variants",
     "accounting": "Accounts add up",
     "multiple_variants": "Several variants",
+    "contaminated_units": "One person, several ids",
     "quarantine": "Quarantine",
 }
 LEFT_OUT = {
     "multiple_variants": "saw several variants",
     "immature": "metric window, or its day, still open",
 }
+CONTAMINATED = "contaminated: of people who saw another variant under another id; not left out"
 QUARANTINED = {
     "variant_mismatch": "named a variant the unit does not have",
     "not_enrolled": "unit not enrolled",
@@ -222,6 +224,8 @@ def _units(account: Mapping[str, Any]) -> list[Step]:
         for r, n in sorted(account["excluded"].items())
     ]
     steps.append(Step(label="units analysed", n=analysed, width=_width(analysed, whole)))
+    if n := account.get("contaminated_units", 0):
+        steps.append(Step(label=CONTAMINATED, n=n, width=_width(n, whole), out=True))
     return steps
 
 

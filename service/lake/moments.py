@@ -18,8 +18,10 @@ from ibis.backends.duckdb import Backend
 
 from experiments.definitions import Experiment, Metric, MetricKind
 from experiments.moments import SCALE, Moments
+from experiments.units import ANONYMOUS_ID
 from experiments.verdict import Arrivals, PeriodMoments
 from service.clock import EPOCH
+from service.lake.contamination import contaminated_of, people_of
 from service.lake.manifest import EVENTS, EXPOSURES, SCHEMAS, SPILL, Manifest, reading
 from service.lake.rows import canonical_json, to_amount
 
@@ -44,11 +46,15 @@ class UnitCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that the lake knows of one experiment and phase up to `until_us`; nothing here is rounded."""
+    """All that the lake knows of one experiment and phase up to `until_us`; nothing here is rounded.
+
+    `contaminated` counts the units of people who saw another variant under another unit.
+    """
 
     n_events: int
     first_us: int | None
     units: Mapping[str, UnitCounts]
+    contaminated: int
     arrivals: tuple[Arrivals, ...]
     periods: tuple[PeriodMoments, ...]
 
@@ -61,6 +67,7 @@ class LakeReader:
         self._lake = lake
         self.offset = manifest.offset
         self._manifest = manifest
+        self._people: ir.Table | None = None
 
     def facts(self, experiment: Experiment, metrics: Sequence[Metric], *, until_us: int) -> Facts:
         """Count the exposures of one experiment; sum up its metrics over windows that ended by `until_us`."""
@@ -79,16 +86,16 @@ class LakeReader:
             n_events=int(spans["n"]),
             first_us=None if spans["first_us"] is None else int(spans["first_us"]),
             units={row["variant"]: _unit_counts(row) for row in counted},
+            contaminated=self._contaminated(seen) if experiment.unit == ANONYMOUS_ID else 0,
             arrivals=tuple(_arrivals(row) for row in self._rows(arrivals_of(clean))),
             periods=tuple(_period(row) for row in self._rows(wanted)),
         )
 
     def last_occurred_us(self, n: int = LAST_EVENTS) -> tuple[int, ...]:
-        """Return when the newest `n` events of the log occurred by their own clocks, newest first."""
-        events = self.table(EVENTS)
-        newest = events.order_by(ibis.desc("seq")).limit(n).select("seq", "occurred_us")
-        rows = sorted(self._rows(newest), key=lambda row: -int(row["seq"]))
-        return tuple(int(row["occurred_us"]) for row in rows)
+        """Return when the newest `n` events occurred, by their own clocks and in whatever order they came."""
+        occurred = self.table(EVENTS).select("occurred_us")
+        rows = self._rows(occurred.order_by(ibis.desc("occurred_us")).limit(n))
+        return tuple(sorted((int(row["occurred_us"]) for row in rows), reverse=True))
 
     def table(self, dataset: str, *, first_us: int = ALWAYS[0], last_us: int = ALWAYS[1]) -> ir.Table:
         """Return the rows of one dataset that occurred between two moments, both included."""
@@ -106,6 +113,13 @@ class LakeReader:
         """Return the rows of an answer that is too large to become Python objects all at once."""
         batches: list[pa.RecordBatch] = self._connection.to_pyarrow(expression).to_batches(BATCH_ROWS)
         return batches
+
+    def _contaminated(self, seen: ir.Table) -> int:
+        if self._people is None:
+            # Every experiment asks: all events are read for it once.
+            people = people_of(self.table(EVENTS))
+            self._people = self._connection.create_table("people", people, temp=True)
+        return int(self._connection.to_pyarrow(contaminated_of(seen, self._people)).as_py())
 
     def _rows(self, expression: ir.Table) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._connection.to_pyarrow(expression).to_pylist()

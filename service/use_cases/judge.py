@@ -22,6 +22,8 @@ from service.use_cases.verdict_body import Inputs, verdict_body
 
 JUDGED = frozenset({Status.SCHEDULED, Status.RUNNING, Status.PAUSED, Status.STOPPED})
 AS_OF_SHARE = 0.9
+# So far ahead may an event be dated (service/use_cases/ingest.py): no fast clock closes a day early.
+AHEAD_US = 5 * 60 * 1_000_000
 # A verdict whose closed periods did not change is kept again only when its exposures grew by this share, or
 # after this long: a busy shop would otherwise write a row every two seconds that says nothing new.
 GROWTH = 0.02
@@ -81,13 +83,14 @@ def live_catalog(store: Store) -> tuple[int, LoadedCatalog]:
 
 
 def as_of_us(newest_us: Sequence[int], *, floor_us: int) -> int:
-    """Return up to when the log is taken to be complete: nearly all of its newest events lie before.
+    """Return up to when the log is taken to be complete.
 
-    The 90th percentile of when they occurred: a few clocks that run fast do not close a day early. It never
-    goes back, whatever late events say.
+    The 90th percentile of the newest events by their own clocks, whenever they came, less what a clock may
+    run fast: it follows from the events, not from their order. A few strays in a replayed past do not close
+    its days early. It never goes back.
     """
     ordered = sorted(newest_us)
-    return max(floor_us, ordered[math.ceil(AS_OF_SHARE * len(ordered)) - 1])
+    return max(floor_us, ordered[math.ceil(AS_OF_SHARE * len(ordered)) - 1] - AHEAD_US)
 
 
 def account_of(facts: Facts, *, primary: str, quarantined: Mapping[str, int]) -> ExposureAccount:
@@ -107,6 +110,7 @@ def account_of(facts: Facts, *, primary: str, quarantined: Mapping[str, int]) ->
         exposed_units=exposed,
         excluded={"multiple_variants": several, "immature": first - several - sum(analysed.values())},
         analysed=analysed,
+        contaminated_units=facts.contaminated,
     )
 
 

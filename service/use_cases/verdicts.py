@@ -33,6 +33,7 @@ COLUMNS = (
     "p_value",
     "e_value",
     "state",
+    "contaminated_units",
 )
 NONE = "n/a"
 UNSERVED = {
@@ -138,6 +139,7 @@ def to_csv(body: Mapping[str, Any]) -> str:
                 row.get("p_value"),
                 row.get("e_value"),
                 row["state"],
+                body["exposure"].get("contaminated_units"),
             ]
         )
     return out.getvalue()
@@ -169,12 +171,17 @@ def to_markdown(body: Mapping[str, Any], *, standing: str = "") -> str:
 
 
 def accounting(account: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Return the lines of the exposure account in the order in which they add up."""
+    """Return the lines of the exposure account in the order in which they add up.
+
+    A verdict of an older release does not know the last one.
+    """
     lines = [("exposure events", account["events"]), ("repeats of a unit", account["repeats"])]
     lines += [(f"quarantined: {reason}", n) for reason, n in sorted(account["quarantined"].items())]
     lines += [("units exposed", sum(account["exposed_units"].values()))]
     lines += [(f"left out: {reason}", n) for reason, n in sorted(account["excluded"].items())]
     lines += [("units analysed", sum(account["analysed"].values()))]
+    if "contaminated_units" in account:
+        lines.append(("contaminated, not left out", account["contaminated_units"]))
     return lines
 
 

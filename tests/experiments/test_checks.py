@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from experiments.checks import CHECKS, accounting, crossover, quarantine, srm
+from experiments.checks import CHECKS, accounting, contamination, crossover, quarantine, srm
 from experiments.checks.finding import CheckState
 from experiments.errors import InvalidParameterError
 from experiments.evidence import Arrivals, Evidence, ExposureAccount
@@ -161,6 +161,13 @@ def test_too_many_units_in_several_variants_are_a_warning(several: int, state: C
     account = ExposureAccount(exposed_units={"a": 1_000}, excluded={"multiple_variants": several})
 
     assert crossover.check(E, evidence({}, arrivals=[], account=account)).state is state
+
+
+@pytest.mark.parametrize(("n", "state"), [(10, CheckState.OK), (11, CheckState.WARNING)])
+def test_too_many_units_of_people_with_several_ids_are_a_warning(n: int, state: CheckState) -> None:
+    account = ExposureAccount(exposed_units={"a": 1_000}, contaminated_units=n)
+
+    assert contamination.check(E, evidence({}, arrivals=[], account=account)).state is state
 
 
 @pytest.mark.parametrize(("refused", "state"), [(1, CheckState.OK), (2, CheckState.WARNING)])

@@ -154,6 +154,7 @@ def test_one_is_singular() -> None:
         exposed_units={"a": N + 1, "b": N + 1},
         excluded={"multiple_variants": 1, "immature": 1},
         analysed={"a": N, "b": N},
+        contaminated_units=1,
     )
     plan = experiment(decide=DecisionPlan(min_runtime_s=86_400))
 
@@ -164,6 +165,8 @@ def test_one_is_singular() -> None:
     details = [finding.detail for finding in verdict.findings]
     assert "1 unit (0.0 %) saw several variants and was left out." in details
     assert "1 exposure event (0.0 %) is in quarantine." in details
+    saw = "who saw another variant under another id"
+    assert f"1 unit (0.0 %) belongs to a person {saw}, and counts all the same." in details
 
 
 def test_labels_and_money_fall_into_sentences() -> None:

@@ -22,9 +22,11 @@ from service.use_cases.verdicts import standing
 from tests.service.use_cases.shops import (
     FILES,
     KEY,
+    START,
     a_store,
     a_week,
     launched,
+    order,
     put_in_quarantine,
     settings_in,
     shown,
@@ -60,7 +62,10 @@ def judged_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with a_store(home) as store:
         launched(store, {**FILES, "experiments/quiet.yaml": QUIET})
         put_in_quarantine(store, "q1", "variant_mismatch")
-        shown(store, home / "lake", a_week())
+        at_home = [
+            replace(order(unit, START + timedelta(days=5)), user_id="maria") for unit in ("v0-0", "v0-1")
+        ]
+        shown(store, home / "lake", [*a_week(), *at_home])
         refresh_verdicts(store, home / "lake", now=utc_now())
         launched(store, {**FILES, "experiments/quiet.yaml": QUIET + "phase: 2\n"})
     return home
@@ -149,6 +154,8 @@ def test_the_verdict_page_says_what_why_and_how_we_know(shop: Shop) -> None:
         "Can it be trusted?",
         "quarantined: named a variant the unit does not have",
         "left out: saw several variants",
+        "contaminated: of people who saw another variant under another id; not left out",
+        "2 units (0.1 %) belong to people who saw another variant under another id",
         "placed an order",
         "+50 % relative",
         "maria@shop.example",

@@ -1,17 +1,20 @@
+import csv
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service.clock import to_micros
+from service.clock import from_micros, to_micros
 from service.lake import export, export_all
 from service.storage.ports import Store
 from service.use_cases.judge import as_of_us, refresh_verdict, refresh_verdicts
 from service.use_cases.verdict_body import canonical
+from service.use_cases.verdicts import accounting, to_csv, to_markdown
 from tests.service.use_cases.shops import (
     FILES,
     KEY,
@@ -82,9 +85,32 @@ def test_the_exposure_account_adds_up_with_each_exclusion_counted(store: Store, 
     assert exposed == account["first"] == 140
     assert exposed == sum(account["excluded"].values()) + sum(account["analysed"].values())
     assert account["excluded"]["multiple_variants"] == 1
+    assert account["contaminated_units"] == 0
     assert sum(account["analysed"].values()) == sum(
         row["n"] for row in body(store)["metrics"] if row["role"] == "primary"
     )
+
+
+def test_people_who_saw_several_variants_under_several_ids_are_counted_and_not_left_out(
+    store: Store, lake: Path
+) -> None:
+    events = a_week(per_day=20)
+    for unit in ("v0-0", "v0-1", "v0-3"):
+        events.append(replace(order(unit, START + timedelta(days=5)), user_id="maria"))
+    shown(store, lake, events)
+
+    refresh_verdicts(store, lake, now=NOW)
+
+    verdict = body(store)
+    assert verdict["exposure"]["contaminated_units"] == 3
+    assert verdict["exposure"]["excluded"]["multiple_variants"] == 0
+    assert "contaminated_units" in verdict["warnings"]
+    told = "3 units (2.1 %) belong to people who saw another variant under another id"
+    assert f"Beware: {told}, and count all the same." in verdict["text"]
+    assert ("contaminated, not left out", 3) in accounting(verdict["exposure"])
+    assert "| contaminated, not left out | 3 |" in to_markdown(verdict)
+    rows = list(csv.DictReader(to_csv(verdict).splitlines()))
+    assert {row["contaminated_units"] for row in rows} == {"3"}
 
 
 def test_nothing_new_writes_nothing(store: Store, lake: Path) -> None:
@@ -186,11 +212,18 @@ def test_an_unknown_experiment_is_an_error(store: Store, lake: Path) -> None:
         refresh_verdict(store, lake, "nothing", now=NOW)
 
 
-def test_a_few_fast_clocks_do_not_close_a_day() -> None:
+def test_a_few_strays_do_not_close_a_day() -> None:
     seconds = [to_micros(START) + i for i in range(90)]
-    fast = [to_micros(START + timedelta(days=1))] * 10
+    strays = [to_micros(START + timedelta(days=1))] * 10
 
-    assert as_of_us([*seconds, *fast], floor_us=0) == to_micros(START) + 89
+    assert as_of_us([*seconds, *strays], floor_us=0) == to_micros(START - timedelta(minutes=5)) + 89
+
+
+def test_clocks_that_run_fast_do_not_close_a_day_however_many_they_are() -> None:
+    midnight = START.replace(hour=0) + timedelta(days=1)
+    fast = [to_micros(midnight - timedelta(seconds=1) + timedelta(minutes=5))] * 100
+
+    assert from_micros(as_of_us(fast, floor_us=0)).date() == START.date()
 
 
 def test_the_moment_judged_never_goes_back() -> None:
