@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from service.storage.portable import LONG_TEXT, NAME
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -11,17 +13,17 @@ depends_on = None
 
 def upgrade() -> None:
     """Add tables and columns, and fill in what follows from the log that is there already."""
-    op.add_column("event", sa.Column("privacy", sa.String(), nullable=True))
-    for name, kind in (("encoding", sa.String()), ("canonical", sa.Text()), ("context", sa.Text())):
+    op.add_column("event", sa.Column("privacy", NAME, nullable=True))
+    for name, kind in (("encoding", NAME), ("canonical", LONG_TEXT), ("context", LONG_TEXT)):
         op.add_column("quarantine", sa.Column(name, kind, nullable=True))
     op.drop_index("quarantine_by_reason", "quarantine")
     op.create_index("quarantine_by_reason", "quarantine", ["tenant", "reason", "received_us", "digest"])
     op.create_index("quarantine_by_time", "quarantine", ["tenant", "received_us", "digest"])
     op.create_table(
         "person_activity",
-        sa.Column("tenant", sa.String(), nullable=False),
-        sa.Column("person_id", sa.String(), nullable=False),
-        sa.Column("event_type", sa.String(), nullable=False),
+        sa.Column("tenant", NAME, nullable=False),
+        sa.Column("person_id", NAME, nullable=False),
+        sa.Column("event_type", NAME, nullable=False),
         sa.Column("n", sa.BigInteger(), nullable=False),
         sa.Column("first_us", sa.BigInteger(), nullable=False),
         sa.Column("last_us", sa.BigInteger(), nullable=False),
@@ -30,28 +32,28 @@ def upgrade() -> None:
     )
     op.create_table(
         "identity_link",
-        sa.Column("tenant", sa.String(), nullable=False),
-        sa.Column("from_id", sa.String(), nullable=False),
-        sa.Column("user_id", sa.String(), nullable=False),
+        sa.Column("tenant", NAME, nullable=False),
+        sa.Column("from_id", NAME, nullable=False),
+        sa.Column("user_id", NAME, nullable=False),
         sa.Column("linked_us", sa.BigInteger(), nullable=False),
-        sa.Column("trust", sa.String(), nullable=False),
+        sa.Column("trust", NAME, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "from_id", "user_id"),
         sqlite_with_rowid=False,
     )
     op.create_index("identity_link_by_user", "identity_link", ["tenant", "user_id"])
     op.create_table(
         "consent",
-        sa.Column("tenant", sa.String(), nullable=False),
-        sa.Column("consent_id", sa.String(), nullable=False),
-        sa.Column("person_id", sa.String(), nullable=False),
-        sa.Column("purpose", sa.String(), nullable=False),
-        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("tenant", NAME, nullable=False),
+        sa.Column("consent_id", NAME, nullable=False),
+        sa.Column("person_id", NAME, nullable=False),
+        sa.Column("purpose", NAME, nullable=False),
+        sa.Column("status", NAME, nullable=False),
         sa.Column("decided_us", sa.BigInteger(), nullable=False),
         sa.Column("received_us", sa.BigInteger(), nullable=False),
-        sa.Column("text_version", sa.String(), nullable=False),
-        sa.Column("source", sa.String(), nullable=False),
-        sa.Column("trust", sa.String(), nullable=False),
-        sa.Column("proof", sa.Text(), nullable=False),
+        sa.Column("text_version", NAME, nullable=False),
+        sa.Column("source", NAME, nullable=False),
+        sa.Column("trust", NAME, nullable=False),
+        sa.Column("proof", LONG_TEXT, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "consent_id", "person_id", "purpose"),
     )
     op.create_index("consent_by_person", "consent", ["tenant", "person_id"])
