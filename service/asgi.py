@@ -8,10 +8,11 @@ import asyncio
 import functools
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from threading import Semaphore
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 from wsgiref.types import WSGIApplication
 
@@ -21,16 +22,20 @@ from a2wsgi.wsgi import build_environ
 from service.api.exchange import COUNTED
 from service.app import build_services, create_app, shut_down
 from service.errors import ProblemError, too_large
+from service.eventlane import EventLane
 from service.hotpath import HotPath, Scope, text_headers
 from service.log import logger, request_id
 from service.settings import Settings, load
 from service.sse import Hub, Message, Receive, Send, stream_call
 from service.use_cases import cors, ofrep
+from service.use_cases.conservation import count_refused
+from service.use_cases.doors_by_path import DOORS
 from service.use_cases.exchange import JSON_TYPE, PRIVATE, Headers, Reply, tidy_path
 from service.use_cases.fragments import error_members
 from service.use_cases.services import Services
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+T = TypeVar("T")
 
 THREADS = 8
 WAITING = 64
@@ -60,6 +65,7 @@ class Application:
         self._load_settings = settings
         self._services: Services | None = None
         self._hot: HotPath | None = None
+        self._events: EventLane | None = None
         self._hub: Hub | None = None
         self._flask: WSGIApplication | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -90,6 +96,8 @@ class Application:
         await receive()
         if self._hub is not None:
             self._hub.stop()
+        if self._events is not None:
+            await self._events.drain()
         await asyncio.to_thread(self._stop)
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -97,7 +105,9 @@ class Application:
         services = build_services(self._load_settings())
         self._flask = create_app(services)
         self._pool = ThreadPoolExecutor(THREADS, "flask")
-        self._hot = HotPath(services) if services.settings.hot_lane else None
+        if services.settings.hot_lane:
+            self._hot = HotPath(services)
+            self._events = EventLane(services, self.hire)
         self._services = services
         services.snapshots.start()
 
@@ -133,6 +143,12 @@ class Application:
                 self._count(reply.status)
                 await respond(send, reply, name)
                 return
+        if self._events is not None and scope["method"] == "POST" and path in DOORS:
+            name = request_id(headers.get(b"x-request-id", ""))
+            reply = await self._events.answer(path, scope, headers, body, name)
+            self._count(reply.status)
+            await respond(send, reply, name)
+            return
         if (
             scope["method"] == "GET"
             and self._hub is not None
@@ -164,12 +180,11 @@ class Application:
     async def _in_pool(
         self, scope: Scope, path: str, body: bytes, send: Send, *, counted: bool = False
     ) -> None:
-        if self._pool is None or not self._room.acquire(blocking=False):
-            await self._refuse(scope, path, send, BUSY)
+        try:
+            work = self.hire(partial(self._run_flask, scope, path, body, counted))
+        except ProblemError as refused:
+            await self._refuse(scope, path, send, refused)
             return
-        work = self._pool.submit(self._run_flask, scope, path, body, counted)
-        # The place is given back when the thread is done, not when the client lost patience.
-        work.add_done_callback(lambda _: self._room.release())
         try:
             status, headers, out = await asyncio.wrap_future(work)
         except Exception:  # noqa: BLE001 - the client gets its 500, the log the rest
@@ -178,6 +193,25 @@ class Application:
             return
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": out})
+
+    def hire(self, work: Callable[[], T], /, *, admitted: bool = False) -> "Future[T]":
+        """Let a thread of the pool do `work`; who was `admitted` before needs no place in the waiting room.
+
+        Raises
+        ------
+        ProblemError
+            503 when the waiting room is full.
+        """
+        if self._pool is None:
+            raise BUSY
+        if admitted:
+            return self._pool.submit(work)
+        if not self._room.acquire(blocking=False):
+            raise BUSY
+        hired = self._pool.submit(work)
+        # The place is given back when the thread is done, not when the client lost patience.
+        hired.add_done_callback(lambda _: self._room.release())
+        return hired
 
     def _run_flask(
         self,
@@ -208,6 +242,8 @@ class Application:
         else:
             body = orjson.dumps(problem.body(name))
             kind = (("Content-Type", "application/problem+json"),)
+        if self._services is not None and scope["method"] == "POST" and path in DOORS:
+            count_refused(self._services.meters, self._services.clock())
         allowed = self._services.settings.origins if self._services else ()
         told = cors.answer_headers(headers.get(b"origin", ""), allowed, host=headers.get(b"host", ""))
         self._count(problem.status)
