@@ -1,0 +1,268 @@
+"""The quarantine: judge its events again by the rules and the catalog of today.
+
+An event is judged as of the moment it came, on the terms it came on. It leaves quarantine in the same write
+that stores it; what stays bad for another reason takes the place of what it was. So replaying again, or
+twice at once, or after a crash at any point, changes nothing more.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from service.catalog.loader import LoadedCatalog
+from service.errors import ProblemError
+from service.storage.ports import IngestBatch, Store
+from service.storage.records import AppendStatus, Event, HeldEvent, Mark, QuarantinedEvent
+from service.use_cases.arrivals import Arrival
+from service.use_cases.exposures import ExposureBook
+from service.use_cases.ingest import CONFLICT, Judged, Terms, is_same, judge
+from service.wire import read_json
+
+PAGE = 200
+VOUCHED = "other_person"
+"""Alone in its request such an event is good: only who names it, or this reason, has it judged again."""
+T = TypeVar("T")
+ACCEPTED, DUPLICATE, REFUSED = "accepted", "duplicate", "refused"
+"""What an event that leaves quarantine became; one that stays has a reason instead."""
+Place = tuple[datetime, str]
+"""Where a page ended: received_at and digest of its last event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Which events are judged again, and how.
+
+    `before_launch` takes exposures that are dated before their phase went live, as from a server key: whoever
+    asks for it knows that the experiment did run by then.
+    """
+
+    reason: str = ""
+    digests: Sequence[str] = ()
+    dry_run: bool = False
+    before_launch: bool = False
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the events: (reason before, what it is now) -> how many; `why` is an example of each."""
+
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    why: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> int:
+        """Return how many events were judged."""
+        return self.outcomes.total()
+
+    def became(self, *now: str) -> int:
+        """Return how many events became one of `now`."""
+        return sum(n for (_, found), n in self.outcomes.items() if found in now)
+
+    @property
+    def stay(self) -> int:
+        """Return how many are in quarantine still, for the same reason or another."""
+        return self.judged - self.became(ACCEPTED, DUPLICATE, REFUSED)
+
+    def note(self, was: str, now: str, why: str) -> None:
+        """Count one event."""
+        self.outcomes[was, now] += 1
+        self.why.setdefault((was, now), why)
+
+    def add(self, other: "Report") -> None:
+        """Count what another report counted."""
+        self.outcomes.update(other.outcomes)
+        self.why = {**other.why, **self.why}
+
+    def members(self) -> dict[str, Any]:
+        """Return the report as JSON members."""
+        return {
+            "judged": self.judged,
+            ACCEPTED: self.became(ACCEPTED),
+            DUPLICATE: self.became(DUPLICATE),
+            REFUSED: self.became(REFUSED),
+            "quarantined": self.stay,
+            "outcomes": [
+                {"was": was, "now": now, "n": n, "why": self.why[was, now]}
+                for (was, now), n in sorted(self.outcomes.items())
+            ],
+        }
+
+
+class Replay:
+    """Judges quarantined events again, a page at a time, oldest first: the order they came in."""
+
+    def __init__(self, store: Store, book: ExposureBook, loaded: LoadedCatalog, asked: Asked) -> None:
+        self._store = store
+        self._book = book
+        self._loaded = loaded
+        self._asked = asked
+
+    def page(self, after: Place | None = None, *, limit: int = PAGE) -> tuple[Report, Place | None]:
+        """Judge up to `limit` events behind `after`; return the report and the place to go on from, if any.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Some of the page may be done; doing it again is harmless.
+        """
+        if self._asked.digests:
+            return self._run(_named(self._store, self._asked.digests)), None
+        found = self._store.quarantined(
+            reason=self._asked.reason, after=after, limit=limit, oldest_first=True
+        )
+        last = found[-1] if len(found) == limit else None
+        return self._run(found), (last.held.received_at, last.digest) if last else None
+
+    def pages(self) -> Iterator[Report]:
+        """Judge everything that was asked for; give the report of each page."""
+        place: Place | None = None
+        while True:
+            report, place = self.page(place)
+            yield report
+            if place is None:
+                return
+
+    def _run(self, found: Sequence[HeldEvent]) -> Report:
+        plan = _Plan(self._store, [(one, self._judged(one.held)) for one in found])
+        if not self._asked.dry_run:
+            plan.carry_out(self._store)
+        return plan.report
+
+    def _judged(self, held: QuarantinedEvent) -> Judged | None:
+        """Judge one event again; None when there is nothing to judge, or nobody vouches for it."""
+        if held.reason == VOUCHED and not self._asked.digests and self._asked.reason != VOUCHED:
+            return None
+        sent = held.canonical.encode()
+        try:
+            canonical = read_json(sent, limit=len(sent))
+        except ProblemError:
+            return None
+        terms = Terms(
+            trust=held.trust,
+            source=held.source,
+            now=held.received_at,
+            rules=self._loaded.data,
+            metrics=self._loaded.catalog.metrics,
+            user_agent=held.context.get("user_agent", ""),
+            signals=frozenset(Mark(mark) for mark in held.context.get("signals", "").split()),
+            backfill=self._asked.before_launch,
+        )
+        return judge(self._store, self._book, [Arrival(canonical)], terms=terms)
+
+
+class _Plan:
+    """What is to become of each event of a page, and the one write that it takes."""
+
+    def __init__(self, store: Store, page: Sequence[tuple[HeldEvent, Judged | None]]) -> None:
+        self.report = Report()
+        self._good: list[tuple[HeldEvent, IngestBatch]] = []
+        self._out: list[str] = []
+        self._moved: list[QuarantinedEvent] = []
+        ids = {received.event.event_id for _, judged in page if judged for received in judged.batch.events}
+        self._known = _stored(store, ids) if ids else {}
+        for one, judged in page:
+            self._decide(one, judged)
+
+    def _decide(self, one: HeldEvent, judged: Judged | None) -> None:
+        was = one.held.reason
+        if judged is None:
+            self.report.note(was, was, one.held.detail)
+        elif judged.batch.quarantined:
+            (again,) = judged.batch.quarantined
+            self._keep(one, again.reason, again.detail)
+        elif judged.batch.events:
+            self._store_once(one, judged.batch)
+        else:
+            # Meanwhile the person does not want it to be stored; so it is not kept here either.
+            self._out.append(one.digest)
+            self.report.note(was, REFUSED, "the person does not agree to it")
+
+    def _store_once(self, one: HeldEvent, batch: IngestBatch) -> None:
+        event = batch.events[0].event
+        stored = self._known.get(event.event_id)
+        if stored is None:
+            # The next one of this id is compared with this one: what came first is stored.
+            self._known[event.event_id] = event
+            self._good.append((one, batch))
+            self._out.append(one.digest)
+            self.report.note(one.held.reason, ACCEPTED, "")
+        elif is_same(event, stored):
+            self._out.append(one.digest)
+            self.report.note(one.held.reason, DUPLICATE, "")
+        else:
+            self._keep(one, CONFLICT.reason, CONFLICT.detail)
+
+    def _keep(self, one: HeldEvent, reason: str, detail: str) -> None:
+        self.report.note(one.held.reason, reason, detail)
+        if reason != one.held.reason:
+            self._out.append(one.digest)
+            self._moved.append(replace(one.held, reason=reason, detail=detail))
+
+    def carry_out(self, store: Store) -> None:
+        """Write it; who was first in the meantime is asked about afterwards."""
+        if not self._out:
+            return
+        batches = [batch for _, batch in self._good]
+        statuses = store.append(
+            IngestBatch(
+                events=[batch.events[0] for batch in batches],
+                interactions=[_first(batch.interactions) for batch in batches],
+                active=[_first(batch.active) for batch in batches],
+                links=[_first(batch.links) for batch in batches],
+                replayed=self._out,
+                quarantined=self._moved,
+            )
+        )
+        late = [
+            (one, batch.events[0].event)
+            for (one, batch), status in zip(self._good, statuses, strict=True)
+            if status is AppendStatus.DUPLICATE
+        ]
+        if late:
+            self._give_way(store, late)
+
+    def _give_way(self, store: Store, late: Sequence[tuple[HeldEvent, Event]]) -> None:
+        """Correct the report for events whose id somebody took since it was looked for; lose none of them."""
+        stored = _stored(store, {event.event_id for _, event in late})
+        back: list[QuarantinedEvent] = []
+        for one, event in late:
+            was, taken = one.held.reason, stored.get(event.event_id)
+            self.report.outcomes[was, ACCEPTED] -= 1
+            if taken is None or is_same(event, taken):
+                self.report.note(was, DUPLICATE, "")
+            else:
+                self.report.note(was, CONFLICT.reason, CONFLICT.detail)
+                back.append(replace(one.held, reason=CONFLICT.reason, detail=CONFLICT.detail))
+        self.report.outcomes = +self.report.outcomes
+        if back:
+            store.append(IngestBatch(quarantined=back))
+
+
+def drop(store: Store, reason: str, *, limit: int | None = None) -> int:
+    """Delete the events of one reason for good, the newest first, at most about `limit`; return how many.
+
+    What arrives meanwhile stays.
+    """
+    dropped, place = 0, None
+    while limit is None or dropped < limit:
+        page = store.quarantined(reason=reason, after=place, limit=PAGE)
+        if not page:
+            break
+        dropped += store.drop_quarantined(one.digest for one in page)
+        place = (page[-1].held.received_at, page[-1].digest)
+    return dropped
+
+
+def _named(store: Store, digests: Iterable[str]) -> Sequence[HeldEvent]:
+    return [one for digest in digests for one in store.quarantined_event(digest) if one.digest == digest]
+
+
+def _stored(store: Store, event_ids: Iterable[str]) -> dict[str, Event]:
+    found = store.stored_events(event_ids)
+    return {logged.received.event.event_id: logged.received.event for logged in found}
+
+
+def _first(of_events: Sequence[Sequence[T]]) -> Sequence[T]:
+    return of_events[0] if of_events else ()
