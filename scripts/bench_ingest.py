@@ -14,7 +14,7 @@ key and hold 5 events of each visitor. Numbers are medians [range]; compare them
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +26,7 @@ from scripts.bench.events import IDS
 from scripts.bench.ingest import MOST_PER_SECOND, Cell, Found, Results, Target, sample, target
 from scripts.bench.table import table
 from service.storage.migrate import migrate
+from tests.postgres import Cluster, running_cluster
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 DATABASES = (SQLITE, POSTGRESQL)
@@ -77,11 +78,13 @@ def main(
 def _measure(folder: Path, database: str, length: Length) -> None:
     results: Results = {}
     largest = 0
-    for number in range(length.rounds):
-        with _new(folder / str(number), database) as asked, _wal(asked) as wal:
-            for cell in length.cells:
-                results.setdefault(cell, []).append(asked.ask(cell, length.seconds))
-        largest = max(largest, wal.size)
+    with ExitStack() as stack:
+        cluster = stack.enter_context(running_cluster(durable=True)) if database == POSTGRESQL else None
+        for number in range(length.rounds):
+            with _new(folder / str(number), cluster) as asked, _wal(asked) as wal:
+                for cell in length.cells:
+                    results.setdefault(cell, []).append(asked.ask(cell, length.seconds))
+            largest = max(largest, wal.size)
     print(f"{database}, two web workers, {length.rounds} rounds of {length.seconds:g} s\n")
     print(table(HEADER, [_line(cell, found) for cell, found in results.items()]))
     if database == SQLITE:
@@ -90,11 +93,17 @@ def _measure(folder: Path, database: str, length: Length) -> None:
 
 
 @contextmanager
-def _new(folder: Path, database: str) -> Iterator[Target]:
-    """Start the service on a new, empty database."""
+def _new(folder: Path, cluster: Cluster | None = None) -> Iterator[Target]:
+    """Start the service on a new, empty database: in the cluster, if there is one, or else a file."""
     folder.mkdir(parents=True)
-    with target(folder / "home") as asked:
+    if cluster is None:
+        with target(folder / "home") as asked:
+            yield asked
+        return
+    url = cluster.new_database(migrated=False)
+    with target(folder / "home", url=url, database=cluster.process.pid if cluster.process else None) as asked:
         yield asked
+    cluster.drop(url)
 
 
 def _wal(asked: Target) -> AbstractContextManager[disk.Largest]:
@@ -163,7 +172,7 @@ def _compare_stored(folder: Path, filled: Path, n: int, length: Length) -> None:
 def _send_through(folder: Path, n: int, length: Length) -> None:
     """Send `n` events into one store, a few seconds at a time."""
     found: list[Found] = []
-    with _new(folder / "through", SQLITE) as asked, _wal(asked) as wal:
+    with _new(folder / "through") as asked, _wal(asked) as wal:
         while sum(one.round.events for one in found) < n:
             found.append(asked.ask(BULK, length.seconds))
         size = (asked.server.home / FILE).stat().st_size

@@ -254,12 +254,12 @@ class GroupCommitter:
             return
         end = time.monotonic() + self._linger.most_s
         seen = 0
-        while seen < len(self._waiting) < self._wanted and not self._closing and time.monotonic() < end:
+        while seen < len(self._waiting) < self._wanted and not self._closing:
             seen = len(self._waiting)
-            self._changed.wait(self._linger.quiet_s)
+            self._changed.wait(min(self._linger.quiet_s, end - time.monotonic()))
 
     def _turn(self) -> None:
-        """Take the lock, then whatever has gathered meanwhile: waiting for the lock is the linger.
+        """Take the turn, then whatever has gathered meanwhile.
 
         This thread waits without an end: who waits for it has a deadline, and only a blocking wait is fair.
         Nothing may end the thread, and nobody may wait for an answer that will not come.
