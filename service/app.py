@@ -20,6 +20,7 @@ from service.api import (
     problems,
     recommendations,
     requests,
+    segment,
     variants,
     verdicts,
 )
@@ -42,6 +43,7 @@ BLUEPRINTS = (
     variants.bp,
     events.bp,
     growthbook.bp,
+    segment.bp,
     people.bp,
     recommendations.bp,
     verdicts.bp,

@@ -1,15 +1,15 @@
 """GrowthBook's SDKs through Flask. The hot lane answers the first two with the same functions."""
 
-from flask import Blueprint, Response, jsonify
-from flask.typing import ResponseReturnValue
+from flask import Blueprint, Response
 from marshmallow import Schema, fields
 
-from service.api.auth import authenticate
 from service.api.context import services
-from service.api.describe import Description, document, read_body, read_payload
+from service.api.describe import Description, document, read_body
+from service.api.doors import answer_at
 from service.api.exchange import call_of, response_of, stream_call
 from service.use_cases import growthbook, streams
-from service.use_cases.growthbook_track import take_tracked
+from service.use_cases.doors import EITHER_KEY
+from service.use_cases.growthbook_track import TRACK, TRACK_PATH
 from service.use_cases.ofrep import BODY_LIMIT
 
 bp = Blueprint("growthbook", __name__)
@@ -82,19 +82,15 @@ def get_stream(client_key: str) -> Response:  # noqa: ARG001 - the stream reads 
     return response_of(streams.answer_once(services(), stream_call(), growthbook.open_features))
 
 
-@bp.post("/track")
+@bp.post(TRACK_PATH)
 @document(
     Description(
         summary="Events from GrowthBook's tracking plugins: a JSON array; ?client_key=ck_...",
         tag="growthbook",
-        scopes=streams.SCOPES,
+        scopes=EITHER_KEY,
         answer=Tracked,
     )
 )
-def post_track() -> ResponseReturnValue:
+def post_track() -> Response:
     """Store exposures and other events."""
-    caller = authenticate(streams.SCOPES)
-    results = take_tracked(services(), read_payload(), caller=caller)
-    for result in results:
-        services().meters.count("events", str(result["status"]))
-    return jsonify({"results": results})
+    return answer_at(TRACK)

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from service.errors import Pointer, ProblemError
+from service.use_cases import segment
 from service.use_cases.arrivals import Arrival
 from service.use_cases.doors import Delivery, Door, only_members
+from service.use_cases.growthbook_track import TRACK, TRACK_PATH
 from service.use_cases.ingest import MAX_EVENTS
 from service.use_cases.services import Services
 
@@ -22,5 +24,5 @@ def _as_they_are(services: Services, delivery: Delivery) -> Sequence[Arrival]:  
 EVENTS = Door(source="events", member="events", understand=_as_they_are, status=202)
 """Canonical events."""
 
-DOORS: Mapping[str, Door] = {EVENTS_PATH: EVENTS}
+DOORS: Mapping[str, Door] = {EVENTS_PATH: EVENTS, TRACK_PATH: TRACK, **segment.PATHS}
 """Every door by its tidy path; all are POST."""

@@ -71,7 +71,7 @@ def answer_features(services: Services, call: Call) -> Reply:
     """Return every feature that the client key in `call.key` may see; 304 when the client has them."""
     snapshot = services.snapshots.current
     try:
-        _admit(services, snapshot, call)
+        admit(services, snapshot, call)
         found = current_features(snapshot, services.clock())
     except ProblemError as problem:
         return _refused(services, call, problem)
@@ -89,7 +89,7 @@ def answer_evaluation(services: Services, call: Call) -> Reply:
     snapshot = services.snapshots.current
     try:
         check_rate(services.limit, call.address)
-        caller = _admit(services, snapshot, call)
+        caller = admit(services, snapshot, call)
         now = services.clock()
         asked = _understand(services, snapshot, call, caller, now)
         features = _decided(snapshot, asked, now)
@@ -217,7 +217,14 @@ def _track(one: Experiment, assigned: Assignment, unit_id: str) -> dict[str, Any
 # --- who may ask
 
 
-def _admit(services: Services, snapshot: ServingSnapshot, call: Call) -> Caller:
+def admit(services: Services, snapshot: ServingSnapshot, call: Call) -> Caller:
+    """Return the caller whose client key stands in the path.
+
+    Raises
+    ------
+    ProblemError
+        401 or 403, which says why not.
+    """
     caller = find_caller(snapshot.keys, call.key or "", origin=call.origin)
     if caller is None:
         detail = "the path ends with a client key (ck_...); this one is not known here"

@@ -6,50 +6,23 @@ event says. An exposure is the same one however often it is sent; another event 
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from experiments.allocation import ANONYMOUS_ID
 from experiments.units import USER_ID
-from service.errors import ProblemError
-from service.use_cases.access import Caller
+from service.batches import Part
+from service.use_cases.arrivals import Arrival
+from service.use_cases.doors import Delivery, Door
 from service.use_cases.expose import EXPOSURE
-from service.use_cases.ingest import GROWTHBOOK, SDK_IDS, ingest
+from service.use_cases.ingest import GROWTHBOOK, SDK_IDS
 from service.use_cases.services import Services
 from service.use_cases.viewed import exposure_of
 
 VIEWED = frozenset({"Experiment Viewed", "$$experiment_viewed"})
 EVALUATED = frozenset({"Feature Evaluated", "$$feature_evaluated"})
-COUNTED = "counted"
-
-
-def take_tracked(services: Services, sent: object, *, caller: Caller) -> list[dict[str, Any]]:
-    """Store a batch of events from a tracking plugin; return what became of each, in order.
-
-    Evaluations of features are counted, not stored: that a value was asked for shows nobody anything.
-
-    Raises
-    ------
-    ProblemError
-        400 when the body is no list, 413 for more events than a batch may hold.
-    StoreUnavailableError
-        Nothing may be stored; sending the same batch again is harmless.
-    """
-    if not isinstance(sent, list):
-        raise ProblemError(400, "bad_request", "send a JSON array of events, as GrowthBook's plugins do")
-    reader = _Reader(services, caller)
-    kept = [(place, raw) for place, raw in enumerate(sent) if not _is_evaluation(raw)]
-    events = [reader.event(raw) for _place, raw in kept]
-    stored = ingest(services, events, caller=caller, source=GROWTHBOOK)
-    results: list[dict[str, Any]] = [
-        {"index": place, "event_id": "", "status": COUNTED} for place in range(len(sent))
-    ]
-    for (place, _raw), result in zip(kept, stored, strict=True):
-        results[place] = {**result, "index": place}
-    return results
 
 
 def _is_evaluation(raw: object) -> bool:
@@ -63,11 +36,23 @@ def _is_named(name: object, names: frozenset[str]) -> bool:
 class _Reader:
     """Reads one batch."""
 
-    def __init__(self, services: Services, caller: Caller) -> None:
+    def __init__(self, services: Services, delivery: Delivery) -> None:
         self._experiments = services.snapshots.current.loaded.catalog.experiments
-        self._now: datetime = services.clock()
-        self._caller = caller
+        self._now = delivery.now
+        self._key_id = delivery.caller.key_id
         self._alike: Counter[str] = Counter()
+
+    def read(self, part: Part) -> Arrival | None:
+        """Return one event as an arrival.
+
+        An evaluation of a feature is none, it is counted only: that a value was asked for shows nobody
+        anything.
+        """
+        if part.problem is not None:
+            return Arrival(part.value, part.original, part.problem)
+        if _is_evaluation(part.value):
+            return None
+        return Arrival(self.event(part.value), part.original)
 
     def event(self, raw: object) -> object:
         """Return our form of one event; what is not in theirs stays as it is, and will be refused."""
@@ -99,7 +84,7 @@ class _Reader:
         return digest if self._alike[digest] == 1 else f"{digest}-{self._alike[digest]}"
 
     def _hashed(self, content: bytes) -> str:
-        return SDK_IDS + hashlib.sha256(self._caller.key_id.encode() + b"\0" + content).hexdigest()[:40]
+        return SDK_IDS + hashlib.sha256(self._key_id.encode() + b"\0" + content).hexdigest()[:40]
 
     def _made(
         self, event_id: str, name: object, ids: Mapping[str, Any], properties: Mapping[str, Any]
@@ -121,3 +106,13 @@ def _ids(raw: Mapping[str, Any]) -> dict[str, Any]:
     attributes = nested if isinstance(nested, Mapping) else {}
     anonymous_id = attributes.get(ANONYMOUS_ID) or raw.get("device_id")
     return {USER_ID: raw.get("user_id"), ANONYMOUS_ID: anonymous_id}
+
+
+def _understand(services: Services, delivery: Delivery) -> Sequence[Arrival | None]:
+    reader = _Reader(services, delivery)
+    return [reader.read(part) for part in delivery.parts]
+
+
+TRACK_PATH = "/track"
+TRACK = Door(source=GROWTHBOOK, understand=_understand)
+"""The events of GrowthBook's tracking plugins, an array; unlike others' they may be of many people."""

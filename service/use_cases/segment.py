@@ -6,8 +6,9 @@ Of its `context` nothing is stored, and nobody's address.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -16,23 +17,22 @@ from experiments.allocation import ANONYMOUS_ID
 from experiments.definitions import Experiment
 from experiments.identifiers import is_identifier
 from experiments.units import USER_ID
+from service.storage.interactions import EXPOSURE_EVENT
 from service.use_cases.arrivals import Arrival
+from service.use_cases.doors import Delivery, Door, Results
 from service.use_cases.exposures import Refusal
+from service.use_cases.ingest import CONTENT_IDS, SEGMENT
+from service.use_cases.services import Services
 from service.use_cases.viewed import digits_as_text, exposure_of, first_of
 from service.wire import read_moment
 
-SEGMENT = "segment"
-"""The door of Segment's libraries."""
-CONTENT_IDS = "seg-"
-"""Ids that the service makes for calls without a `messageId`; nobody else may give one."""
-EXPERIMENT_VIEWED = "Experiment Viewed"
 CLOCKS_AGREE = timedelta(minutes=1)
 CALLS = ("identify", "track", "page", "screen", "group", "alias")
 _UNKNOWN = Refusal(
     "invalid_event", f"type: expected one of {', '.join(CALLS)}, the calls of Segment's libraries"
 )
 
-Call = Mapping[str, Any]
+Said = Mapping[str, Any]
 
 
 class Meaning(NamedTuple):
@@ -63,7 +63,9 @@ class SegmentReader:
         self._key_id = key_id
         self._alike: Counter[str] = Counter()
 
-    def read(self, value: object, original: bytes | None = None, *, call: str | None = None) -> Arrival:
+    def read(
+        self, value: object, original: Callable[[], bytes] | None = None, *, call: str | None = None
+    ) -> Arrival:
         """Return one call as an arrival; `call` is what its path names, None in a batch."""
         if not isinstance(value, Mapping):
             return Arrival(canonical=value, original=original)
@@ -71,27 +73,27 @@ class SegmentReader:
         mean = _MEANINGS.get(kind) if isinstance(kind, str) else None
         kept = _without_secrets(value)
         if kept is not value and original is not None:
-            original = orjson.dumps(kept)
+            original = partial(orjson.dumps, kept)
         problem = _UNKNOWN if mean is None else _problem_of(str(kind), value)
         if mean is None or problem is not None:
             return Arrival(canonical=dict(kept), original=original, problem=problem)
-        return Arrival(canonical=self._event(value, mean(value)), original=original)
+        return Arrival(self._event(value, mean(value)), original, user_agent=_user_agent(value))
 
-    def _event(self, value: Call, meant: Meaning) -> dict[str, Any]:
+    def _event(self, value: Said, meant: Meaning) -> dict[str, Any]:
         ids = {
             USER_ID: digits_as_text(value.get("userId")),
             ANONYMOUS_ID: digits_as_text(value.get("anonymousId")),
         }
         known = {name: said for name, said in ids.items() if said not in (None, "")}
         properties = meant.properties
-        if meant.type == EXPERIMENT_VIEWED and isinstance(properties, Mapping):
+        if meant.type == EXPOSURE_EVENT and isinstance(properties, Mapping):
             properties = {**properties, **exposure_of(properties, known, self._experiments)}
         event = {"type": meant.type, "properties": properties, **known}
         event["event_id"] = self._event_id(value, event)
         event["occurred_at"] = self._occurred_at(value)
         return {name: said for name, said in event.items() if said is not None}
 
-    def _event_id(self, value: Call, event: Mapping[str, Any]) -> object:
+    def _event_id(self, value: Said, event: Mapping[str, Any]) -> object:
         """Return the call's own id, else one that follows from what it says and when it happened."""
         given = value.get("messageId")
         reserved = isinstance(given, str) and given.startswith(CONTENT_IDS)
@@ -104,7 +106,7 @@ class SegmentReader:
         self._alike[digest] += 1
         return f"{CONTENT_IDS}{digest}" + (f"-{n}" if (n := self._alike[digest]) > 1 else "")
 
-    def _occurred_at(self, value: Call) -> object:
+    def _occurred_at(self, value: Said) -> object:
         """Return when it happened by this service's clock, which the sender's may differ from."""
         said = _timestamp(value)
         if said is None:
@@ -118,7 +120,13 @@ class SegmentReader:
             return said
 
 
-def _timestamp(value: Call) -> object:
+def _user_agent(value: Said) -> str:
+    context = value.get("context")
+    said = context.get("userAgent") if isinstance(context, Mapping) else None
+    return said if isinstance(said, str) else ""
+
+
+def _timestamp(value: Said) -> object:
     return first_of(value, "timestamp", "originalTimestamp")
 
 
@@ -133,7 +141,7 @@ def _text(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds")
 
 
-def _without_secrets(value: Call) -> Call:
+def _without_secrets(value: Said) -> Said:
     """Return what may be kept if this goes into quarantine: all but the key and the sender's address."""
     context = value.get("context")
     if isinstance(context, Mapping) and "ip" in context:
@@ -143,7 +151,7 @@ def _without_secrets(value: Call) -> Call:
     return value
 
 
-def _problem_of(kind: str, value: Call) -> Refusal | None:
+def _problem_of(kind: str, value: Said) -> Refusal | None:
     """Return what makes a call say nothing, in Segment's words."""
     if kind == "track" and not value.get("event"):
         return Refusal("invalid_event", "event: it is missing; a track call names what happened")
@@ -152,20 +160,20 @@ def _problem_of(kind: str, value: Call) -> Refusal | None:
     return None
 
 
-def _object(value: Call, name: str) -> object:
+def _object(value: Said, name: str) -> object:
     """Return an object member; the libraries send null for an empty one."""
     said = value.get(name)
     return {} if said is None else said
 
 
-def _track(value: Call) -> Meaning:
+def _track(value: Said) -> Meaning:
     return Meaning(value.get("event"), _object(value, "properties"))
 
 
-def _seen(type_: str) -> Callable[[Call], Meaning]:
+def _seen(type_: str) -> Callable[[Said], Meaning]:
     """Return the reading of a page or a screen: its name and category are properties."""
 
-    def read(value: Call) -> Meaning:
+    def read(value: Said) -> Meaning:
         properties = _object(value, "properties")
         if isinstance(properties, Mapping):
             named = {name: value[name] for name in ("name", "category") if value.get(name) is not None}
@@ -175,22 +183,22 @@ def _seen(type_: str) -> Callable[[Call], Meaning]:
     return read
 
 
-def _identify(value: Call) -> Meaning:
+def _identify(value: Said) -> Meaning:
     return Meaning("User Identified", {"traits": _object(value, "traits")})
 
 
-def _group(value: Call) -> Meaning:
+def _group(value: Said) -> Meaning:
     return Meaning(
         "Group Joined",
         {"group_id": digits_as_text(value.get("groupId")), "traits": _object(value, "traits")},
     )
 
 
-def _alias(value: Call) -> Meaning:
+def _alias(value: Said) -> Meaning:
     return Meaning("User Aliased", {"previous_id": digits_as_text(value.get("previousId"))})
 
 
-_MEANINGS: Mapping[str, Callable[[Call], Meaning]] = {
+_MEANINGS: Mapping[str, Callable[[Said], Meaning]] = {
     "identify": _identify,
     "track": _track,
     "page": _seen("Page Viewed"),
@@ -198,3 +206,43 @@ _MEANINGS: Mapping[str, Callable[[Call], Meaning]] = {
     "group": _group,
     "alias": _alias,
 }
+
+
+def _success(results: Results) -> dict[str, Any]:
+    return {"success": True, "results": results}
+
+
+def _door(call: str | None) -> Door:
+    """Return the door of one kind of call, or of batches of any kind."""
+
+    def understand(services: Services, delivery: Delivery) -> Sequence[Arrival]:
+        reader = SegmentReader(
+            experiments=services.snapshots.current.loaded.catalog.experiments,
+            received_at=delivery.now,
+            sent_at=delivery.rest.get("sentAt"),
+            key_id=delivery.caller.key_id,
+        )
+        return [
+            Arrival(part.value, part.original, part.problem)
+            if part.problem
+            else reader.read(part.value, part.original, call=call)
+            for part in delivery.parts
+        ]
+
+    return Door(
+        source=SEGMENT,
+        understand=understand,
+        member=None if call else "batch",
+        single=call is not None,
+        members=_success,
+    )
+
+
+BATCHES = _door(None)
+ONE_CALL: Mapping[str, Door] = {call: _door(call) for call in CALLS}
+PATHS: Mapping[str, Door] = {
+    **{f"/v1/{name}": BATCHES for name in ("batch", "b", "import")},
+    **{f"/v1/{call}": door for call, door in ONE_CALL.items()},
+    **{f"/v1/{call[0]}": door for call, door in ONE_CALL.items()},
+}
+"""The doors by path: the browser's library posts to the first letters, a few older ones to /v1/import."""
