@@ -194,7 +194,7 @@ def _hand_over(services: Services, delivery: Delivery, door: Door, tally: Tally)
     places = [place for place, arrival in enumerate(understood) if arrival is not None]
     arrivals = [arrival for arrival in understood if arrival is not None]
     terms = terms_of(services, delivery.caller, source=door.source, call=delivery.call)
-    judged = judge(services.store, services.exposures, arrivals, terms=terms)
+    judged = judge(services.store, services.exposures, arrivals, terms=terms, wishes=services.wishes)
     future: Future[Sequence[AppendStatus]]
     if arrivals:
         future = services.store.submit(judged.batch)

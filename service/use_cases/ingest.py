@@ -4,82 +4,69 @@ What belongs to a request is in `Terms`; judging looks at no clock and writes no
 event can be judged again as it was then.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
-
-from experiments.definitions import Metric, MetricKind
-from experiments.identifiers import is_identifier
-from service.batches import MALFORMED, MOST_EVENTS, check_number
-from service.catalog.rules import DataRules
-from service.storage.interactions import EXPOSURE_EVENT, ORDER_EVENTS, interactions_of
+from service.batches import MOST_EVENTS, check_number
+from service.storage.interactions import EXPOSURE_EVENT, interactions_of
 from service.storage.ports import IngestBatch, Store
-from service.storage.records import (
-    AppendStatus,
-    Event,
-    KeyClass,
-    Mark,
-    QuarantinedEvent,
-    ReceivedEvent,
-    person_ids,
-)
+from service.storage.records import AppendStatus, Event, Mark, QuarantinedEvent, ReceivedEvent, person_ids
 from service.use_cases.access import Caller
 from service.use_cases.arrivals import Arrival
-from service.use_cases.crawlers import is_crawler
-from service.use_cases.event_form import INVALID, read_event
+from service.use_cases.conservation import Tally
+from service.use_cases.event_rules import MAX_EVENT_BYTES, MAX_PRODUCTS, Bench
 from service.use_cases.exchange import Call
-from service.use_cases.exposures import ExposureBook, ExposureDesk, Refusal
+from service.use_cases.exposures import ExposureBook, Refusal
+from service.use_cases.holding import echoed_id, held, persons_named
+from service.use_cases.identity import links_of
 from service.use_cases.one_person import about_others
 from service.use_cases.services import Services
+from service.use_cases.terms import (
+    CLIENT,
+    CONTENT_IDS,
+    EVALUATION,
+    GROWTHBOOK,
+    MANY_PERSONS,
+    OWN_IDS,
+    RESERVED,
+    SDK_IDS,
+    SEGMENT,
+    SERVER,
+    Terms,
+    terms_of,
+)
+from service.use_cases.wishes import Wish, Wishes
+
+__all__ = [
+    "CLIENT",
+    "CONFLICT",
+    "CONTENT_IDS",
+    "EVALUATION",
+    "GROWTHBOOK",
+    "MAX_EVENTS",
+    "MAX_EVENT_BYTES",
+    "MAX_PRODUCTS",
+    "OWN_IDS",
+    "SDK_IDS",
+    "SEGMENT",
+    "SERVER",
+    "Judged",
+    "Terms",
+    "ingest",
+    "is_same",
+    "judge",
+    "take_in",
+    "terms_of",
+]
 
 MAX_EVENTS = MOST_EVENTS
-MAX_EVENT_BYTES = 32 * 1024
-MAX_PRODUCTS = 200
-MAX_AGENT = 512
-EVALUATION = "ofrep"
-"""The door of `expose: true`: the service made the event itself."""
-GROWTHBOOK = "growthbook"
-"""The door of GrowthBook's tracking plugins: the service made the event's id."""
-SEGMENT = "segment"
-"""The door of Segment's libraries: of calls without a messageId the service made the event's id."""
-OWN_IDS = "viewed-"
-SDK_IDS = "gb-"
-CONTENT_IDS = "seg-"
-RESERVED = {OWN_IDS: EVALUATION, SDK_IDS: GROWTHBOOK, CONTENT_IDS: SEGMENT}
-"""Such ids follow from public facts; nobody else may give one, or an event could be taken away."""
-CLIENT, SERVER = "client", "server"
-OLDEST = {CLIENT: timedelta(days=7), SERVER: timedelta(days=400)}
-AHEAD = timedelta(minutes=5)
-MONEY = ("revenue", "total")
-"""Properties that hold money in Segment's vocabulary."""
-MANY_PERSONS = frozenset({GROWTHBOOK})
-"""Doors of which a client key brings many people's events in one request: plugins on servers batch them."""
-TEXT, BASE64 = "utf-8", "base64"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """On which terms a batch is taken in.
-
-    `trust` is client or server, `source` the front door, `rules` and `metrics` those of the live catalog.
-    `user_agent` is the browser's, empty where the request comes from elsewhere; `signals` are the marks that
-    the request itself puts on every event; `key_id` names the key. With `backfill` exposures may be dated
-    before the launch, as those of a server key always may.
-    """
-
-    trust: str
-    source: str
-    now: datetime
-    rules: DataRules = field(default_factory=DataRules)
-    user_agent: str = ""
-    signals: frozenset[Mark] = frozenset()
-    key_id: str = ""
-    metrics: Mapping[str, Metric] = field(default_factory=dict)
-    backfill: bool = False
+CONFLICT = Refusal("event_id_conflict", "another event with this event_id is stored; give it one of its own")
+NO_CONSENT = Refusal("no_consent", "the person does not agree to it, so nothing of it was stored")
+OTHER_PERSON = Refusal(
+    "other_person",
+    "with a client key one request is about one person; this event shares no id with the first good one",
+)
+GRANTED = Wish(store=True, exposures=True, personalize=True, train=True)
 
 
 class Judged:
@@ -88,22 +75,18 @@ class Judged:
     `batch` is the one write that it takes; then `results` tells what became of each.
     """
 
-    def __init__(self, arrivals: Sequence[Arrival], found: Sequence[Event | Refusal], terms: Terms) -> None:
+    def __init__(
+        self,
+        arrivals: Sequence[Arrival],
+        found: Sequence[Event | Refusal],
+        wishes: Sequence[Wish],
+        terms: Terms,
+    ) -> None:
         self._arrivals = arrivals
-        self._found = found
         self._terms = terms
-        self._good = [place for place, one in enumerate(found) if isinstance(one, Event)]
-        events = [one for one in found if isinstance(one, Event)]
-        self.batch = IngestBatch(
-            events=[_received(event, terms) for event in events],
-            interactions=[interactions_of(event) for event in events],
-            active=[person_ids(event) for event in events],
-            quarantined=[
-                held(arrival, one, terms)
-                for arrival, one in zip(arrivals, found, strict=True)
-                if isinstance(one, Refusal)
-            ],
-        )
+        self._found = [_as_wished(one, wish) for one, wish in zip(found, wishes, strict=True)]
+        self._good = [place for place, one in enumerate(self._found) if isinstance(one, Event)]
+        self.batch = self._batch(wishes)
 
     def needs_store(self, statuses: Sequence[AppendStatus]) -> bool:
         """Tell whether `results` has to look at the store: whose id a duplicate has is only known there."""
@@ -118,21 +101,47 @@ class Judged:
             If the store is needed and away; sending the same events again is harmless.
         """
         told: list[dict[str, Any]] = [
-            {"index": place, "event_id": _echo(arrival.canonical)}
+            {"index": place, "event_id": echoed_id(arrival.canonical)}
             for place, arrival in enumerate(self._arrivals)
         ]
-        for place, one in enumerate(self._found):
-            if isinstance(one, Refusal):
-                told[place] |= _refused(one)
         again: dict[int, Event] = {}
         for place, status in zip(self._good, statuses, strict=True):
             told[place]["status"] = status.value
             one = self._found[place]
             if status is AppendStatus.DUPLICATE and isinstance(one, Event):
                 again[place] = one
-        for place, refusal in self._set_aside(store, again).items():
-            told[place] |= _refused(refusal)
+        refused = {place: one for place, one in enumerate(self._found) if isinstance(one, Refusal)}
+        for place, refusal in {**refused, **self._set_aside(store, again)}.items():
+            status_of = "refused" if refusal is NO_CONSENT else "quarantined"
+            told[place] |= {"status": status_of, "reason": refusal.reason, "detail": refusal.detail}
         return told
+
+    def _batch(self, wishes: Sequence[Wish]) -> IngestBatch:
+        events: list[ReceivedEvent] = []
+        interactions, active, links = [], [], []
+        quarantined: list[QuarantinedEvent] = []
+        terms = self._terms
+        for arrival, one, wish in zip(self._arrivals, self._found, wishes, strict=True):
+            if isinstance(one, Event):
+                personal = wish.personalize and not (terms.signals and terms.rules.respect_signals)
+                marks = _marks(terms.signals, personal=personal, train=wish.train)
+                events.append(
+                    ReceivedEvent(
+                        event=one,
+                        received_at=terms.now,
+                        source=terms.source,
+                        trust=terms.trust,
+                        privacy=marks,
+                    )
+                )
+                interactions.append(interactions_of(one) if personal else ())
+                active.append(person_ids(one) if personal else ())
+                links.append(links_of(one, terms.trust))
+            elif one is not NO_CONSENT:
+                quarantined.append(held(arrival, one, terms))
+        return IngestBatch(
+            events=events, interactions=interactions, active=active, links=links, quarantined=quarantined
+        )
 
     def _set_aside(self, store: Store, again: Mapping[int, Event]) -> dict[int, Refusal]:
         """Quarantine those of the duplicates, by place, whose id belongs to another event; return them.
@@ -154,30 +163,49 @@ class Judged:
         return taken
 
 
-CONFLICT = Refusal("event_id_conflict", "another event with this event_id is stored; give it one of its own")
-
-
-def judge(store: Store, book: ExposureBook, arrivals: Sequence[Arrival], *, terms: Terms) -> Judged:
-    """Decide what is to become of each event; the store is only read.
+def judge(
+    store: Store,
+    book: ExposureBook,
+    arrivals: Sequence[Arrival],
+    *,
+    terms: Terms,
+    wishes: Wishes | None = None,
+) -> Judged:
+    """Decide what is to become of each event; the store is only read. Without `wishes` everybody agreed.
 
     Raises
     ------
     ProblemError
         413 ``too_large`` for more events than a batch may hold.
     StoreUnavailableError
-        If a revision of the catalog cannot be read.
+        If a revision of the catalog, or what people decided, cannot be read.
     """
     check_number(len(arrivals), MAX_EVENTS)
     backfill = terms.backfill or terms.trust == SERVER
-    bench = _Bench(book.open(store, now=terms.now, backfill=backfill), terms)
+    bench = Bench(book.open(store, now=terms.now, backfill=backfill), terms)
     found = [bench.look(arrival) for arrival in arrivals]
     if terms.trust == CLIENT and terms.source not in MANY_PERSONS:
         _keep_to_one_person(found)
-    return Judged(arrivals, found, terms)
+    if wishes is None:
+        return Judged(arrivals, found, [GRANTED] * len(arrivals), terms)
+    persons = [
+        person_ids(one) if isinstance(one, Event) else persons_named(arrival.canonical)
+        for arrival, one in zip(arrivals, found, strict=True)
+    ]
+    asked = wishes.of(store, persons, rules=terms.rules, now=terms.now)
+    # What names nobody has nobody to ask; it is bad, and kept so that the sender can find out why.
+    return Judged(
+        arrivals, found, [wish if ids else GRANTED for wish, ids in zip(asked, persons, strict=True)], terms
+    )
 
 
 def take_in(
-    store: Store, book: ExposureBook, events: Sequence[Arrival | Any], *, terms: Terms
+    store: Store,
+    book: ExposureBook,
+    events: Sequence[Arrival | Any],
+    *,
+    terms: Terms,
+    wishes: Wishes | None = None,
 ) -> list[dict[str, Any]]:
     """Judge and store events, raw or arrived; return what became of each: for imports and replays too.
 
@@ -189,7 +217,7 @@ def take_in(
         Nothing may be stored; sending the same batch again is harmless.
     """
     arrivals = [event if isinstance(event, Arrival) else Arrival(event) for event in events]
-    judged = judge(store, book, arrivals, terms=terms)
+    judged = judge(store, book, arrivals, terms=terms, wishes=wishes)
     statuses = store.append(judged.batch) if arrivals else ()
     return judged.results(store, statuses)
 
@@ -202,124 +230,20 @@ def ingest(
     source: str,
     call: Call | None = None,
 ) -> list[dict[str, Any]]:
-    """Do what `take_in` says for a request of `caller`; `call` is what is known of the request itself."""
+    """Do what `take_in` says for a request of `caller`, and count it.
+
+    `call` is what is known of the request itself.
+    """
     terms = terms_of(services, caller, source=source, call=call)
-    return take_in(services.store, services.exposures, events, terms=terms)
-
-
-def terms_of(services: Services, caller: Caller, *, source: str, call: Call | None = None) -> Terms:
-    """Return the terms of one request; what its headers say of a browser counts for a client key alone."""
-    loaded = services.snapshots.current.loaded
-    trust = CLIENT if caller.key_class is KeyClass.CLIENT else SERVER
-    said = call or Call(key=None, body=b"")
-    signals = ((Mark.GPC, said.sec_gpc), (Mark.DNT, said.dnt))
-    return Terms(
-        trust=trust,
-        source=source,
-        now=services.clock(),
-        rules=loaded.data,
-        user_agent=said.user_agent[:MAX_AGENT] if trust == CLIENT else "",
-        signals=frozenset(mark for mark, value in signals if value.strip() == "1"),
-        key_id=caller.key_id,
-        metrics=loaded.catalog.metrics,
-    )
-
-
-def held(arrival: Arrival, refusal: Refusal, terms: Terms) -> QuarantinedEvent:
-    """Return an event as quarantine keeps it: the bytes that came, and what was judged where it differs."""
-    sent = arrival.bytes_sent()
-    canonical = "" if refusal.reason == MALFORMED else orjson.dumps(arrival.canonical).decode()
-    body, encoding = _as_text(sent) if sent is not None else (canonical, TEXT)
-    if encoding == TEXT and canonical and _says_the_same(body, arrival.canonical):
-        canonical = ""
-    context = {"user_agent": _agent(arrival, terms), "signals": " ".join(sorted(terms.signals))}
-    return QuarantinedEvent(
-        event_id=_echo(arrival.canonical),
-        reason=refusal.reason,
-        detail=refusal.detail,
-        body=body,
-        received_at=terms.now,
-        source=terms.source,
-        trust=terms.trust,
-        encoding=encoding,
-        canonical=canonical,
-        context={name: value for name, value in context.items() if value},
-    )
-
-
-class _Bench:
-    """Looks at the events of one batch, one after the other."""
-
-    def __init__(self, desk: ExposureDesk, terms: Terms) -> None:
-        self._desk = desk
-        self._terms = terms
-        self._money: dict[str, frozenset[str]] = {}
-
-    def look(self, arrival: Arrival) -> Event | Refusal:
-        """Return the event, or why it is to be kept apart."""
-        if arrival.problem is not None:
-            return arrival.problem
-        size = len(orjson.dumps(arrival.canonical))
-        if size > MAX_EVENT_BYTES:
-            return Refusal("too_large", f"an event may have {MAX_EVENT_BYTES} bytes, this one has {size}")
-        event = read_event(arrival.canonical)
-        if isinstance(event, Refusal):
-            return event
-        refusal = (
-            _check_content(event, self._terms)
-            or _check_time(event.occurred_at, self._terms)
-            or self._check_sender(event, arrival)
-        )
-        if refusal is None and event.type == EXPOSURE_EVENT:
-            refusal = self._desk.check(event)
-        return refusal or event
-
-    def _check_sender(self, event: Event, arrival: Arrival) -> Refusal | None:
-        agent = _agent(arrival, self._terms)
-        if agent and is_crawler(agent):
-            return Refusal("bot", "the User-Agent is that of a crawler, which is no visitor")
-        if self._terms.trust != CLIENT or self._terms.rules.client_revenue:
-            return None
-        said = event.properties
-        for name in self._money_of(event.type):
-            if name in said and _is_number(said[name]):
-                return Refusal(
-                    "revenue_not_allowed",
-                    f"properties.{name}: a client key, which is public, may not send money; send it with a "
-                    "server key, or say 'client_revenue: allow' under 'data:' in the catalog",
-                )
-        return None
-
-    def _money_of(self, event_type: str) -> frozenset[str]:
-        """Return the properties that are money in events of this type."""
-        known = self._money.get(event_type)
-        if known is None:
-            summed = (
-                metric.value
-                for metric in self._terms.metrics.values()
-                if metric.kind is MetricKind.MEAN and metric.currency and metric.event == event_type
-            )
-            known = self._money[event_type] = frozenset((*MONEY, *summed))
-        return known
-
-
-def _keep_to_one_person(found: list[Event | Refusal]) -> None:
-    """Set aside, in place, the good events that are about other persons than the first good one."""
-    places = [place for place, one in enumerate(found) if isinstance(one, Event)]
-    others = about_others([one for one in found if isinstance(one, Event)])
-    for n in others:
-        found[places[n]] = Refusal(
-            "other_person",
-            "with a client key one request is about one person; this event shares no id with the first one",
-        )
-
-
-def _received(event: Event, terms: Terms) -> ReceivedEvent:
-    return ReceivedEvent(event=event, received_at=terms.now, source=terms.source, trust=terms.trust)
-
-
-def _agent(arrival: Arrival, terms: Terms) -> str:
-    return arrival.user_agent[:MAX_AGENT] or terms.user_agent
+    tally = Tally(services.meters, terms.now)
+    tally.receive(len(events))
+    try:
+        results = take_in(services.store, services.exposures, events, terms=terms, wishes=services.wishes)
+    except Exception:
+        tally.refuse()
+        raise
+    tally.settle(result["status"] for result in results)
+    return results
 
 
 def is_same(event: Event, stored: Event) -> bool:
@@ -333,51 +257,21 @@ def is_same(event: Event, stored: Event) -> bool:
     return not set(person_ids(event)).isdisjoint(person_ids(stored))
 
 
-def _refused(refusal: Refusal) -> dict[str, str]:
-    return {"status": "quarantined", "reason": refusal.reason, "detail": refusal.detail}
+def _keep_to_one_person(found: list[Event | Refusal]) -> None:
+    """Set aside, in place, the good events that are about other persons than the first good one."""
+    places = [place for place, one in enumerate(found) if isinstance(one, Event)]
+    for n in about_others([one for one in found if isinstance(one, Event)]):
+        found[places[n]] = OTHER_PERSON
 
 
-def _check_content(event: Event, terms: Terms) -> Refusal | None:
-    for prefix, door in RESERVED.items():
-        if event.event_id.startswith(prefix) and terms.source != door:
-            return Refusal(INVALID, f"event_id: ids that begin with {prefix!r} are the service's own")
-    products = event.properties.get("products")
-    if event.type in ORDER_EVENTS and isinstance(products, list) and len(products) > MAX_PRODUCTS:
-        most = f"an order event may have {MAX_PRODUCTS} products, this one has {len(products)}"
-        return Refusal(INVALID, f"properties.products: {most}; split it into events of their own")
-    return None
+def _as_wished(one: Event | Refusal, wish: Wish) -> Event | Refusal:
+    """Return what is left of an event by what its person agreed to; what is bad is not kept either."""
+    exposes = isinstance(one, Event) and one.type == EXPOSURE_EVENT
+    return one if wish.store and (wish.exposures or not exposes) else NO_CONSENT
 
 
-def _check_time(occurred_at: datetime, terms: Terms) -> Refusal | None:
-    oldest = OLDEST[terms.trust]
-    if occurred_at < terms.now - oldest:
-        return Refusal("too_old", f"a {terms.trust} key may date events up to {oldest.days} days back")
-    if occurred_at > terms.now + AHEAD:
-        return Refusal("in_future", "an event may be dated up to 5 minutes ahead; is the clock right?")
-    return None
-
-
-def _echo(raw: object) -> str:
-    """Return the id that was sent if it can be sent back, empty otherwise."""
-    event_id = raw.get("event_id") if isinstance(raw, dict) else None
-    return event_id if isinstance(event_id, str) and is_identifier(event_id) else ""
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _as_text(sent: bytes) -> tuple[str, str]:
-    """Return bytes as text with its encoding; what no database takes as text goes as base64."""
-    try:
-        text = sent.decode()
-    except UnicodeDecodeError:
-        text = "\0"
-    return (base64.b64encode(sent).decode(), BASE64) if "\0" in text else (text, TEXT)
-
-
-def _says_the_same(body: str, canonical: object) -> bool:
-    try:
-        return bool(orjson.loads(body) == canonical)
-    except orjson.JSONDecodeError:
-        return False
+def _marks(signals: frozenset[Mark], *, personal: bool, train: bool) -> str:
+    if personal and train and not signals:
+        return ""
+    own = {Mark.NO_PERSONALIZATION: not personal, Mark.NO_TRAINING: not train}
+    return " ".join(mark for mark in Mark if mark in signals or own.get(mark))
