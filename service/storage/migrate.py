@@ -4,22 +4,25 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import Connection
 
 from service.storage.engine import store_errors
 from service.storage.places import open_database, place_of
+from service.storage.rehearsal import keep_copy, rehearsed
+from service.storage.version import HEAD, SCRIPTS, revision_of
 
-SCRIPTS = Path(__file__).parent / "migrations"
 
-
-def migrate(database_url: str) -> None:
+def migrate(database_url: str) -> Path | None:
     """Create or upgrade the database behind `database_url`; harmless when there is nothing to do.
 
-    It takes the writer's turn, so it may run while web workers write.
+    An upgrade is one transaction under the writer's turn, so it may run beside web workers, who wait: killed
+    at any point, it leaves the old schema or the new one. A SQLite file with data is copied first, and the
+    upgrade is tried on a second copy before it touches the file; returns the first copy, which stays.
 
     Raises
     ------
     StoreUnavailableError
-        If the database cannot be reached, created or written.
+        If the database cannot be reached, created, copied or written, or if a newer version wrote it.
     SettingsError
         If the URL names neither a SQLite file nor a PostgreSQL database.
     """
@@ -28,11 +31,26 @@ def migrate(database_url: str) -> None:
         if isinstance(place, Path):
             place.parent.mkdir(parents=True, exist_ok=True)
         database = open_database(place)
+    kept = None
     try:
+        with database.reading() as connection:
+            if revision_of(connection) == HEAD:
+                return None
         with database.writing(within_s=None) as connection:
-            config = Config()
-            config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            found = revision_of(connection)
+            if isinstance(place, Path) and found not in ("", HEAD):
+                kept = keep_copy(place)
+                with rehearsed(kept) as copy:
+                    upgrade(copy)
+            upgrade(connection)
     finally:
         database.close()
+    return kept
+
+
+def upgrade(connection: Connection, *, to: str = "head") -> None:
+    """Do the steps from the schema behind `connection` to another, inside its transaction."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, to)

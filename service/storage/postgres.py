@@ -17,6 +17,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from service.storage.engine import CONTROL_PATIENCE_S, PROBE_PATIENCE_S, T, store_errors
+from service.storage.ports import StoreUnavailableError
+from service.storage.version import QUERY, refuse_newer
 
 READERS = 8
 WRITERS = 4
@@ -180,4 +182,12 @@ def _configure(opened: Any, *, writes: bool) -> None:  # noqa: ANN401 - the driv
         "SELECT set_config('synchronous_commit', 'on', false) "
         "WHERE current_setting('synchronous_commit') = 'off'"
     )
+    try:
+        refuse_newer(*(opened.execute(QUERY).fetchone() or (None,)))
+    except psycopg.errors.UndefinedTable:
+        # Nothing was migrated yet; whoever asks for a table is told so.
+        pass
+    except StoreUnavailableError:
+        opened.close()
+        raise
     opened.autocommit = before

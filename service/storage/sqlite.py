@@ -20,6 +20,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from service.storage.engine import CONTROL_PATIENCE_S, PROBE_PATIENCE_S, T, store_errors
 from service.storage.ports import StoreUnavailableError
 from service.storage.turns import WriterLock
+from service.storage.version import KNOWN, QUERY, refuse_newer
 
 BUSY_TIMEOUT_MS = 5_000
 READERS = 8
@@ -54,12 +55,17 @@ def in_use_path(database: Path) -> Path:
     return database.with_name(database.name + ".inuse")
 
 
+def copy_before(database: Path, revision: str) -> Path:
+    """Return the file that `opportune migrate` copies the database to before it upgrades it to `revision`."""
+    return database.with_name(f"{database.name}.before-{revision}")
+
+
 class SqliteDatabase:
     """Connections of one process to one file; a forked child must make its own."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        _create(path)
+        create(path)
         self._in_use = InUse(in_use_path(path))
         self.lock = WriterLock(lock_path(path))
         self._readers = _engine(path, begin="BEGIN", size=READERS)
@@ -123,9 +129,14 @@ class SqliteDatabase:
         """Return None: by turns, the order of the log is the order of the commits."""
 
     def wipe(self) -> None:
-        """Take what was deleted out of the write-ahead log, too: now, not when it has grown."""
+        """Take what was deleted out of the write-ahead log, too: now, not when it has grown.
+
+        Copies from before an upgrade go altogether: they would keep the rows.
+        """
         with store_errors(), self.lock.held():
             self.checkpoint(over_bytes=0)
+            for revision in KNOWN:
+                copy_before(self.path, revision).unlink(missing_ok=True)
 
     def checkpoint(self, *, over_bytes: int = TRUNCATE_BYTES) -> None:
         """Empty the write-ahead log when its file has grown; the caller holds the lock.
@@ -173,13 +184,23 @@ class SqliteDatabase:
         self._in_use.close()
 
 
-def _create(path: Path) -> None:
+def create(path: Path) -> None:
     """Make an empty file that only its owner reads; SQLite gives its log and index files the same mode.
 
     An existing file is not even opened: closing it would drop the locks that SQLite holds in this process.
     """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+
+
+def _refuse_newer(connection: sqlite3.Connection) -> None:
+    named = "SELECT count(*) FROM sqlite_schema WHERE name = 'alembic_version'"
+    if connection.execute(named).fetchone()[0]:
+        try:
+            refuse_newer(*(connection.execute(QUERY).fetchone() or (None,)))
+        except StoreUnavailableError:
+            connection.close()
+            raise
 
 
 def _engine(path: Path, *, begin: str, size: int) -> Engine:
@@ -200,6 +221,7 @@ def _engine(path: Path, *, begin: str, size: int) -> Engine:
         connection.execute("PRAGMA foreign_keys=ON")
         # Erasure means the bytes: what is deleted is overwritten.
         connection.execute("PRAGMA secure_delete=ON")
+        _refuse_newer(connection)
 
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:
