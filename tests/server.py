@@ -54,6 +54,7 @@ variants: {control: false, treatment: true}
 metrics: {primary: purchase}
 """,
     "flags/dark-mode.yaml": "flag: dark-mode\nvalue: true\n",
+    "data.yaml": "data: {client_revenue: allow}\n",
 }
 
 

@@ -54,6 +54,7 @@ CODES: dict[str, str] = {
     "E331": "an empty window",
     "E332": "a cap that is not above zero",
     "E333": "a key that this kind of metric does not use",
+    "E340": "kept for too short a time",
     "E350": "a recommender or placement contradicts itself",
     # Codes from E400: between definitions.
     "E401": "unknown metric",
@@ -68,6 +69,7 @@ CODES: dict[str, str] = {
     "E412": "a unit that is not the layer's or holdout's",
     "E413": "prerequisites need each other",
     "E414": "two definitions are split by the same salt",
+    "E415": "events that are kept for less time than a metric waits for them",
     # Codes from E500: against the live revision.
     "E500": "a change that would move enrolled units",
     "E501": "an empty catalog would replace a live one",

@@ -11,6 +11,7 @@ from experiments.targeting import Condition
 from experiments.targeting.phrases import condition_words
 from recommender.definitions import Placement, Recommender
 from service.catalog.loader import LoadedCatalog
+from service.catalog.rules import DataRules
 from service.catalog.words import (
     json_words,
     prerequisite_words,
@@ -62,7 +63,13 @@ def diff(old: LoadedCatalog | None, new: LoadedCatalog) -> tuple[Difference, ...
             difference = _compare(kind, key, before.get(key), after.get(key))
             if difference:
                 found.append(difference)
-    return tuple(found)
+    data = _compare("data", "data", _said(old), _said(new))
+    return (*found, data) if data else tuple(found)
+
+
+def _said(loaded: LoadedCatalog | None) -> DataRules | None:
+    """Return what a catalog says about data, None for nothing but the defaults."""
+    return loaded.data if loaded and loaded.data != DataRules() else None
 
 
 def parts(loaded: LoadedCatalog) -> Mapping[str, Mapping[str, Any]]:
@@ -214,6 +221,14 @@ def _placement(p: Placement) -> Iterator[tuple[str, str]]:
     yield "channel", p.channel
 
 
+def _data(rules: DataRules) -> Iterator[tuple[str, str]]:
+    yield "client_revenue", "allow" if rules.client_revenue else "refuse"
+    yield "unknown_consent", "granted" if rules.unknown_consent else "denied"
+    yield "opt_out_signals", "respect" if rules.respect_signals else "record"
+    for name in ("events", "interactions", "quarantine", "slates"):
+        yield f"keep.{name}", f"{getattr(rules.keep, name)}d"
+
+
 def _list(members: tuple[object, ...]) -> Iterator[tuple[str, str]]:
     yield "members", f"{len(members):,}"
 
@@ -230,5 +245,6 @@ _WORDS: Mapping[type, Callable[[Any], Iterator[tuple[str, str]]]] = {
     Holdout: _holdout,
     Recommender: _recommender,
     Placement: _placement,
+    DataRules: _data,
     tuple: _list,
 }

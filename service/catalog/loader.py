@@ -23,14 +23,15 @@ from service.catalog.fields import Said
 from service.catalog.findings import UNREADABLE, CatalogError, Finding, did_you_mean, excerpt
 from service.catalog.nodes import MAX_BYTES, Entry, Fault, MappingNode, data, locate, parse
 from service.catalog.rules import DataRules
-from service.catalog.schemas import COLLECTIONS, LATER_KINDS, SINGLES, build
+from service.catalog.schemas import COLLECTIONS, DATA, LATER_KINDS, SINGLES, build
 
 SUFFIXES = (".yaml", ".yml")
 MAX_FILES = 2_000
 MAX_FINDINGS = 1_000
 FILE_NAME = re.compile(r"(?!.*(^|/)\.)[^\x00-\x1f\x7f\\:]{1,200}\.ya?ml")
 KINDS = {"experiment": "experiments", "flag": "flags"}
-RECOMMENDING = frozenset({"recommenders", "placements"})
+BESIDE = frozenset({"recommenders", "placements", DATA})
+"""Kinds that are no part of `Catalog`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,7 @@ def load(files: Mapping[str, str], *, keeps: Collection[str] = ()) -> LoadedCata
     reading = Reading(files)
     for name in sorted(files):
         _read_one(reading, name)
-    parts: dict[str, dict[str, Any]] = {kind: {} for kind in ("experiments", *COLLECTIONS)}
+    parts: dict[str, dict[str, Any]] = {kind: {} for kind in ("experiments", *COLLECTIONS, DATA)}
     first = {id(definition) for definition in _unique(reading)}
     for definition in reading.definitions:
         value = _built(reading, definition)
@@ -169,12 +170,13 @@ def load(files: Mapping[str, str], *, keeps: Collection[str] = ()) -> LoadedCata
     for kind in ("experiments", "flags"):
         parts[kind] = {key: _resolved(one, parts) for key, one in parts[kind].items()}
     frozen = {kind: MappingProxyType(values) for kind, values in parts.items()}
-    catalog = Catalog(**{kind: values for kind, values in frozen.items() if kind not in RECOMMENDING})
+    catalog = Catalog(**{kind: values for kind, values in frozen.items() if kind not in BESIDE})
     return LoadedCatalog(
         catalog=catalog,
         recommenders=frozen["recommenders"],
         placements=frozen["placements"],
         digest=digest_of(files),
+        data=parts[DATA].get(DATA, DataRules()),
     )
 
 
@@ -233,12 +235,14 @@ def _read_one(reading: Reading, name: str) -> None:
 
 def _read_collection(reading: Reading, name: str, root: MappingNode, kind: str, entry: Entry) -> None:
     faults = reading.faults[name]
-    if kind in LATER_KINDS:
+    if kind == DATA:
+        reading.definitions.append(Definition(DATA, DATA, name, root, (DATA,), data(entry.node)))
+    elif kind in LATER_KINDS:
         hint = "put each experiment into its own file" if kind == "experiments" else "remove it for now"
         faults.append(Fault(span=entry.key, code="E190", message=f"'{kind}' is not supported yet", hint=hint))
     elif kind not in COLLECTIONS:
-        message = f"unknown key '{kind}': a file begins with experiment, flag, {', '.join(COLLECTIONS)}"
-        hint = did_you_mean(kind, [*SINGLES, *COLLECTIONS])
+        message = f"unknown key '{kind}': a file begins with {', '.join((*SINGLES, *COLLECTIONS, DATA))}"
+        hint = did_you_mean(kind, [*SINGLES, *COLLECTIONS, DATA])
         hint = hint if hint.startswith("did") else "a definition needs 'experiment: my-key' or 'flag: my-key'"
         faults.append(Fault(span=entry.key, code="E102", message=message, hint=hint))
         reading.unreadable.append(reading.files[name])
@@ -264,7 +268,8 @@ def _unique(reading: Reading) -> list[Definition]:
             continue
         where = locate(first[name].root, _key_path(first[name]), key=True)
         message = f"'{definition.key}' is already defined at {first[name].file}:{where.line}:{where.column}"
-        said = Said("E405", message, "keys are unique over all files: rename one", at_key=True)
+        hint = "keep one of the two" if kind == DATA else "keys are unique over all files: rename one"
+        said = Said("E405", message, hint, at_key=True)
         reading.faults[definition.file].append(
             Fault(
                 span=locate(definition.root, _key_path(definition), key=definition.path != ()),

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from experiments.definitions import Experiment, Metric, MetricKind
+from experiments.notation import duration_words
 from experiments.plans import MAX_CHAIN
 from experiments.targeting import audience_refs
 from experiments.targeting.named import MAX_PARTS, SAY_LESS, parts_written_out
 from service.catalog import places
 from service.catalog.fields import Said, as_text
 from service.catalog.findings import did_you_mean
+from service.catalog.keeping import DAY_S
 
 PREREQUISITES = "prerequisites"
 SERVED = frozenset({"experiment", "flag", "flags"})
@@ -69,6 +71,7 @@ def check(
     yield from _large_audiences(definitions, parts)
     yield from _prerequisite_circles(definitions, parts)
     yield from _margins(definitions, parts)
+    yield from _waits(definitions, parts)
     yield from places.check(definitions, parts, keeps)
 
 
@@ -291,6 +294,20 @@ def _margins(
                 path = ("metrics", "guardrails", i, "margin")
                 message = f"'{guardrail.metric}' is a share: its absolute margin must be below 100%"
                 yield definition, path, Said("E406", message, "for example '1% absolute'")
+
+
+def _waits(
+    definitions: Iterable[Any], parts: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[Any, Path, Said]]:
+    """Yield that events would be gone before the longest window of a metric closes."""
+    windows = ((metric.window_s, key) for key, metric in parts["metrics"].items())
+    longest_s, key = max(windows, default=(0, ""))
+    for definition in definitions:
+        rules = parts["data"].get(definition.key) if definition.kind == "data" else None
+        if rules is not None and rules.keep.events * DAY_S < longest_s:
+            kept, waits = f"{rules.keep.events}d", duration_words(longest_s)
+            message = f"events are kept for {kept}, but the metric '{key}' waits {waits} for them"
+            yield definition, ("keep", "events"), Said("E415", message, f"keep them for {waits} or more")
 
 
 def _list(value: object) -> list[Any]:

@@ -45,6 +45,7 @@ from service.catalog.fields import (
     show,
 )
 from service.catalog.gates import GatedSchema, HoldoutSchema, LayerSchema, ListField, gated
+from service.catalog.keeping import DataSchema
 
 
 class HypothesisSchema(StrictSchema):
@@ -292,6 +293,8 @@ COLLECTIONS: Mapping[str, type[StrictSchema] | fields.Field[Any]] = {
     "placements": PlacementSchema,
 }
 SINGLES: Mapping[str, type[StrictSchema]] = {"experiment": ExperimentSchema, "flag": FlagSchema}
+DATA = "data"
+"""The one definition without a name: `data:` may come once in a catalog."""
 LATER_KINDS = ("offer", "offers", "places", "feeds", "calendars", "experiments")
 
 
@@ -307,6 +310,8 @@ def build(kind: str, key: str, value: JsonValue) -> Any:  # noqa: ANN401 - one o
     """
     if kind in SINGLES:
         return _schema(SINGLES[kind]).load(value)  # type: ignore[arg-type]  # a mapping: its file has one
+    if kind == DATA:
+        return Sub(DataSchema).deserialize({} if value is None else value)
     checked_name(key)
     schema = COLLECTIONS[kind]
     if isinstance(schema, fields.Field):

@@ -14,6 +14,7 @@ from experiments.lifecycle import TOTAL_BP, Schedule, Status
 from experiments.targeting import Condition, audience_refs
 from service.catalog import LoadedCatalog
 from service.catalog.diff import Difference
+from service.catalog.rules import DataRules
 
 JUDGED_BY = frozenset({"primary", "secondary", "guardrails", "analysis", "min_runtime"})
 SERVES = frozenset({Status.SCHEDULED, Status.RUNNING, Status.PAUSED})
@@ -60,9 +61,23 @@ def warnings(
             *_judged(difference, names, live),
             *_served(difference, names, live),
             *_within_phase(difference, names, (live, new), now),
+            *_forgotten(difference, previous.data, loaded.data),
         ):
             found[difference.kind, difference.key].append(text)
     return {place: tuple(texts) for place, texts in found.items()}
+
+
+def _forgotten(difference: Difference, old: DataRules, new: DataRules) -> Iterator[str]:
+    """Yield what would be deleted within the hour because it is to be kept for less time."""
+    if difference.kind != "data":
+        return
+    times = (
+        (name, getattr(old.keep, name), getattr(new.keep, name))
+        for name in ("events", "interactions", "quarantine", "slates")
+    )
+    for name, before, after in times:
+        if after < before:
+            yield f"{name} older than {after} days will be deleted for good: they were kept {before} days"
 
 
 def _judged(difference: Difference, names: set[str], live: Live) -> Iterator[str]:
