@@ -7,8 +7,9 @@ from typing import Any
 from service.storage.records import Event, Interaction, person_ids
 
 EXPOSURE_EVENT = "Experiment Viewed"
-ORDER_EVENTS = frozenset({"Order Completed", "Order Refunded", "Order Cancelled"})
-PRODUCT_EVENTS = ORDER_EVENTS | {"Cart Viewed", "Checkout Started"}
+PRODUCT_EVENTS = frozenset(
+    {"Cart Viewed", "Checkout Started", "Order Completed", "Order Refunded", "Order Cancelled"}
+)
 """The events that are about each of their ``products``."""
 MAX_ID_LENGTH = 128
 MAX_QUANTITY = 1_000_000.0

@@ -1,11 +1,11 @@
-"""What an event must be beside well-formed: of fair size, of our time, from a visitor, with no forged money."""
+"""What an event must be beside well-formed: of fair size and our time, from a visitor, with no forged money."""
 
 from datetime import datetime, timedelta
 
 import orjson
 
 from experiments.definitions import MetricKind
-from service.storage.interactions import EXPOSURE_EVENT, ORDER_EVENTS
+from service.storage.interactions import EXPOSURE_EVENT, PRODUCT_EVENTS
 from service.storage.records import Event
 from service.use_cases.arrivals import Arrival
 from service.use_cases.crawlers import is_crawler
@@ -65,8 +65,8 @@ class Bench:
                     said = f"event_id: ids that begin with {prefix!r} are the service's own"
                     return Refusal(INVALID, said)
         products = event.properties.get("products")
-        if event.type in ORDER_EVENTS and isinstance(products, list) and len(products) > MAX_PRODUCTS:
-            most = f"an order event may have {MAX_PRODUCTS} products, this one has {len(products)}"
+        if event.type in PRODUCT_EVENTS and isinstance(products, list) and len(products) > MAX_PRODUCTS:
+            most = f"an order or a basket may have {MAX_PRODUCTS} products, this one has {len(products)}"
             return Refusal(INVALID, f"properties.products: {most}; split it into events of their own")
         return None
 

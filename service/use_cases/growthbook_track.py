@@ -17,8 +17,8 @@ from service.batches import Part
 from service.use_cases.arrivals import Arrival
 from service.use_cases.doors import Delivery, Door
 from service.use_cases.expose import EXPOSURE
-from service.use_cases.ingest import GROWTHBOOK, SDK_IDS
 from service.use_cases.services import Services
+from service.use_cases.terms import GROWTHBOOK, SDK_IDS
 from service.use_cases.viewed import exposure_of
 
 VIEWED = frozenset({"Experiment Viewed", "$$experiment_viewed"})

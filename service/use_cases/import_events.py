@@ -14,10 +14,10 @@ from service.storage.ports import Store
 from service.storage.records import Item
 from service.use_cases.exposures import ExposureBook, describe
 from service.use_cases.import_files import ImportFileError, Progress, Row, read_rows
-from service.use_cases.ingest import MAX_EVENTS, SERVER, Terms, take_in
+from service.use_cases.ingest import MAX_EVENTS, take_in
+from service.use_cases.terms import IMPORT, SERVER, Terms
 from service.wire import Identifier, Object, Truth
 
-SOURCE = "import"
 EXAMPLES = 5
 CATEGORY_SEPARATOR = "|"
 
@@ -57,7 +57,7 @@ def store_rows(store: Store, events: Iterable[Row], *, clock: Clock) -> ImportRe
     book = ExposureBook()
     report = ImportReport()
     for batch in _batches(events, MAX_EVENTS):
-        terms = Terms(trust=SERVER, source=SOURCE, now=clock())
+        terms = Terms(trust=SERVER, source=IMPORT, now=clock())
         for result in take_in(store, book, batch, terms=terms):
             _count(report, result)
     return report

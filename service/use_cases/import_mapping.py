@@ -14,14 +14,13 @@ from experiments.allocation import ANONYMOUS_ID
 from experiments.definitions import Experiment
 from experiments.units import USER_ID
 from service.errors import ProblemError
+from service.storage.interactions import EXPOSURE_EVENT
 from service.use_cases.import_files import MAX_LINE, NESTED, Row
 from service.use_cases.import_times import Times
+from service.use_cases.terms import ROW_IDS
 from service.use_cases.viewed import digits_as_text, exposure_of
 from service.wire import read_json
 
-CONTENT_IDS = "imp-"
-"""Ids that the import makes for rows without one; nobody else may give one."""
-EXPOSURE = "Experiment Viewed"
 ENROLLED = "enrolled"
 IDS = (USER_ID, ANONYMOUS_ID)
 MEMBERS = ("event_id", "type", "occurred_at", *IDS)
@@ -156,13 +155,13 @@ class Mapper:
         found = {**said, **exposure_of(said, members, self._experiments)}
         if found["unit_type"] in IDS and found["unit_id"]:
             members.setdefault(found["unit_type"], found["unit_id"])
-        return {"type": EXPOSURE, **members, "properties": found}
+        return {"type": EXPOSURE_EVENT, **members, "properties": found}
 
     def _content_id(self, event: Mapping[str, Any]) -> str:
         digest = hashlib.sha256(orjson.dumps(event, option=orjson.OPT_SORT_KEYS)).digest()[:20]
         self._alike[digest] += 1
         number_of = self._alike[digest]
-        return CONTENT_IDS + digest.hex() + (f"-{number_of}" if number_of > 1 else "")
+        return ROW_IDS + digest.hex() + (f"-{number_of}" if number_of > 1 else "")
 
 
 def number(cell: object) -> int | float:

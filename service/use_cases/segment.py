@@ -21,8 +21,8 @@ from service.storage.interactions import EXPOSURE_EVENT
 from service.use_cases.arrivals import Arrival
 from service.use_cases.doors import Delivery, Door, Results
 from service.use_cases.exposures import Refusal
-from service.use_cases.ingest import CONTENT_IDS, SEGMENT
 from service.use_cases.services import Services
+from service.use_cases.terms import CONTENT_IDS, SEGMENT
 from service.use_cases.viewed import digits_as_text, exposure_of, first_of
 from service.wire import read_moment
 

@@ -18,10 +18,13 @@ GROWTHBOOK = "growthbook"
 """The door of GrowthBook's tracking plugins: the service made the event's id."""
 SEGMENT = "segment"
 """The door of Segment's libraries: of calls without a messageId the service made the event's id."""
+IMPORT = "import"
+"""The door of files: for rows without an id the service made one."""
 OWN_IDS = "viewed-"
 SDK_IDS = "gb-"
 CONTENT_IDS = "seg-"
-RESERVED = {OWN_IDS: EVALUATION, SDK_IDS: GROWTHBOOK, CONTENT_IDS: SEGMENT}
+ROW_IDS = "imp-"
+RESERVED = {OWN_IDS: EVALUATION, SDK_IDS: GROWTHBOOK, CONTENT_IDS: SEGMENT, ROW_IDS: IMPORT}
 """Such ids follow from public facts; nobody else may give one, or an event could be taken away."""
 MANY_PERSONS = frozenset({GROWTHBOOK})
 """Doors of which a client key brings many people's events in one request: plugins on servers batch them."""
