@@ -1,17 +1,29 @@
 """Which visitors are one person, as the events of the lake tell, and who of them saw several variants.
 
-The rule of `service.use_cases.identity`: an event that names a visitor and a user is a link, and a visitor is
-the user of the first link, of equal moments the least id. It follows from the links, not from their order.
+The rule of `service.use_cases.identity`: an event that names a visitor and a user is a link, so is an alias.
+A visitor is the user of the first link, of equal moments the least id, in whatever order the links came.
 """
 
 import ibis
 import ibis.expr.types as ir
 
+from service.lake.texts import text_fact
+
+ALIASED = "User Aliased"
+PREVIOUS = "previous_id"
+
 
 def people_of(events: ir.Table) -> ir.Table:
     """One row per visitor who is known to be a user: `anonymous_id` and `person`."""
-    both = events.filter(events.anonymous_id.notnull(), events.user_id.notnull())
-    links = both.group_by("anonymous_id", "user_id").aggregate(linked_us=both.occurred_us.min())
+    named = events.filter(events.user_id.notnull())
+    aliases = named.filter(named.type == ALIASED)
+    said = named.select("anonymous_id", "user_id", "occurred_us").union(
+        aliases.select("user_id", "occurred_us", anonymous_id=text_fact(aliases, PREVIOUS)).select(
+            "anonymous_id", "user_id", "occurred_us"
+        )
+    )
+    told = said.filter(said.anonymous_id.notnull())
+    links = told.group_by("anonymous_id", "user_id").aggregate(linked_us=told.occurred_us.min())
     order = ibis.window(group_by="anonymous_id", order_by=["linked_us", "user_id"])
     ranked = links.mutate(place=ibis.row_number().over(order))
     return ranked.filter(ranked.place == 0).select("anonymous_id", person="user_id")

@@ -24,6 +24,7 @@ from service.clock import EPOCH
 from service.lake.contamination import contaminated_of, people_of
 from service.lake.manifest import EVENTS, EXPOSURES, SCHEMAS, SPILL, Manifest, reading
 from service.lake.rows import canonical_json, to_amount
+from service.lake.texts import text_fact
 
 DAY_US = 86_400_000_000
 EXACT = "decimal(38, 0)"
@@ -209,7 +210,7 @@ def _metric_moments(
 
 
 def _amounts(events: ir.Table, *, unit: str, metric: Metric) -> ir.Table:
-    owner = events[unit] if unit in OWN_COLUMNS else _text_fact(events, unit)
+    owner = events[unit] if unit in OWN_COLUMNS else text_fact(events, unit)
     keep = [events.type == metric.event, owner.notnull()]
     keep += [events.facts.get(name) == canonical_json(wanted) for name, wanted in metric.where.items()]
     if metric.kind is MetricKind.MEAN and metric.currency:
@@ -219,13 +220,6 @@ def _amounts(events: ir.Table, *, unit: str, metric: Metric) -> ir.Table:
     amount = events.amounts.get(metric.value) if metric.kind is MetricKind.MEAN else ibis.literal(SCALE)
     matching = events.filter(*keep)
     return matching.select("occurred_us", owner=owner, amount=ibis.coalesce(amount, 0).cast(EXACT))
-
-
-def _text_fact(events: ir.Table, name: str) -> ir.StringValue:
-    fact = events.facts.get(name)
-    # Facts are JSON: only a text can name a unit, and its quotes are not part of it.
-    inner = fact.substr(1, fact.length() - 2)
-    return ibis.cases((ibis.and_(fact.startswith('"'), inner != ""), inner), else_=ibis.null("string"))
 
 
 def _unit_value(valued: ir.Table, metric: Metric) -> ir.IntegerValue:

@@ -84,6 +84,18 @@ def test_a_shared_device_belongs_to_who_was_there_first_and_joins_nobody(tmp_pat
     assert contaminated(tmp_path, events) == 0
 
 
+def test_an_alias_is_a_link_too(tmp_path: Path) -> None:
+    events = [
+        an_exposure("x1", "phone", BANNER),
+        an_exposure("x2", "laptop", CONTROL),
+        an_event("a1", "User Aliased", anonymous_id=None, user_id="maria", previous_id="phone"),
+        an_event("a2", "User Aliased", anonymous_id=None, user_id="maria", previous_id=7),
+        a_link("laptop", "maria"),
+    ]
+
+    assert contaminated(tmp_path, events) == 2
+
+
 @pytest.mark.parametrize("changes", [{"phase": 2}, {"experiment_key": "other"}])
 def test_another_phase_and_another_experiment_spoil_nothing(tmp_path: Path, changes: dict[str, Any]) -> None:
     events = [
