@@ -10,7 +10,8 @@ which is sent after the commit. The generator (plain sockets, bodies made before
 disk's own rate of fdatasync is taken right before each figure; the calls of fdatasync and fsync that the
 web workers (with PostgreSQL: its processes, too) make are counted by `perf stat` (root; `-` without it).
 Batches of 1 and 20 are a browser's, with a client key, of one visitor each; batches of 500 come with a server
-key and hold 5 events of each visitor. Numbers are medians [range]; compare them inside one run only.
+key and hold 5 events of each visitor. Each worker gets half of the connections. Numbers are medians [range];
+compare them inside one run only.
 """
 
 from collections.abc import Iterator, Sequence

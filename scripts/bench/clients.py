@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from scripts.bench.load import percentile
+from scripts.bench.processes import holder
 
 SEND_BUFFER = 256 * 1024
 RECEIVE = 256 * 1024
 BUSY_S = 0.05
 SILENCE_S = 60.0
+TRIES = 5_000
 BROWSER = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/141.0.0.0 Safari/537.36"
@@ -43,19 +45,32 @@ class Round:
         return self.events / self.seconds
 
 
-def run(port: int, key: str, bodies: Sequence[bytes], *, batch: int, clients: int, seconds: float) -> Round:
-    """Send bodies of `batch` events until the time is over or the bodies are; wait for every answer.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What to send where: `bodies` of `batch` events each with a key, to the web `workers` at a port."""
+
+    port: int
+    workers: Sequence[int]
+    key: str
+    bodies: Sequence[bytes]
+    batch: int
+    clients: int
+
+
+def run(ask: Ask, seconds: float) -> Round:
+    """Send until the time is over or the bodies are; wait for every answer.
 
     A batch that is refused because the waiting room is full is sent again a little later; it counts as
     busy, and its latency from the first try.
     """
-    head = f"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+    head = f"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ask.key}\r\n"
     head += f"User-Agent: {BROWSER}\r\nContent-Type: application/json\r\nContent-Length: "
-    requests = deque(f"{head}{len(body)}\r\n\r\n".encode() + body for body in bodies)
-    loop = _Loop(requests, [_Client.open(port) for _ in range(clients)], batch)
+    requests = deque(f"{head}{len(body)}\r\n\r\n".encode() + body for body in ask.bodies)
+    connections = _even(ask.port, ask.workers, ask.clients)
+    loop = _Loop(requests, [_Client(connection) for connection in connections], ask.batch)
     cpu = time.process_time()
     took = loop.run(seconds)
-    events = len(loop.latencies) * batch
+    events = len(loop.latencies) * ask.batch
     return Round(
         events=events,
         busy=loop.busy,
@@ -66,19 +81,34 @@ def run(port: int, key: str, bodies: Sequence[bytes], *, batch: int, clients: in
     )
 
 
+def _even(port: int, workers: Sequence[int], n: int) -> list[socket.socket]:
+    """Open `n` connections, each worker with as many: one that wakes first would take a whole burst."""
+    share = -(-n // len(workers))
+    taken = dict.fromkeys(workers, 0)
+    found: list[socket.socket] = []
+    for _ in range(TRIES):
+        made = socket.create_connection(("127.0.0.1", port))
+        made.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        made.recv(RECEIVE)
+        worker = holder(made.getsockname()[1], workers)
+        if worker is None or taken[worker] == share:
+            made.close()
+            continue
+        taken[worker] += 1
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        found.append(made)
+        if len(found) == n:
+            return found
+    raise SystemExit(f"of {TRIES} connections the workers took {sorted(taken.values())}, not {share} each")
+
+
 @dataclass(slots=True)
 class _Client:
     connection: socket.socket
     sent: bytes = b""
     asked_at: float = 0.0
     come: bytearray = field(default_factory=bytearray)
-
-    @staticmethod
-    def open(port: int) -> "_Client":
-        made = socket.create_connection(("127.0.0.1", port))
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        return _Client(made)
 
     def ask(self, request: bytes) -> None:
         self.sent = request

@@ -59,22 +59,6 @@ def counted(pids: Sequence[int]) -> Iterator[Syncs]:
         syncs.n = sum(map(int, counts))
 
 
-def family(pid: int) -> list[int]:
-    """Return a process and all that descend from it."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = stat.read_text()
-        except OSError:
-            continue
-        name, _, rest = text.rpartition(")")
-        parents[int(name.split()[0])] = int(rest.split()[1])
-    found = [pid]
-    for one in found:
-        found += (child for child, parent in parents.items() if parent == one)
-    return found
-
-
 @dataclass(slots=True)
 class Largest:
     """The largest size that a file has had, in bytes."""

@@ -7,9 +7,10 @@ from itertools import islice
 from pathlib import Path
 
 from scripts.bench import clients, disk
-from scripts.bench.clients import Round
+from scripts.bench.clients import Ask, Round
 from scripts.bench.events import FROM_SERVER, TIME_ORDERED, Source
 from scripts.bench.load import cpu_seconds
+from scripts.bench.processes import family
 from scripts.bench.table import Sample
 from tests.server import AS_USUAL, Server, running_server, write_catalog
 
@@ -59,7 +60,7 @@ class Target:
         baseline = disk.syncs_per_second(self.server.home)
         roots = [pid for pid in (self.server.process.pid, self.database) if pid is not None]
         before = sum(map(cpu_seconds, roots))
-        with disk.counted([pid for root in roots for pid in disk.family(root)]) as syncs:
+        with disk.counted([pid for root in roots for pid in family(root)]) as syncs:
             found = self._run(cell, bodies, seconds)
         cpu = 1e6 * (sum(map(cpu_seconds, roots)) - before) / max(1, found.events)
         return Found(round=found, disk=baseline, cpu=cpu, syncs=syncs.n)
@@ -69,9 +70,15 @@ class Target:
 
     def _run(self, cell: Cell, bodies: Sequence[bytes], seconds: float) -> Round:
         key = self.server.server_key if cell.batch >= FROM_SERVER else self.server.client_key
-        return clients.run(
-            self.server.port, key, bodies, batch=cell.batch, clients=cell.clients, seconds=seconds
+        ask = Ask(
+            port=self.server.port,
+            workers=family(self.server.process.pid)[1:],
+            key=key,
+            bodies=bodies,
+            batch=cell.batch,
+            clients=cell.clients,
         )
+        return clients.run(ask, seconds)
 
 
 @contextmanager
