@@ -1,4 +1,4 @@
-"""What an event must be beside well-formed: of fair size and our time, from a visitor, with no forged money."""
+"""What an event must be beside well-formed: fair in size, of our time, of a visitor, without forged money."""
 
 from datetime import datetime, timedelta
 

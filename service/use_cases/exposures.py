@@ -5,18 +5,19 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from marshmallow import EXCLUDE, Schema, ValidationError
 
 from experiments.assignment import variant_of
 from experiments.definitions import Experiment
+from experiments.identifiers import is_identifier
 from experiments.lifecycle import Status
 from service.catalog.findings import CatalogError
 from service.catalog.loader import load
 from service.storage.ports import Store
 from service.storage.records import Event, StoredRevision
-from service.wire import Identifier, Whole
+from service.wire import MAX_INTEGER, Identifier, Whole
 
 LIVE_WITHIN = timedelta(days=30)
 LOOK_BACK = 200
@@ -71,6 +72,8 @@ class Revision:
 
 
 _SCHEMA = ExposureSchema()
+_NAMES = ("experiment_key", "variant_key", "unit_type", "unit_id")
+_STOPPED = Refusal("experiment_stopped", "it is dated after the experiment was stopped or ended")
 
 
 class ExposureBook:
@@ -127,10 +130,9 @@ class ExposureDesk:
         StoreUnavailableError
             If the revision cannot be read; the batch is then refused whole and sent again.
         """
-        try:
-            claim = Claim(**_SCHEMA.load(dict(event.properties)))
-        except ValidationError as error:
-            return Refusal("invalid_event", describe(error, prefix="properties."))
+        claim = read_claim(event.properties)
+        if isinstance(claim, Refusal):
+            return claim
         if not _is_own_id(event, claim):
             return Refusal("unit_mismatch", f"unit_id is not the {claim.unit_type} of the event")
         if event.properties.get("decision") == OVERRIDE:
@@ -140,12 +142,13 @@ class ExposureDesk:
         # A backfill may predate the launch, and with it the steps of a ramp.
         ramp_at = None if self._backfill else event.occurred_at + CLOCKS_DIFFER
         if claim.revision is not None:
-            number = claim.revision
-            return self._check_named(claim, number, live=self._live, ramp_at=ramp_at) or self._check_begun(
-                claim, event.occurred_at, number=number
-            )
-        return self._check_any(claim, live=self._live, ramp_at=ramp_at) or self._check_begun(
-            claim, event.occurred_at, number=self._live
+            refusal = self._check_named(claim, claim.revision, live=self._live, ramp_at=ramp_at)
+        else:
+            refusal = self._check_any(claim, live=self._live, ramp_at=ramp_at)
+        return (
+            refusal
+            or self._check_begun(claim, event.occurred_at, number=claim.revision or self._live)
+            or self._check_stopped(claim, event.occurred_at, live=self._live)
         )
 
     def _check_named(
@@ -155,7 +158,7 @@ class ExposureDesk:
         if found is None or found.experiments is None:
             return Refusal("unknown_revision", f"there is no revision {number} that can be read")
         if not _live_lately(found, self._now):
-            return Refusal("unknown_revision", f"revision {number} was replaced more than 30 days ago")
+            return Refusal("stale_revision", f"revision {number} was replaced more than 30 days ago")
         experiment = found.experiments.get(claim.experiment_key)
         if experiment is None:
             return Refusal("unknown_experiment", f"revision {number} has no experiment of that key")
@@ -198,6 +201,59 @@ class ExposureDesk:
             if experiment is not None and _serves(experiment, claim.phase, latest):
                 return None
         return Refusal("not_running", "it is dated before this phase of the experiment went live")
+
+    def _check_stopped(self, claim: Claim, occurred_at: datetime, *, live: int) -> Refusal | None:
+        """Refuse what is dated after the experiment was stopped, ended or was taken out of the catalog.
+
+        What is shown from then on is no treatment any more that the experiment gave.
+        """
+        earliest = occurred_at - CLOCKS_DIFFER
+        taken_out = False
+        for number in range(live, max(0, live - LOOK_BACK), -1):
+            found = self._book.read(self._store, number, live=live)
+            if found is None or found.applied_at > earliest:
+                continue
+            if found.experiments is None:
+                return None
+            experiment = found.experiments.get(claim.experiment_key)
+            if experiment is None:
+                # Taken out, if any revision before that has it; else not yet put in.
+                taken_out = True
+                continue
+            if experiment.phase != claim.phase:
+                return None
+            return _STOPPED if taken_out or _is_over(experiment, earliest) else None
+        return None
+
+
+def read_claim(properties: Mapping[str, Any]) -> Claim | Refusal:
+    """Return what the properties of an exposure say, or in words what is wrong with them."""
+    claim = obvious_claim(properties)
+    if claim is not None:
+        return claim
+    try:
+        return Claim(**_SCHEMA.load(dict(properties)))
+    except ValidationError as error:
+        return Refusal("invalid_event", describe(error, prefix="properties."))
+
+
+def obvious_claim(properties: Mapping[str, Any]) -> Claim | None:
+    """Return the claim when it is plain that the schema would give the same, at a tenth of its cost."""
+    named = tuple(map(properties.get, _NAMES))
+    phase, revision = properties.get("phase"), properties.get("revision")
+    if type(phase) is not int or not 1 <= phase <= MAX_INTEGER or not all(map(is_identifier, named)):
+        return None
+    if revision is not None and (type(revision) is not int or not 1 <= revision <= MAX_INTEGER):
+        return None
+    experiment_key, variant_key, unit_type, unit_id = named
+    return Claim(
+        experiment_key=str(experiment_key),
+        variant_key=str(variant_key),
+        unit_type=str(unit_type),
+        unit_id=str(unit_id),
+        phase=phase,
+        revision=revision,
+    )
 
 
 def compare(claim: Claim, experiment: Experiment, *, ramp_at: datetime | None = None) -> Refusal | None:
@@ -255,6 +311,11 @@ def _serves(experiment: Experiment, phase: int, at: datetime) -> bool:
     start_at = experiment.schedule.start_at
     begun = experiment.status is not Status.DRAFT and experiment.phase == phase
     return begun and (start_at is None or start_at <= at)
+
+
+def _is_over(experiment: Experiment, at: datetime) -> bool:
+    end_at = experiment.schedule.end_at
+    return experiment.status is Status.STOPPED or (end_at is not None and end_at <= at)
 
 
 def _live_lately(revision: Revision, now: datetime) -> bool:

@@ -136,7 +136,7 @@ def test_an_exposure_is_judged_by_the_revision_it_names_even_when_another_is_liv
     assert send(store, either)[0]["status"] == "accepted"
 
 
-def test_a_revision_replaced_more_than_30_days_ago_is_unknown(store: SqlStore) -> None:
+def test_a_revision_replaced_more_than_30_days_ago_is_stale(store: SqlStore) -> None:
     apply(store, files(), by="test", now=NOW - timedelta(days=60))
     apply(store, files(phase=2), by="test", now=NOW - timedelta(days=31))
     late = an_exposure(ENROLLED, "banner")
@@ -147,7 +147,7 @@ def test_a_revision_replaced_more_than_30_days_ago_is_unknown(store: SqlStore) -
         store, late | {"occurred_at": (NOW - timedelta(days=2)).isoformat()}, now=NOW - timedelta(days=2)
     )
 
-    assert named["reason"] == "unknown_revision"
+    assert named["reason"] == "stale_revision"
     assert unnamed["reason"] == "phase_mismatch"
     assert in_time["status"] == "accepted"
 
