@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "sign-in-link": "service.cli.verdict",
     "train": "service.cli.train",
     "import": "service.cli.imports",
+    "quarantine": "service.cli.quarantine",
     "growthbook": "service.cli.growthbook",
     "backup": "service.cli.data",
     "restore": "service.cli.data",

@@ -8,7 +8,7 @@ twice at once, or after a crash at any point, changes nothing more.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from service.catalog.loader import LoadedCatalog
@@ -17,7 +17,9 @@ from service.storage.ports import IngestBatch, Store
 from service.storage.records import AppendStatus, Event, HeldEvent, Mark, QuarantinedEvent
 from service.use_cases.arrivals import Arrival
 from service.use_cases.exposures import ExposureBook
-from service.use_cases.ingest import CONFLICT, Judged, Terms, is_same, judge
+from service.use_cases.ingest import CONFLICT, NO_CONSENT, Judged, is_same, judge
+from service.use_cases.terms import Terms
+from service.use_cases.wishes import Wishes
 from service.wire import read_json
 
 PAGE = 200
@@ -125,12 +127,14 @@ class Replay:
                 return
 
     def _run(self, found: Sequence[HeldEvent]) -> Report:
-        plan = _Plan(self._store, [(one, self._judged(one.held)) for one in found])
+        # Made anew for each page: what people decide while a long replay runs is heeded.
+        wishes = Wishes()
+        plan = _Plan(self._store, [(one, self._judged(one.held, wishes)) for one in found])
         if not self._asked.dry_run:
             plan.carry_out(self._store)
         return plan.report
 
-    def _judged(self, held: QuarantinedEvent) -> Judged | None:
+    def _judged(self, held: QuarantinedEvent, wishes: Wishes) -> Judged | None:
         """Judge one event again; None when there is nothing to judge, or nobody vouches for it."""
         if held.reason == VOUCHED and not self._asked.digests and self._asked.reason != VOUCHED:
             return None
@@ -149,7 +153,7 @@ class Replay:
             signals=frozenset(Mark(mark) for mark in held.context.get("signals", "").split()),
             backfill=self._asked.before_launch,
         )
-        return judge(self._store, self._book, [Arrival(canonical)], terms=terms)
+        return judge(self._store, self._book, [Arrival(canonical)], terms=terms, wishes=wishes)
 
 
 class _Plan:
@@ -177,7 +181,7 @@ class _Plan:
         else:
             # Meanwhile the person does not want it to be stored; so it is not kept here either.
             self._out.append(one.digest)
-            self.report.note(was, REFUSED, "the person does not agree to it")
+            self.report.note(was, REFUSED, NO_CONSENT.detail)
 
     def _store_once(self, one: HeldEvent, batch: IngestBatch) -> None:
         event = batch.events[0].event
@@ -240,7 +244,7 @@ class _Plan:
             store.append(IngestBatch(quarantined=back))
 
 
-def drop(store: Store, reason: str, *, limit: int | None = None) -> int:
+def drop_reason(store: Store, reason: str, *, limit: int | None = None) -> int:
     """Delete the events of one reason for good, the newest first, at most about `limit`; return how many.
 
     What arrives meanwhile stays.
@@ -253,6 +257,30 @@ def drop(store: Store, reason: str, *, limit: int | None = None) -> int:
         dropped += store.drop_quarantined(one.digest for one in page)
         place = (page[-1].held.received_at, page[-1].digest)
     return dropped
+
+
+def summary(one: HeldEvent) -> dict[str, Any]:
+    """Return what a list says of an event, as JSON members."""
+    held = one.held
+    return {
+        "event": one.digest,
+        "event_id": held.event_id,
+        "reason": held.reason,
+        "detail": held.detail,
+        "received_at": held.received_at.astimezone(UTC).isoformat(),
+        "source": held.source,
+        "trust": held.trust,
+    }
+
+
+def whole(one: HeldEvent) -> dict[str, Any]:
+    """Return everything that is kept of an event, as JSON members.
+
+    `body` is what was sent (base64 where `encoding` says so), `canonical` what was judged.
+    """
+    held = one.held
+    more = {"body": held.body, "encoding": held.encoding, "canonical": held.canonical}
+    return {**summary(one), **more, "context": dict(held.context)}
 
 
 def _named(store: Store, digests: Iterable[str]) -> Sequence[HeldEvent]:

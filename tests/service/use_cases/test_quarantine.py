@@ -14,12 +14,13 @@ from experiments.assignment import variant_of
 from service.catalog import load
 from service.lake import export_all
 from service.storage.ports import IngestBatch, Store
-from service.storage.records import Event, HeldEvent, QuarantinedEvent
+from service.storage.records import Consent, Event, HeldEvent, Purpose, QuarantinedEvent
 from service.use_cases.exposures import ExposureBook
 from service.use_cases.ingest import CLIENT, SERVER, Terms, take_in
 from service.use_cases.judge import refresh_verdicts
 from service.use_cases.launch import apply, live_catalog
-from service.use_cases.quarantine import PAGE, Asked, Replay, Report, drop
+from service.use_cases.quarantine import PAGE, Asked, Replay, Report, drop_reason
+from service.use_cases.quarantine_reasons import REASONS, words_of
 from tests.service.use_cases.shops import FILES, KEY, START, a_store, a_week, exposure, order
 
 METRICS = {"metrics.yaml": FILES["metrics.yaml"]}
@@ -254,6 +255,52 @@ def test_another_persons_event_is_judged_only_for_whoever_names_it(store: Store)
     assert store.quarantined_event(other.digest) == []
 
 
+@pytest.mark.parametrize(
+    "purposes", [(Purpose.EXPERIMENTATION,), (Purpose.EXPERIMENTATION, Purpose.PERSONALIZATION)]
+)
+def test_what_the_person_refused_since_then_is_neither_stored_nor_kept(
+    store: Store, purposes: tuple[Purpose, ...]
+) -> None:
+    hold(store, wire(right(exposure("v1", "", START))), trust=SERVER)
+    hold(store, wire(order("v1", START)), trust=SERVER)
+    launch(store)
+    store.put_consents(
+        [
+            Consent(
+                consent_id="c1",
+                person_id="a:v1",
+                purpose=purpose,
+                status="denied",
+                decided_at=NOW,
+                received_at=NOW,
+                text_version="1",
+                source="consent",
+                trust=CLIENT,
+                proof="",
+            )
+            for purpose in purposes
+        ]
+    )
+
+    report = replayed(store)
+
+    assert report.became("refused") == len(purposes)
+    assert [logged.received.event.type for logged in store.read(0, 9)] == ["Order Completed"][
+        : 2 - len(purposes)
+    ]
+    assert store.quarantined() == []
+
+
+def test_the_wishes_of_the_request_are_remembered(store: Store) -> None:
+    hold(store, wire(order("v1", START)), trust=SERVER, context={"signals": "gpc"})
+
+    replayed(store)
+
+    (logged,) = store.read(0, 9)
+    assert logged.received.privacy == "gpc no_personalization"
+    assert store.activity("a:v1") == []
+
+
 def test_many_pages_are_worked_off_once_each(store: Store) -> None:
     n = 2 * PAGE + 50
     held_exposures(store, n)
@@ -290,6 +337,13 @@ def test_dropping_takes_one_reason_or_so_many_of_it(store: Store) -> None:
         hold(store, f'{{"n":{i}}}', reason="bot")
     hold(store, "{}", reason="too_old")
 
-    assert drop(store, "bot", limit=PAGE) == PAGE
-    assert drop(store, "bot") == 20
+    assert drop_reason(store, "bot", limit=PAGE) == PAGE
+    assert drop_reason(store, "bot") == 20
     assert dict(store.quarantine_counts()) == {"too_old": 1}
+
+
+def test_every_reason_has_words_and_a_row_in_the_docs() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "quarantine.md").read_text("utf-8")
+
+    assert [reason for reason in REASONS if f"| `{reason}` |" not in page] == []
+    assert words_of("made_up_later").meaning == "made up later"
