@@ -75,4 +75,4 @@ lock: setup-dev ## Renew requirements*.txt from pyproject.toml
 	@$(UV) pip compile pyproject.toml --extra dev --constraint requirements.txt --generate-hashes --universal --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-dev.txt
 
 clean: ## Remove the environment and caches; data stay
-	@rm -rf $(VENV) $(CLIENTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	@rm -rf $(VENV) $(CLIENTS)/node_modules $(CLIENTS)/.venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

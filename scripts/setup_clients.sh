@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what the tests with real clients need: npm packages in the folder $1, and a browser and nginx from Debian.
+# Install what the tests with real clients need: npm and Python packages in the folder $1, and a browser and nginx from Debian.
 # Never fails: a machine that lacks something, or where we may not install it, skips those tests and says so.
 set -u
 folder=$1
@@ -17,6 +17,22 @@ npm_packages() {
     cp "$lock" "$stamp"
   else
     note "npm ci in $folder failed; the tests with JavaScript clients will be skipped."
+  fi
+}
+
+python_packages() {
+  lock="$folder/requirements.txt"
+  stamp="$folder/.venv/.opportune-lock"
+  python=${PYTHON:-python3}
+  cmp -s "$lock" "$stamp" && return 0
+  found "$python" || { note "$python is missing; the tests with Python clients of their own will be skipped."; return; }
+  echo "setup: installing the Python packages of $folder"
+  # They have an environment of their own: they want older libraries than the service stands on.
+  if "$python" -m venv "$folder/.venv" && "$folder/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --require-hashes --no-deps -r "$lock"; then
+    cp "$lock" "$stamp"
+  else
+    note "installing $lock failed; the tests with Python clients of their own will be skipped."
   fi
 }
 
@@ -41,4 +57,5 @@ debian_packages() {
 }
 
 npm_packages
+python_packages
 debian_packages

@@ -84,6 +84,23 @@ def test_packages_are_installed_once_for_each_lock_file(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "installed\n" * 2
 
 
+def test_python_clients_live_in_an_environment_of_their_own(tmp_path: Path) -> None:
+    clients = tmp_path / "clients"
+    (clients / ".venv" / "bin").mkdir(parents=True)
+    (clients / "requirements.txt").write_text("one==1\n")
+    log = f'echo "$@" >> {tmp_path}/log'
+    own = clients / ".venv" / "bin" / "python"
+    own.write_text(f"#!/bin/sh\n{log}\n")
+    own.chmod(0o755)
+    tools = a_machine_with(tmp_path / "tools", "cmp", "cp", f"python3={log}", "chromium=", "nginx=")
+    for _ in range(2):
+        setup_clients(clients, tools)
+
+    made, installed = (tmp_path / "log").read_text().splitlines()
+    assert made == f"-m venv {clients}/.venv"
+    assert installed.endswith(f"--require-hashes --no-deps -r {clients}/requirements.txt")
+
+
 def test_the_lock_file_names_packages_and_digests_but_no_registry() -> None:
     lock = json.loads((ROOT / "tests" / "clients" / "package-lock.json").read_text("utf-8"))
     packages = [package for name, package in lock["packages"].items() if name]
