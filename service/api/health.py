@@ -14,6 +14,7 @@ from service.api.context import services
 from service.api.describe import Description, describe, document
 from service.log import logger
 from service.storage.ports import StoreUnavailableError
+from service.use_cases.growth import daily_growth, days_until_full, free_bytes, sizes
 from service.use_cases.heartbeat import last_beat
 from service.use_cases.meters import all_totals
 from service.use_cases.services import Services
@@ -118,7 +119,7 @@ def get_metrics() -> Response:
     wired = services()
     wired.meters.publish(wired.settings.meters, os.getpid())
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected([*_counters(wired), *_gauges(wired)]))
+    registry.register(_Collected([*_counters(wired), *_gauges(wired), *_room(wired)]))
     return Response(generate_latest(registry), content_type=TEXT)
 
 
@@ -173,6 +174,29 @@ def _gauges(wired: Services) -> list[Metric]:
         for reason, n in sorted(wired.store.quarantine_counts().items()):
             quarantine.add_metric([reason], n)
         metrics.append(quarantine)
+    except StoreUnavailableError:
+        logger().warning("metrics_without_store")
+    return metrics
+
+
+def _room(wired: Services) -> list[Metric]:
+    """Return how large the data is, how fast it grows and for how long the disk will do."""
+    free = free_bytes(wired.settings)
+    metrics: list[Metric] = [
+        GaugeMetricFamily("opportune_free_bytes", "Room left on the disk of the home", value=free)
+    ]
+    growth = daily_growth(wired.settings)
+    if growth is not None:
+        text = "Bytes by which the data grows in a day, by the last week"
+        metrics.append(GaugeMetricFamily("opportune_growth_bytes_per_day", text, value=growth))
+        text = "Days until the disk is full at this pace, +Inf if nothing grows"
+        left = days_until_full(free, growth)
+        metrics.append(GaugeMetricFamily("opportune_days_until_full", text, value=left))
+    try:
+        parts = GaugeMetricFamily("opportune_data_bytes", "Size of the data", labels=["part"])
+        for part, size in sizes(wired.store, wired.settings).items():
+            parts.add_metric([part], size)
+        metrics.append(parts)
     except StoreUnavailableError:
         logger().warning("metrics_without_store")
     return metrics
