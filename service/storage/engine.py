@@ -75,7 +75,8 @@ def store_errors() -> Iterator[None]:
 def _explain(reason: str) -> str:
     if _not_migrated(reason):
         return f"the database is not migrated ({reason}); run: opportune migrate"
-    return f"the database refused: {reason}"
+    # What comes from a server's driver may be several lines.
+    return f"the database refused: {' '.join(reason.split())}"
 
 
 def _not_migrated(reason: str) -> bool:

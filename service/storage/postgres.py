@@ -120,7 +120,7 @@ def _patience(connection: Connection, within_s: float | None) -> Iterator[None]:
     try:
         yield
     finally:
-        driver.patience_s = NETWORK_PATIENCE_S
+        driver.__dict__.pop("patience_s", None)
 
 
 def _unlucky(error: BaseException) -> bool:
