@@ -1,17 +1,34 @@
 """One JSON object a line on stderr; the request id comes along by itself."""
 
 import functools
+import io
 import itertools
 import logging
 import os
 import re
 import secrets
 import sys
-from typing import cast
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 
 Logger = structlog.stdlib.BoundLogger
+
+
+class _StandardError(io.TextIOBase):
+    """Where the lines go. A full disk may refuse them, and no request may fail for that."""
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Send it on."""
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 def configure(level: str = "INFO") -> None:
@@ -25,7 +42,7 @@ def configure(level: str = "INFO") -> None:
             structlog.processors.JSONRenderer(ensure_ascii=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _StandardError())),
         cache_logger_on_first_use=False,
     )
 
