@@ -1,4 +1,4 @@
-"""Batches of events as clients may send them: fresh, repeated, shuffled, late, poisonous in every known way."""
+"""Batches as clients may send them: fresh, repeated, shuffled, late, poisonous in every known way."""
 
 import json
 import random

@@ -45,7 +45,7 @@ class PowerCut:
             trace.unlink()
 
     def strike(self, rng: random.Random) -> str:
-        """Put the files into a state that a power cut may leave; say what was lost. All processes are dead."""
+        """Put the files into a state that a power cut may leave; say what was lost. No process lives."""
         steps = sorted(
             (step for trace in self._traces.glob("*.trace") for step in read_trace(trace.read_bytes())),
             key=lambda step: step.sequence,

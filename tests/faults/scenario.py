@@ -67,7 +67,8 @@ class Report:
         )
         outcome = "ok" if not self.violations else f"{len(self.violations)} VIOLATIONS"
         batches = f"{self.operations['ok']}/{self.operations.total()} batches answered"
-        return f"seed {self.plan.seed}: {outcome}; {recovered}; {batches}, {self.events.total()} events; {self.seconds:.1f} s"
+        did = f"{batches}, {self.events.total()} events; {self.seconds:.1f} s"
+        return f"seed {self.plan.seed}: {outcome}; {recovered}; {did}"
 
 
 def run(plan: Plan, folder: Path, *, keep: Path) -> Report:
