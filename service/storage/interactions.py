@@ -1,7 +1,7 @@
 """From an event to the interactions it contains: person x item rows that live fold-in and training read."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.storage.records import Event, Interaction, person_ids
@@ -41,19 +41,19 @@ def interactions_of(event: Event) -> Sequence[Interaction]:
     ]
 
 
-def _lines(event: Event) -> Iterator[Mapping[str, Any]]:
+def _lines(event: Event) -> Sequence[Mapping[str, Any]]:
     products = event.properties.get("products")
     if event.type in PRODUCT_EVENTS and isinstance(products, list):
-        yield from (line for line in products if isinstance(line, Mapping))
-    else:
-        yield event.properties
+        return [line for line in products if isinstance(line, Mapping)]
+    return (event.properties,)
 
 
 def _item_id(line: Mapping[str, Any]) -> str:
     value = line.get("item_id", line.get("product_id"))
-    # Shops number their products: 85123 and "85123" are the same item.
-    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    return text if len(text) <= MAX_ID_LENGTH else ""
+    if not isinstance(value, str):
+        # Shops number their products: 85123 and "85123" are the same item.
+        value = str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+    return value if len(value) <= MAX_ID_LENGTH else ""
 
 
 def _quantity(line: Mapping[str, Any]) -> float:

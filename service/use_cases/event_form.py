@@ -65,8 +65,9 @@ def obvious_event(raw: Mapping[str, Any]) -> Event | None:
         return None
     if type(event_id) is not str or type(kind) is not str or user_id is anonymous_id is None:
         return None
-    named = (one for one in (event_id, kind, user_id, anonymous_id) if one is not None)
-    if not all(map(is_identifier, named)):
+    # Who is absent may pass as anybody else who is there: at least one of the two is.
+    named = (event_id, kind, user_id or anonymous_id, anonymous_id or user_id)
+    if "" in (user_id, anonymous_id) or not all(map(is_identifier, named)):
         return None
     try:
         occurred_at = read_instant(occurred)
