@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, delete, func, or_, select
+from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from service.storage import schema
 from service.storage.paging import PAGE_ROWS, Scope, delete_in_pages
+from service.storage.records import Mark
 
 SCAN_ROWS = 20_000
+OTHERS_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,16 +53,31 @@ def erase(person: Person, *, reading: Scope, writing: Scope) -> Mapping[str, int
     The log has no index by person (each insert would pay for it), so it is scanned in short read
     transactions and only the hits are deleted under the writer's turn.
     """
-    erased = {"event": 0, "interaction": 0, "quarantine": 0, "slate": 0}
+    tables = ("event", "interaction", "quarantine", "slate", "person_activity", "identity_link", "consent")
+    erased = dict.fromkeys(tables, 0)
+    others: set[str] = set()
     for hits in _scan_events(person, reading):
+        others.update(other for hit in hits for other in _others(person, hit))
         with writing() as connection:
             erased["interaction"] += _delete_copies(connection, person, hits)
-            gone = delete(schema.event).where(schema.event.c.seq.in_([hit[0] for hit in hits]))
+            gone = delete(schema.event).where(schema.event.c.seq.in_([hit.seq for hit in hits]))
             erased["event"] += connection.execute(gone).rowcount
-    table, slate, bad = schema.interaction, schema.slate, schema.quarantine
-    with writing() as connection:
-        mine = and_(table.c.tenant == person.tenant, table.c.person_id.in_(person.person_ids))
-        erased["interaction"] += connection.execute(delete(table).where(mine)).rowcount
+    link, slate, bad = schema.identity_link, schema.slate, schema.quarantine
+    for column, ids in (
+        (schema.interaction.c.person_id, person.person_ids),
+        (schema.person_activity.c.person_id, person.person_ids),
+        (schema.consent.c.person_id, person.person_ids),
+        (link.c.from_id, person.person_ids),
+        (link.c.user_id, person.user_ids),
+    ):
+        with writing() as connection:
+            mine = delete(column.table).where(column.table.c.tenant == person.tenant, column.in_(ids))
+            erased[column.table.name] += connection.execute(mine).rowcount
+    shared = sorted(others)
+    for start in range(0, len(shared), OTHERS_AT_ONCE):
+        _count_again(
+            Person.of(person.tenant, shared[start : start + OTHERS_AT_ONCE], (), ()), reading, writing
+        )
     erased["slate"] += delete_in_pages(
         writing, slate.c.slate_id, (slate.c.person_id.in_(person.person_ids),), tenant=person.tenant
     )
@@ -75,51 +93,114 @@ def erase(person: Person, *, reading: Scope, writing: Scope) -> Mapping[str, int
 
 def linked_ids(person: Person, *, reading: Scope) -> tuple[str, ...]:
     """Return the anonymous ids that came in events of the person's users and of nobody else."""
-    mine = {
-        anonymous_id for hits in _scan_events(person, reading) for *_, anonymous_id in hits if anonymous_id
-    }
+    mine = {hit.anonymous_id for hits in _scan_events(person, reading) for hit in hits if hit.anonymous_id}
     if not mine:
         return ()
     devices = Person(tenant=person.tenant, user_ids=(), anonymous_ids=tuple(sorted(mine)))
     shared = {
-        anonymous_id
+        hit.anonymous_id
         for hits in _scan_events(devices, reading)
-        for _, _, user_id, anonymous_id in hits
-        if user_id and user_id not in person.user_ids
+        for hit in hits
+        if hit.user_id and hit.user_id not in person.user_ids
     }
     return tuple(sorted(mine - shared))
 
 
-Hit = tuple[int, str, str | None, str | None]
+class Hit(NamedTuple):
+    """What is needed of an event that names a person."""
+
+    seq: int
+    event_id: str
+    type: str
+    user_id: str | None
+    anonymous_id: str | None
+    occurred_us: int
+    privacy: str | None
 
 
-def _scan_events(person: Person, reading: Scope) -> Iterator[list[Hit]]:
-    """Yield the log rows that name the person, a page at a time; each range of the log is one short read."""
-    table = schema.event
+def _select_hits(person: Person, after: int) -> Select[tuple[int, str, str, str, str, int, str]]:
+    columns = schema.event.c
+    return select(*(columns[name] for name in Hit._fields)).where(columns.seq > after, person.named_in_log())
+
+
+def _last_seq(reading: Scope) -> int:
     with reading() as connection:
-        last = connection.execute(select(func.coalesce(func.max(table.c.seq), 0))).scalar_one()
+        return int(connection.execute(select(func.coalesce(func.max(schema.event.c.seq), 0))).scalar_one())
+
+
+def _scan_events(person: Person, reading: Scope, last: int | None = None) -> Iterator[list[Hit]]:
+    """Yield the log rows that name the person, a page at a time; each range of the log is one short read."""
+    last = _last_seq(reading) if last is None else last
     for start in range(0, last, SCAN_ROWS):
-        query = select(table.c.seq, table.c.event_id, table.c.user_id, table.c.anonymous_id).where(
-            table.c.seq > start, table.c.seq <= min(start + SCAN_ROWS, last), person.named_in_log()
-        )
+        query = _select_hits(person, start).where(schema.event.c.seq <= min(start + SCAN_ROWS, last))
         with reading() as connection:
-            hits: list[Hit] = [
-                (row.seq, row.event_id, row.user_id, row.anonymous_id) for row in connection.execute(query)
-            ]
+            hits = [Hit._make(row) for row in connection.execute(query)]
         for page in range(0, len(hits), PAGE_ROWS):
             yield hits[page : page + PAGE_ROWS]
+
+
+def _others(person: Person, hit: Hit) -> list[str]:
+    """Return the ids in an event of the person that are not the person's."""
+    others = [f"u:{hit.user_id}"] if hit.user_id and hit.user_id not in person.user_ids else []
+    if hit.anonymous_id and hit.anonymous_id not in person.anonymous_ids:
+        others.append(f"a:{hit.anonymous_id}")
+    return others
 
 
 def _delete_copies(connection: Connection, person: Person, hits: list[Hit]) -> int:
     """Delete what the erased events left under an id that is not among the person's: it is the same fact."""
     table = schema.interaction
     erased = 0
-    for _seq, event_id, user_id, anonymous_id in hits:
-        others = [f"u:{user_id}"] if user_id and user_id not in person.user_ids else []
-        others += [f"a:{anonymous_id}"] if anonymous_id and anonymous_id not in person.anonymous_ids else []
+    for hit in hits:
+        others = _others(person, hit)
         if others:
             mine = and_(
-                table.c.tenant == person.tenant, table.c.person_id.in_(others), table.c.event_id == event_id
+                table.c.tenant == person.tenant,
+                table.c.person_id.in_(others),
+                table.c.event_id == hit.event_id,
             )
             erased += connection.execute(delete(table).where(mine)).rowcount
     return erased
+
+
+def _count_again(others: Person, reading: Scope, writing: Scope) -> None:
+    """Make the activity of `others`, who shared an id with the erased person, of the log that is left."""
+    table = schema.person_activity
+    ids = frozenset(others.person_ids)
+    last = _last_seq(reading)
+    found: dict[tuple[str, str], _Times] = {}
+    for hits in _scan_events(others, reading, last):
+        _add(found, ids, hits)
+    with writing() as connection:
+        _add(found, ids, [Hit._make(row) for row in connection.execute(_select_hits(others, last))])
+        gone = delete(table).where(table.c.tenant == others.tenant, table.c.person_id.in_(ids))
+        connection.execute(gone)
+        values = [
+            {
+                "tenant": others.tenant,
+                "person_id": person_id,
+                "event_type": event_type,
+                "n": times.n,
+                "first_us": times.first_us,
+                "last_us": times.last_us,
+            }
+            for (person_id, event_type), times in found.items()
+        ]
+        if values:
+            connection.execute(insert(table), values)
+
+
+class _Times(NamedTuple):
+    n: int
+    first_us: int
+    last_us: int
+
+
+def _add(found: dict[tuple[str, str], _Times], ids: frozenset[str], hits: list[Hit]) -> None:
+    for hit in hits:
+        if Mark.NO_PERSONALIZATION in (hit.privacy or "").split():
+            continue
+        for person_id in ids.intersection((f"u:{hit.user_id}", f"a:{hit.anonymous_id}")):
+            at = hit.occurred_us
+            n, first, last = found.get((person_id, hit.type), (0, at, at))
+            found[person_id, hit.type] = _Times(n + 1, min(first, at), max(last, at))

@@ -92,7 +92,7 @@ identity_link = Table(
     Column("linked_us", BigInteger, nullable=False),
     Column("trust", NAME, nullable=False),
     PrimaryKeyConstraint("tenant", "from_id", "user_id"),
-    Index("identity_link_by_user", "tenant", "user_id"),
+    Index("identity_link_by_user", "tenant", "user_id", "trust"),
     sqlite_with_rowid=False,
 )
 

@@ -168,7 +168,12 @@ def test_erasing_a_person_leaves_nothing_of_them_and_everything_of_others(store:
 
     erased = store.delete_person([], user_ids=["u1"], anonymous_ids=[])
 
-    assert erased == {"event": 1, "interaction": 2, "quarantine": 1, "slate": 1}
+    assert {table: n for table, n in erased.items() if n} == {
+        "event": 1,
+        "interaction": 2,
+        "quarantine": 1,
+        "slate": 1,
+    }
     assert [row.received.event.event_id for row in store.read(0, 10)] == ["e2"]
     assert store.recent_of_types("u:u1", SHOPPING, 9) == []
     assert store.recent_of_types("a:a1", SHOPPING, 9) == []
