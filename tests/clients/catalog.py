@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 CATALOG = {
+    "data.yaml": "data: {client_revenue: allow}\n",
     "metrics.yaml": "metrics:\n  purchase: {kind: conversion, event: Order Completed, window: 7d}\n",
     "experiments/hero.yaml": """\
 experiment: hero

@@ -40,6 +40,18 @@ def need_packages() -> None:
         pytest.skip("the npm packages of tests/clients are missing: run `make setup-clients`")
 
 
+def run_python(script: str, asked: dict[str, Any]) -> Any:
+    """Run a script with the Python libraries of an environment of their own; return what it answers."""
+    python = FOLDER / ".venv" / "bin" / "python"
+    if not (FOLDER / ".venv" / ".opportune-lock").exists():
+        pytest.skip("the Python packages of tests/clients are missing: run `make setup-clients`")
+    done = subprocess.run(
+        [python, FOLDER / script], input=json.dumps(asked), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 class Node:
     """The process of node.mjs: `node("openfeature", url=..., cases=[...])` runs one command there."""
 

@@ -3,6 +3,7 @@ import { GrowthBook, GrowthBookClient, setPolyfills } from "@growthbook/growthbo
 import { growthbookTrackingPlugin } from "@growthbook/growthbook/plugins";
 import { OFREPProvider } from "@openfeature/ofrep-provider";
 import { OpenFeature } from "@openfeature/server-sdk";
+import { Analytics } from "@segment/analytics-node";
 import { EventSource } from "eventsource";
 
 const ASK = {
@@ -91,4 +92,14 @@ export async function growthbookTell({ url, key, flag, person }) {
   // The logger's promise ends with the batch it joins.
   await gb.logEvent("Page Viewed");
   gb.destroy();
+}
+
+/** Make calls with Segment's library for servers, and wait until it has sent them; tell what it could not deliver. */
+export async function segment({ url, key, calls, flushAt = 15 }) {
+  const analytics = new Analytics({ writeKey: key, host: url, flushAt, maxRetries: 2 });
+  const failed = [];
+  analytics.on("error", ({ code, reason }) => failed.push(`${code}: ${reason?.message ?? reason}`));
+  for (const { method, ...message } of calls) analytics[method](message);
+  await analytics.closeAndFlush({ timeout: 20_000 });
+  return failed;
 }
