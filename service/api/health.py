@@ -1,6 +1,8 @@
 """For machines that watch: alive, ready, counters. No key; keep /metrics inside your network."""
 
 import os
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response
@@ -14,9 +16,10 @@ from service.api.context import services
 from service.api.describe import Description, describe, document
 from service.log import logger
 from service.storage.ports import StoreUnavailableError
+from service.use_cases.conservation import TOTAL_RECEIVED, imbalance, last_full_minute
 from service.use_cases.growth import daily_growth, days_until_full, free_bytes, sizes
 from service.use_cases.heartbeat import last_beat
-from service.use_cases.meters import all_totals
+from service.use_cases.meters import CounterKey, all_totals
 from service.use_cases.services import Services
 
 bp = Blueprint("health", __name__)
@@ -28,7 +31,7 @@ GONE_AFTER_S = 600.0
 
 COUNTERS = {
     "evaluations": ("Flags evaluated, approximately", "kind"),
-    "events": ("Events received at /v1/events", "status"),
+    "events": ("Events received at all doors, by what became of them", "status"),
     "http_requests": ("Requests answered", "status"),
     "slates": ("Slates answered", "reason"),
     "slates_not_stored": ("Slates answered that could not be put on record at once", "reason"),
@@ -136,7 +139,7 @@ class _Collected(Collector):
 
 def _counters(wired: Services) -> list[Metric]:
     totals = all_totals(wired.settings.meters)
-    metrics: list[Metric] = []
+    metrics: list[Metric] = _conservation(totals, wired.clock())
     for name, (text, label) in COUNTERS.items():
         family = CounterMetricFamily(f"opportune_{name}", text, labels=[label])
         for (counter, value), n in sorted(totals.items()):
@@ -144,6 +147,24 @@ def _counters(wired: Services) -> list[Metric]:
                 family.add_metric([value], n)
         metrics.append(family)
     return metrics
+
+
+def _conservation(totals: Mapping[CounterKey, int], now: datetime) -> list[Metric]:
+    """Return what came in, and for the last full minute whether it all came out again."""
+    received = CounterMetricFamily("opportune_events_received", "Events received at all doors")
+    received.add_metric([], totals.get((TOTAL_RECEIVED, ""), 0))
+    counts = last_full_minute(totals, now)
+    minute = GaugeMetricFamily(
+        "opportune_events_minute", "Events of the last full minute, by what became of them", labels=["status"]
+    )
+    for status, n in counts.items():
+        minute.add_metric([status], n)
+    text = "Events of the last full minute of which it is not known yet what became of them"
+    return [
+        received,
+        minute,
+        GaugeMetricFamily("opportune_events_imbalance", text, value=imbalance(counts)),
+    ]
 
 
 def _gauges(wired: Services) -> list[Metric]:

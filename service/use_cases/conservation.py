@@ -6,17 +6,15 @@ two they are in flight. A body that cannot be read is one event, refused: nobody
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from service.use_cases.meters import CounterKey, Meters
+from service.use_cases.meters import CounterKey, Meters, in_minute
 
 STATUSES = ("accepted", "duplicate", "quarantined", "refused", "counted")
 REFUSED = "refused"
 RECEIVED = "received"
 TOTAL_RECEIVED = "events_received"
 BY_STATUS = "events"
-BY_MINUTE = "events_minute"
-MINUTE = timedelta(minutes=1)
 
 
 class Tally:
@@ -31,8 +29,9 @@ class Tally:
     def receive(self, n: int) -> None:
         """Count `n` events as received."""
         self._received = n
-        self._meters.count(TOTAL_RECEIVED, by=n)
-        self._meters.count(BY_MINUTE, f"{self._minute} {RECEIVED}", by=n)
+        if n:
+            self._meters.count(TOTAL_RECEIVED, by=n)
+            self._meters.count_in(self._minute, RECEIVED, by=n)
 
     def settle(self, statuses: Iterable[str]) -> None:
         """Count what became of each of them."""
@@ -41,7 +40,7 @@ class Tally:
         self._settled = True
         for status, n in Counter(statuses).items():
             self._meters.count(BY_STATUS, status, by=n)
-            self._meters.count(BY_MINUTE, f"{self._minute} {status}", by=n)
+            self._meters.count_in(self._minute, status, by=n)
 
     def refuse(self) -> None:
         """Count them all as refused; what could not be read is one event."""
@@ -62,8 +61,8 @@ def minute_of(at: datetime) -> int:
 
 def last_full_minute(totals: Mapping[CounterKey, int], now: datetime) -> dict[str, int]:
     """Return received and every status of the events that came in the last full minute."""
-    minute = minute_of(now) - 1
-    return {name: totals.get((BY_MINUTE, f"{minute} {name}"), 0) for name in (RECEIVED, *STATUSES)}
+    counted = in_minute(totals, minute_of(now) - 1)
+    return {name: counted[name] for name in (RECEIVED, *STATUSES)}
 
 
 def imbalance(counts: Mapping[str, int]) -> int:

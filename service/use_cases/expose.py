@@ -40,7 +40,7 @@ def answer_exposed(services: Services, call: Call) -> Reply:
     answered["metadata"]["exposure"] = "none"
     if assigned.enrolled:
         event = exposure_event(assigned, asked.context, unit=unit, revision=snapshot.state.revision, now=now)
-        answered["metadata"]["exposure"] = _store(services, event, asked.caller)
+        answered["metadata"]["exposure"] = _store(services, event, asked.caller, call)
     return success(asked, orjson.dumps(answered))
 
 
@@ -69,6 +69,6 @@ def exposure_event(
     return {name: value for name, value in event.items() if value is not None}
 
 
-def _store(services: Services, event: dict[str, Any], caller: Caller) -> str:
-    result = ingest(services, [event], caller=caller, source=EVALUATION)[0]
+def _store(services: Services, event: dict[str, Any], caller: Caller, call: Call) -> str:
+    result = ingest(services, [event], caller=caller, source=EVALUATION, call=call)[0]
     return str(result["status"])

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 PAST = "past.json"
+MINUTE = "minute:"
+MINUTES_KEPT = 10
 
 CounterKey: TypeAlias = tuple[str, str]
 """Name of the counter, value of its one label (may be empty)."""
@@ -34,6 +36,15 @@ class Meters:
             table = self._local.table = Counter()
             self._tables.append(table)
         table[name, label] += by
+
+    def count_in(self, minute: int, label: str, *, by: int) -> None:
+        """Add to a counter of one minute (since 1970); it is forgotten after some more minutes."""
+        self.count(f"{MINUTE}{minute}", label, by=by)
+        if getattr(self._local, "minute", minute) != minute:
+            # Only its own thread changes a table.
+            for key in [key for key in self._local.table if _is_past(key, minute)]:
+                del self._local.table[key]
+        self._local.minute = minute
 
     def totals(self) -> Counter[CounterKey]:
         """Return the sums over all threads."""
@@ -67,6 +78,24 @@ def read_totals(path: Path) -> Counter[CounterKey]:
         return Counter()
 
 
+def in_minute(totals: Mapping[CounterKey, int], minute: int) -> Counter[str]:
+    """Return what was counted in one minute, by label."""
+    name = f"{MINUTE}{minute}"
+    return Counter({label: n for (counter, label), n in totals.items() if counter == name})
+
+
+def _is_past(key: CounterKey, minute: int) -> bool:
+    name = key[0]
+    return name.startswith(MINUTE) and int(name[len(MINUTE) :]) < minute - MINUTES_KEPT
+
+
+def _recent(totals: Mapping[CounterKey, int]) -> Counter[CounterKey]:
+    """Return the sums without the minutes that are long past."""
+    minutes = [int(name[len(MINUTE) :]) for name, _ in totals if name.startswith(MINUTE)]
+    newest = max(minutes, default=0)
+    return Counter({key: n for key, n in totals.items() if not _is_past(key, newest)})
+
+
 def all_totals(folder: Path) -> Counter[CounterKey]:
     """Return the sums over every process, past and present."""
     total: Counter[CounterKey] = Counter()
@@ -85,5 +114,5 @@ def retire(folder: Path, process_id: int) -> None:
     """Fold the file of a process that ended into the past; called by the master alone."""
     path = folder / f"{process_id}.json"
     if path.is_file():
-        write_totals(folder / PAST, read_totals(folder / PAST) + read_totals(path))
+        write_totals(folder / PAST, _recent(read_totals(folder / PAST) + read_totals(path)))
         path.unlink(missing_ok=True)
