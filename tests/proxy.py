@@ -27,12 +27,18 @@ class Proxy:
         """Return the port to connect to."""
         return int(self._listener.getsockname()[1])
 
-    def close(self) -> None:
-        """Cut every connection."""
-        self._ended = True
-        for one in self._sockets:
+    def cut(self) -> None:
+        """Cut every connection that there is; new ones are taken."""
+        for one in self._sockets[1:]:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Cut every connection and take no more."""
+        self._ended = True
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self.cut()
         for thread in self._threads:
             thread.join()
         for one in self._sockets:

@@ -1,7 +1,7 @@
 """`make faults`: many random histories against the real server; prints seeds, figures and what went wrong.
 
 FAULT_SEEDS=200 (how many), FAULT_SEED=17 (the first; random by default), FAULT_JOBS=2 (side by side),
-FAULT_ONLY="power cut,SIGTERM" (choose among these faults only).
+FAULT_ONLY="power cut,SIGTERM" (choose among these faults only), FAULT_DATABASE=sqlite or postgresql (both).
 """
 
 import os
@@ -18,6 +18,7 @@ from tests.faults.mischief import FAULTS
 from tests.faults.scenario import Plan, Report, run
 
 KEEP = REPOSITORY / "build" / "faults"
+DATABASES = [os.environ["FAULT_DATABASE"]] if os.environ.get("FAULT_DATABASE") else ["sqlite", "postgresql"]
 ONLY = [name for name in os.environ.get("FAULT_ONLY", "").split(",") if name]
 
 
@@ -26,22 +27,32 @@ def main() -> int:
     n = int(os.environ.get("FAULT_SEEDS", "200"))
     first = int(os.environ.get("FAULT_SEED") or secrets.randbelow(10**6) * 1_000)
     jobs = int(os.environ.get("FAULT_JOBS", "2"))
-    print(f"seeds {first} to {first + n - 1}, {jobs} at a time; again: FAULT_SEED={first} make faults")
+    plans = [
+        Plan.of(seed, database=database, only=ONLY)
+        for seed in range(first, first + n)
+        for database in DATABASES
+    ]
+    which = f"seeds {first} to {first + n - 1} on {' and '.join(DATABASES)}"
+    print(f"{which}, {jobs} at a time; again: FAULT_SEED={first} make faults")
     with ThreadPoolExecutor(jobs) as pool:
-        reports = [report for report in pool.map(one, range(first, first + n)) if report is not None]
+        reports = [report for report in pool.map(one, plans) if report is not None]
     print("\n".join(summary(reports)))
-    broken = n - sum(not report.violations for report in reports)
-    print(f"{n} seeds, {broken} with broken promises" + (f"; histories in {KEEP}" if broken else ""))
+    broken = len(plans) - sum(not report.violations for report in reports)
+    print(
+        f"{len(plans)} histories, {broken} with broken promises"
+        + (f"; histories in {KEEP}" if broken else "")
+    )
     return 1 if broken else 0
 
 
-def one(seed: int) -> Report | None:
+def one(plan: Plan) -> Report | None:
     """Run one seed and print its line."""
-    folder = Path(tempfile.mkdtemp(prefix=f"opportune-faults-{seed}-"))
+    name = f"{plan.database}-{plan.seed}"
+    folder = Path(tempfile.mkdtemp(prefix=f"opportune-faults-{name}-"))
     try:
-        report = run(Plan.of(seed, only=ONLY), folder, keep=KEEP)
+        report = run(plan, folder, keep=KEEP)
     except Exception as error:  # noqa: BLE001 - the next seeds are run all the same
-        print(f"seed {seed}: BROKE OFF: {error!r}; {folder} and {KEEP}/seed-{seed} are kept", flush=True)
+        print(f"{name}: BROKE OFF: {error!r}; {folder} and {KEEP}/{name} are kept", flush=True)
         return None
     print(report.line(), *(f"  {found}" for found in report.violations[:10]), sep="\n", flush=True)
     return report

@@ -69,6 +69,7 @@ class History:
     """Operations and faults of one run, in the order of their beginning; safe in any thread."""
 
     seed: int
+    database: str
     operations: list[Operation] = field(default_factory=list)
     blows: list[Blow] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -111,7 +112,7 @@ class History:
         """Write everything to a file, one JSON object a line."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8") as out:
-            self._write(out, {"seed": self.seed, "violations": list(violations)})
+            self._write(out, {"database": self.database, "seed": self.seed, "violations": list(violations)})
             for blow in self.blows:
                 self._write(out, asdict(blow))
             for operation in self.operations:

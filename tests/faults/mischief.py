@@ -2,60 +2,22 @@
 
 import errno
 import os
-import random
 import resource
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
-from typing import TypeAlias
+from pathlib import Path
 
-from service.storage.sqlite import lock_path
 from tests.faults.history import Blow
-from tests.faults.power import PowerCut
-from tests.faults.shim import Shim
+from tests.faults.mischief_postgres import POSTGRES_FAULTS
+from tests.faults.scene import SQLITE, Fault, Harm, Scene
 from tests.faults.subject import Subject
 
 DAY_US = 86_400_000_000
 HOUR_US = 3_600_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """What a fault may touch."""
-
-    subject: Subject
-    shim: Shim
-    power: PowerCut
-    rng: random.Random
-
-    def pause(self, shortest: float, longest: float) -> None:
-        """Let the clients work on for a while."""
-        time.sleep(self.rng.uniform(shortest, longest))
-
-    def maybe_kill(self) -> str:
-        """In the middle of another fault, sometimes, kill a worker too."""
-        workers = self.subject.workers()
-        if not workers or self.rng.random() > 0.35:
-            return ""
-        os.kill(self.rng.choice(workers), signal.SIGKILL)
-        return "; a worker was killed meanwhile"
-
-
-Harm: TypeAlias = Callable[[Scene, Blow], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """A way to do harm. `interrupts`: nobody listens for a moment, evaluations may be refused, too."""
-
-    do: Harm
-    interrupts: bool = False
-    moves_clock: bool = False
-    kills: bool = False
 
 
 def kill_workers(scene: Scene, blow: Blow) -> None:
@@ -74,10 +36,9 @@ def kill_group(scene: Scene, _: Blow) -> None:
     scene.subject.start()
 
 
-def kill_master(scene: Scene, _: Blow) -> None:
+def kill_master(scene: Scene, blow: Blow) -> None:
     """Kill the master alone and start another at once, while the old workers still hold the port."""
-    scene.subject.kill_master()
-    scene.subject.start()
+    blow.note = f"the old workers had ended after {scene.subject.replace_master():.2f} s"
 
 
 def terminate(scene: Scene, blow: Blow) -> None:
@@ -99,6 +60,7 @@ def reload(scene: Scene, _: Blow) -> None:
 def cut_power(scene: Scene, blow: Blow) -> None:
     """Kill everything and take away a random part of what was not synced."""
     scene.subject.kill_group()
+    assert scene.power is not None, "this fault is of SQLite"
     blow.note = scene.power.strike(scene.rng)
     scene.subject.start()
 
@@ -154,7 +116,7 @@ def limit_descriptors(scene: Scene, blow: Blow) -> None:
 
 def hold_the_turn(scene: Scene, blow: Blow) -> None:
     """Take the writers' lock, as a process does that hangs in a write."""
-    with lock_path(scene.subject.database).open("rb") as other:
+    with Path(f"{scene.subject.database}.lock").open("rb") as other:
         flock(other, LOCK_EX)
         scene.pause(0.3, 1.5)
         blow.note = scene.maybe_kill()
@@ -200,27 +162,29 @@ FAULTS: Mapping[str, Fault] = {
     "kill workers": Fault(do=kill_workers, kills=True),
     "kill the group": Fault(do=kill_group, interrupts=True, kills=True),
     "kill the master": Fault(do=kill_master, interrupts=True, kills=True),
-    "power cut": Fault(do=cut_power, interrupts=True, kills=True),
+    "power cut": Fault(do=cut_power, interrupts=True, kills=True, on=SQLITE),
     "SIGTERM": Fault(do=terminate, interrupts=True),
     "SIGHUP": Fault(do=reload),
     "frozen worker": Fault(do=freeze_worker),
     "sync fails": Fault(
-        do=while_set(sync_errno=(errno.EIO, errno.ENOSPC), sync_ppm=(100_000, 500_000, 10**6))
+        do=while_set(sync_errno=(errno.EIO, errno.ENOSPC), sync_ppm=(100_000, 500_000, 10**6)), on=SQLITE
     ),
-    "disk full": Fault(do=while_set(write_errno=(errno.ENOSPC,), write_ppm=(10**6,))),
+    "disk full": Fault(do=while_set(write_errno=(errno.ENOSPC,), write_ppm=(10**6,)), on=SQLITE),
     "write fails": Fault(
-        do=while_set(write_errno=(errno.EIO, errno.ENOSPC, errno.EDQUOT), write_ppm=(1_000, 50_000))
+        do=while_set(write_errno=(errno.EIO, errno.ENOSPC, errno.EDQUOT), write_ppm=(1_000, 50_000)),
+        on=SQLITE,
     ),
-    "short writes": Fault(do=while_set(short_ppm=(10_000, 300_000))),
-    "read fails": Fault(do=while_set(read_errno=(errno.EIO,), read_ppm=(1_000, 30_000, 10**6))),
-    "slow disk": Fault(do=while_set(sync_delay_us=(20_000, 100_000, 400_000))),
+    "short writes": Fault(do=while_set(short_ppm=(10_000, 300_000)), on=SQLITE),
+    "read fails": Fault(do=while_set(read_errno=(errno.EIO,), read_ppm=(1_000, 30_000, 10**6)), on=SQLITE),
+    "slow disk": Fault(do=while_set(sync_delay_us=(20_000, 100_000, 400_000)), on=SQLITE),
     "clock jump": Fault(
         do=while_set(clock_offset_us=(-2 * DAY_US, -HOUR_US, HOUR_US, 2 * DAY_US)), moves_clock=True
     ),
-    "file size limit": Fault(do=limit_files),
+    "file size limit": Fault(do=limit_files, on=SQLITE),
     "no descriptors": Fault(do=limit_descriptors),
-    "held turn": Fault(do=hold_the_turn),
-    "foreign writer": Fault(do=write_from_outside),
-    "long reader": Fault(do=read_for_long),
+    "held turn": Fault(do=hold_the_turn, on=SQLITE),
+    "foreign writer": Fault(do=write_from_outside, on=SQLITE),
+    "long reader": Fault(do=read_for_long, on=SQLITE),
     "second server": Fault(do=start_a_second, kills=True),
+    **POSTGRES_FAULTS,
 }

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from tests.faults.check import violations
 from tests.faults.history import Blow, History
-from tests.faults.mischief import FAULTS, Scene
-from tests.faults.power import PowerCut
-from tests.faults.shim import Shim
+from tests.faults.mischief import FAULTS
+from tests.faults.scene import Scene, scene_of
 from tests.faults.stored import read
 from tests.faults.subject import Subject
 from tests.faults.traffic import Address, Watcher, Writer
@@ -30,18 +29,21 @@ class Plan:
     """What a seed stands for. The operating system still decides who comes first."""
 
     seed: int
+    database: str
     faults: Sequence[str]
     n_writers: int
     settles: bool
     """Whether clients send everything again until it is answered, as they should."""
 
     @classmethod
-    def of(cls, seed: int, *, only: Sequence[str] = ()) -> "Plan":
-        """Return the plan of a seed, of all faults or of some."""
-        rng = random.Random(seed)
+    def of(cls, seed: int, *, database: str, only: Sequence[str] = ()) -> "Plan":
+        """Return the plan of a seed, of all faults that the database can have or of some."""
+        rng = random.Random(f"{database} {seed}")
+        possible = sorted(name for name in only or FAULTS if database in FAULTS[name].on)
         return cls(
             seed=seed,
-            faults=[rng.choice(sorted(only or FAULTS)) for _ in range(rng.choice((1, 2, 2, 3)))],
+            database=database,
+            faults=[rng.choice(possible) for _ in range(rng.choice((1, 2, 2, 3)))],
             n_writers=rng.randrange(2, 6),
             settles=rng.random() < 0.8,
         )
@@ -68,31 +70,24 @@ class Report:
         outcome = "ok" if not self.violations else f"{len(self.violations)} VIOLATIONS"
         batches = f"{self.operations['ok']}/{self.operations.total()} batches answered"
         did = f"{batches}, {self.events.total()} events; {self.seconds:.1f} s"
-        return f"seed {self.plan.seed}: {outcome}; {recovered}; {did}"
+        return f"{self.plan.database} seed {self.plan.seed}: {outcome}; {recovered}; {did}"
 
 
 def run(plan: Plan, folder: Path, *, keep: Path) -> Report:
     """Run a plan in `folder`; a history that breaks a promise goes to `keep` with the server's log."""
     started = time.monotonic()
-    history = History(plan.seed)
-    subject = Subject(home=folder / "home")
-    with Shim(folder / "shim", subject.database, seed=plan.seed, tracing="power cut" in plan.faults) as shim:
-        subject.extra = shim.environment()
-        subject.make()
-        power = PowerCut(subject.database, shim.folder)
-        scene = Scene(subject=subject, shim=shim, power=power, rng=random.Random(f"scene {plan.seed}"))
+    history = History(plan.seed, plan.database)
+    tracing = "power cut" in plan.faults
+    with scene_of(plan.database, folder, seed=plan.seed, tracing=tracing) as scene:
         try:
             report = _play(plan, scene, history)
         except BaseException as error:
-            _keep(keep, history, subject, [f"the run broke off: {error!r}"])
+            _keep(keep, history, scene.subject, [f"the run broke off: {error!r}"])
             raise
-        finally:
-            subject.end()
-    report.seconds = time.monotonic() - started
-    if report.violations:
-        _keep(keep, history, subject, report.violations)
-    else:
-        shutil.rmtree(folder)
+        report.seconds = time.monotonic() - started
+        if report.violations:
+            _keep(keep, history, scene.subject, report.violations)
+    shutil.rmtree(folder)
     return report
 
 
@@ -114,7 +109,7 @@ def _play(plan: Plan, scene: Scene, history: History) -> Report:
     for client in clients:
         client.end()
     found = [*_finish(plan, scene, [probe, *writers]), *_missed(watcher, history)]
-    stored = read(subject.settings.database_url)
+    stored = read(scene.database_url)
     moved = any(blow.moves_clock for blow in history.blows)
     found += violations(history, stored, settled=plan.settles, clock_moved=moved)
     return Report(
@@ -165,7 +160,7 @@ def _missed(watcher: Watcher, history: History) -> list[str]:
 
 
 def _keep(folder: Path, history: History, subject: Subject, found: Sequence[str]) -> None:
-    target = folder / f"seed-{history.seed}"
+    target = folder / f"{history.database}-{history.seed}"
     history.keep(target / "history.jsonl", found)
     with suppress(OSError):
         shutil.copy(subject.log, target / "server.log")

@@ -23,7 +23,7 @@ class Subject:
     """One home and the server over it."""
 
     home: Path
-    extra: Mapping[str, str] = field(default_factory=dict)
+    extra: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     keys: Mapping[str, str] = field(default_factory=new_keys)
     process: "subprocess.Popen[bytes] | None" = None
@@ -90,12 +90,19 @@ class Subject:
         """Kill master and workers at once."""
         os.killpg(self.running.pid, signal.SIGKILL)
         self.running.wait()
-        self.wait_until(self._is_gone, "dead")
+        self.wait_until(lambda: _is_gone(self.running.pid), "dead")
 
-    def kill_master(self) -> None:
-        """Kill the master alone: its workers are nobody's children now."""
+    def replace_master(self) -> float:
+        """Kill the master alone and start another at once; return when the old workers had ended, too."""
+        orphans = self.running.pid
         self.running.kill()
         self.running.wait()
+        self.start()
+        try:
+            return self.wait_until(lambda: _is_gone(orphans), "rid of the old workers")
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(orphans, signal.SIGKILL)
 
     def terminate(self) -> int:
         """Ask it to end and wait; return its exit code."""
@@ -122,6 +129,8 @@ class Subject:
         """Wait for something that must happen; return how many seconds that took."""
         started = time.monotonic()
         while not condition():
+            known_dead = self.running.returncode is not None
+            assert known_dead or self.running.poll() is None, f"it ended by itself:\n{self.tail()}"
             assert time.monotonic() - started < GIVE_UP_S, f"not {what} after {GIVE_UP_S:g} s:\n{self.tail()}"
             time.sleep(POLL_S)
         return time.monotonic() - started
@@ -140,9 +149,10 @@ class Subject:
             **{name: value for name, value in self.extra.items() if name.startswith("OPPORTUNE_")},
         }
 
-    def _is_gone(self) -> bool:
-        try:
-            os.killpg(self.running.pid, 0)
-        except ProcessLookupError:
-            return True
-        return False
+
+def _is_gone(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
