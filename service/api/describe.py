@@ -21,6 +21,10 @@ ATTRIBUTE = "opportune_description"
 View = Callable[..., ResponseReturnValue]
 
 
+class Query(Schema):
+    """What a route takes behind the question mark: given as its body, it is read from there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
     """What is known about a route: the source of /openapi.json, /docs and the CORS rules.
@@ -62,6 +66,8 @@ def describe(
                 authenticate(scopes)
             if schema is None:
                 return view(*args, **kwargs)
+            if isinstance(schema, Query):
+                return view(_load(schema, request.args.to_dict()), *args, **kwargs)
             payload = read_payload()
             if scopes is not None and key_in_body:
                 authenticate(scopes, payload)

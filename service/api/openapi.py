@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields
 from werkzeug.routing import Rule
 
-from service.api.describe import Description, description_of, document
+from service.api.describe import Description, Query, description_of, document
 from service.storage.records import KeyClass
 from service.use_cases.sessions import COOKIE
 
@@ -121,7 +121,9 @@ def _operation(rule: Rule, method: str, view: object) -> dict[str, Any]:
         "parameters": list(_parameters(rule)),
         "responses": _responses(about, is_ofrep=rule.rule.startswith("/ofrep/")),
     }
-    if about.body is not None:
+    if about.body is not None and issubclass(about.body, Query):
+        operation["parameters"].append({"in": "query", "schema": about.body})
+    elif about.body is not None:
         schema = getattr(about.body, "documented_by", about.body)
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     if about.scopes is not None:

@@ -12,19 +12,20 @@ from service import settings as settings_module
 from service.cli.desk import store_of, tells
 from service.cli.desk_text import count, table
 from service.storage.ports import Store
-from service.storage.quarantine import LEAST_DIGITS
 from service.storage.records import HeldEvent
 from service.use_cases.exposures import ExposureBook
 from service.use_cases.launch import live_catalog
 from service.use_cases.quarantine import (
     ACCEPTED,
     DUPLICATE,
+    LEAST_DIGITS,
     PAGE,
     REFUSED,
     Asked,
     Place,
     Replay,
     Report,
+    begin_with,
     drop_reason,
     summary,
     whole,
@@ -175,10 +176,9 @@ def _store() -> AbstractContextManager[Store]:
 
 
 def _find(store: Store, event: str) -> HeldEvent:
-    digits = event.lower()
-    if len(digits) < LEAST_DIGITS:
+    if len(event) < LEAST_DIGITS:
         raise RefusedError(f"'{event}': give at least {LEAST_DIGITS} digits of the event's name")
-    found = store.quarantined_event(digits)
+    found = begin_with(store, event)
     if not found:
         raise RefusedError(f"no event in quarantine has a name that begins with '{event}'")
     if len(found) > 1:

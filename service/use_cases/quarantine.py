@@ -5,6 +5,7 @@ that stores it; what stays bad for another reason takes the place of what it was
 twice at once, or after a crash at any point, changes nothing more.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from service.catalog.loader import LoadedCatalog
+from service.clock import from_micros, to_micros
 from service.errors import ProblemError
+from service.log import logger
 from service.storage.ports import IngestBatch, Store
 from service.storage.records import AppendStatus, Event, HeldEvent, Mark, QuarantinedEvent
 from service.use_cases.arrivals import Arrival
@@ -28,6 +31,9 @@ VOUCHED = "other_person"
 T = TypeVar("T")
 ACCEPTED, DUPLICATE, REFUSED = "accepted", "duplicate", "refused"
 """What an event that leaves quarantine became; one that stays has a reason instead."""
+LEAST_DIGITS = 6
+NAME = re.compile(rf"[0-9a-f]{{{LEAST_DIGITS},64}}", re.ASCII)
+PLACE = re.compile(r"([0-9]{1,16})-([0-9a-f]{64})", re.ASCII)
 Place = tuple[datetime, str]
 """Where a page ended: received_at and digest of its last event."""
 
@@ -76,6 +82,11 @@ class Report:
         """Count what another report counted."""
         self.outcomes.update(other.outcomes)
         self.why = {**other.why, **self.why}
+
+    def record(self, *, by: str) -> None:
+        """Write into the log what was done and on whose word."""
+        outcomes = {f"{was}>{now}": n for (was, now), n in sorted(self.outcomes.items())}
+        logger().info("quarantine_replayed", by=by, events=self.judged, **outcomes)
 
     def members(self) -> dict[str, Any]:
         """Return the report as JSON members."""
@@ -281,6 +292,25 @@ def whole(one: HeldEvent) -> dict[str, Any]:
     held = one.held
     more = {"body": held.body, "encoding": held.encoding, "canonical": held.canonical}
     return {**summary(one), **more, "context": dict(held.context)}
+
+
+def begin_with(store: Store, name: str) -> Sequence[HeldEvent]:
+    """Return the events, at most two, whose name begins with at least 6 hex digits of `name`."""
+    digits = name.lower()
+    return store.quarantined_event(digits) if NAME.fullmatch(digits) else []
+
+
+def place_text(place: Place) -> str:
+    """Return a place in a list in a form that may travel."""
+    return f"{to_micros(place[0])}-{place[1]}"
+
+
+def read_place(text: str) -> Place:
+    """Return the place of `place_text`; ValueError if it is none."""
+    found = PLACE.fullmatch(text)
+    if found is None:
+        raise ValueError("expected `next` of the answer before, as it came")
+    return from_micros(int(found[1])), found[2]
 
 
 def _named(store: Store, digests: Iterable[str]) -> Sequence[HeldEvent]:
