@@ -40,6 +40,8 @@ debian_packages() {
   missing=""
   found chromium || found chromium-browser || found google-chrome || missing="chromium"
   found nginx || missing="$missing nginx-light"
+  # Debian keeps the programs of the server out of the way, one folder a version.
+  found initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
   [ -n "$missing" ] || return 0
   if [ "$(id -u)" != 0 ] || ! found apt-get; then
     note "missing: $missing; the tests that need them will be skipped. On Debian: apt-get install $missing"

@@ -58,7 +58,8 @@ class Settings:
         repr=False,
         metadata=_env(
             "OPPORTUNE_DATABASE_URL",
-            "SQLAlchemy URL. Default: SQLite at $OPPORTUNE_HOME/opportune.db.",
+            "sqlite:////folder/file.db or postgresql://user:password@host/database. "
+            "Default: SQLite at $OPPORTUNE_HOME/opportune.db.",
         ),
     )
     port: int = field(

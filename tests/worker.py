@@ -14,6 +14,7 @@ def environment_of(server: Server) -> dict[str, str]:
     return child_environment(
         OPPORTUNE_HOME=str(server.home),
         OPPORTUNE_CATALOG=str(server.settings.catalog),
+        OPPORTUNE_DATABASE_URL=server.settings.database_url,
         OPPORTUNE_WATCH="0",
         PORT=str(server.port),
         OPPORTUNE_CLIENT_KEY=server.client_key,

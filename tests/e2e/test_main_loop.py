@@ -57,9 +57,19 @@ T = TypeVar("T")
 pytestmark = pytest.mark.e2e
 
 
-def test_catalog_variants_events_verdict_model_and_recommendations(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Give the environment that names the database."""
+    if request.param == "sqlite":
+        return {}
+    return {"OPPORTUNE_DATABASE_URL": request.getfixturevalue("postgres_url")}
+
+
+def test_catalog_variants_events_verdict_model_and_recommendations(
+    tmp_path: Path, database: dict[str, str]
+) -> None:
     home = tmp_path / "home"
-    with running_server(home, write_catalog(tmp_path / "catalog", FIRST)) as server:
+    with running_server(home, write_catalog(tmp_path / "catalog", FIRST), **database) as server:
         apply_over_http(server)
         with worker_of(server) as worker:
             put_items(server)
