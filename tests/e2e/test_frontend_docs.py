@@ -21,6 +21,7 @@ from tests.clients.kit import Node, Tab, open_tab, program, serving, write_page
 from tests.server import Server, running_server, until, write_catalog
 
 SHOP = {
+    "data.yaml": "data: {client_revenue: allow}\n",
     "metrics.yaml": "metrics:\n  purchase: {kind: conversion, event: Order Completed, window: 7d}\n",
     "experiments/free-shipping.yaml": """\
 experiment: free-shipping
