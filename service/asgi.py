@@ -7,12 +7,12 @@ is bounded and has a deadline, and the waiting room in front of the pool is boun
 import asyncio
 import functools
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from io import BytesIO
 from threading import Semaphore
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from wsgiref.types import WSGIApplication
 
@@ -21,20 +21,20 @@ from a2wsgi.wsgi import build_environ
 
 from service.api.exchange import COUNTED
 from service.app import build_services, create_app, shut_down
+from service.bridge import RawHeaders, run_wsgi
 from service.errors import ProblemError, too_large
 from service.eventlane import EventLane
 from service.hotpath import HotPath, Scope, text_headers
 from service.log import logger, request_id
 from service.settings import Settings, load
 from service.sse import Hub, Message, Receive, Send, stream_call
-from service.use_cases import cors, ofrep
+from service.use_cases import cors, ofrep, request_facts
 from service.use_cases.conservation import count_refused
 from service.use_cases.doors_by_path import DOORS
 from service.use_cases.exchange import JSON_TYPE, PRIVATE, Headers, Reply, tidy_path
 from service.use_cases.fragments import error_members
 from service.use_cases.services import Services
 
-RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 T = TypeVar("T")
 
 THREADS = 8
@@ -108,6 +108,8 @@ class Application:
         if services.settings.hot_lane:
             self._hot = HotPath(services)
             self._events = EventLane(services, self.hire)
+            # The first event would wait half a second for it.
+            self._pool.submit(request_facts.parser)
         self._services = services
         services.snapshots.start()
 
@@ -369,32 +371,6 @@ async def respond(send: Send, reply: Reply, name: str, *, without_body: bool = F
 def encoded(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     """Return headers as the server wants them; equal ones, errors' too, are encoded once."""
     return tuple((key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers)
-
-
-def run_wsgi(app: WSGIApplication, environ: dict[str, Any]) -> tuple[int, RawHeaders, bytes]:
-    """Call a WSGI application and gather its whole answer: one thread hand-over a request."""
-    status = 500
-    headers: RawHeaders = []
-    out: list[bytes] = []
-
-    def start(
-        line: str,
-        pairs: Iterable[tuple[str, str]],
-        exc_info: object = None,  # noqa: ARG001 - WSGI's signature
-    ) -> Callable[[bytes], None]:
-        nonlocal status
-        status = int(line[:3])
-        headers[:] = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in pairs]
-        return out.append
-
-    chunks = app(environ, start)
-    try:
-        out.extend(chunks)
-    finally:
-        close = getattr(chunks, "close", None)
-        if close is not None:
-            close()
-    return status, headers, b"".join(out)
 
 
 application = Application()

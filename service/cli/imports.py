@@ -141,7 +141,10 @@ def _tell_preview(path: Path, found: Preview, *, dry_run: bool) -> None:
 
 def _tell_import(path: Path, report: ImportReport) -> None:
     bad = report.quarantined.total()
-    click.echo(f"{path}: {report.accepted} accepted, {report.duplicate} duplicate, {bad} quarantined")
+    refused = f", {report.refused} refused" if report.refused else ""
+    click.echo(
+        f"{path}: {report.accepted} accepted, {report.duplicate} duplicate, {bad} quarantined{refused}"
+    )
     for reason, n in report.quarantined.most_common():
         click.echo(f"  {reason}: {n}")
     for example in report.examples:

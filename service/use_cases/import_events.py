@@ -9,6 +9,9 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
+from service.catalog.findings import CatalogError
+from service.catalog.loader import load
+from service.catalog.rules import DataRules
 from service.clock import Clock
 from service.storage.ports import Store
 from service.storage.records import Item
@@ -16,6 +19,7 @@ from service.use_cases.exposures import ExposureBook, describe
 from service.use_cases.import_files import ImportFileError, Progress, Row, read_rows
 from service.use_cases.ingest import MAX_EVENTS, take_in
 from service.use_cases.terms import IMPORT, SERVER, Terms
+from service.use_cases.wishes import Wishes
 from service.wire import Identifier, Object, Truth
 
 EXAMPLES = 5
@@ -24,17 +28,21 @@ CATEGORY_SEPARATOR = "|"
 
 @dataclass(slots=True)
 class ImportReport:
-    """What an import did; `examples` says of the first few quarantined events what was wrong."""
+    """What an import did; `examples` says of the first few quarantined events what was wrong.
+
+    `refused` are events of people who do not agree to it: nothing of them is stored.
+    """
 
     accepted: int = 0
     duplicate: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
     examples: list[str] = field(default_factory=list)
 
     @property
     def total(self) -> int:
         """Return the number of events read."""
-        return self.accepted + self.duplicate + self.quarantined.total()
+        return self.accepted + self.duplicate + self.refused + self.quarantined.total()
 
 
 def import_events(
@@ -54,13 +62,23 @@ def import_events(
 
 def store_rows(store: Store, events: Iterable[Row], *, clock: Clock) -> ImportReport:
     """Store events in batches, with the trust of a server key; return what became of them."""
-    book = ExposureBook()
+    book, wishes = ExposureBook(), Wishes()
     report = ImportReport()
+    rules = live_rules(store)
     for batch in _batches(events, MAX_EVENTS):
-        terms = Terms(trust=SERVER, source=IMPORT, now=clock())
-        for result in take_in(store, book, batch, terms=terms):
+        terms = Terms(trust=SERVER, source=IMPORT, now=clock(), rules=rules)
+        for result in take_in(store, book, batch, terms=terms, wishes=wishes):
             _count(report, result)
     return report
+
+
+def live_rules(store: Store) -> DataRules:
+    """Return what the live catalog says about data; without a readable one, what holds by default."""
+    stored = store.revision(store.live_state().revision)
+    try:
+        return load(stored.files).data if stored else DataRules()
+    except CatalogError:
+        return DataRules()
 
 
 def import_items(store: Store, path: Path, *, separator: str = ",", progress: Progress) -> int:
@@ -116,6 +134,8 @@ def _count(report: ImportReport, result: dict[str, Any]) -> None:
         report.accepted += 1
     elif result["status"] == "duplicate":
         report.duplicate += 1
+    elif result["status"] == "refused":
+        report.refused += 1
     else:
         report.quarantined[result["reason"]] += 1
         if len(report.examples) < EXAMPLES:

@@ -10,7 +10,8 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import pytest
 
 from service import asgi
-from service.asgi import Application, ClientGoneError, path_of, read_all, run_wsgi
+from service.asgi import Application, ClientGoneError, path_of, read_all
+from service.bridge import run_wsgi
 from service.errors import ProblemError
 from service.settings import SettingsError
 
