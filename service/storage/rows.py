@@ -130,13 +130,16 @@ def interaction(row: SqlRow[tuple[object, ...]]) -> Interaction:
 
 def _quarantine_row(tenant: str, bad: QuarantinedEvent) -> Row:
     user_id, anonymous_id, unit_id, experiment, phase = _named_in(bad.canonical or bad.body)
+    # Of what is no JSON the door may have made out whose it is: whoever erases a person must find it.
+    user_id = user_id or bad.context.get("user_id")
+    anonymous_id = anonymous_id or bad.context.get("anonymous_id")
     person_id = f"u:{user_id}" if user_id else f"a:{anonymous_id}" if anonymous_id else None
     return (
         tenant,
         bad.digest,
         bad.event_id,
         bad.reason,
-        bad.detail,
+        _without_nul(bad.detail),
         bad.body,
         experiment,
         phase,
@@ -194,7 +197,12 @@ def _text(value: object) -> str | None:
     """Return an id as text, also one of the wrong type: whoever erases a person must find it."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    return str(value)[:MAX_EXTRACTED]
+    return _without_nul(str(value)[:MAX_EXTRACTED])
+
+
+def _without_nul(text: str) -> str:
+    """Return text that every database takes: PostgreSQL knows no NUL."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _whole(value: object) -> int | None:

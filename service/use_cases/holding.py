@@ -13,7 +13,7 @@ from service.use_cases.exposures import Refusal
 from service.use_cases.terms import Terms
 
 TEXT, BASE64 = "utf-8", "base64"
-_ID = ("user_id", "u:"), ("anonymous_id", "a:")
+IDS = {"user_id": "u:", "anonymous_id": "a:"}
 
 
 def held(arrival: Arrival, refusal: Refusal, terms: Terms) -> QuarantinedEvent:
@@ -24,6 +24,8 @@ def held(arrival: Arrival, refusal: Refusal, terms: Terms) -> QuarantinedEvent:
     if encoding == TEXT and canonical and _says_the_same(body, arrival.canonical):
         canonical = ""
     context = {"user_agent": agent_of(arrival, terms), "signals": " ".join(sorted(terms.signals))}
+    if refusal.reason == MALFORMED:
+        context |= _ids_in(arrival.canonical)
     return QuarantinedEvent(
         event_id=echoed_id(arrival.canonical),
         reason=refusal.reason,
@@ -46,9 +48,12 @@ def echoed_id(raw: object) -> str:
 
 def persons_named(raw: object) -> tuple[str, ...]:
     """Return the persons that a value names which may be no event otherwise."""
-    if not isinstance(raw, dict):
-        return ()
-    return tuple(prefix + raw[name] for name, prefix in _ID if is_identifier(raw.get(name)))
+    return tuple(IDS[name] + value for name, value in _ids_in(raw).items())
+
+
+def _ids_in(raw: object) -> dict[str, str]:
+    said = raw if isinstance(raw, dict) else {}
+    return {name: said[name] for name in IDS if is_identifier(said.get(name))}
 
 
 def _as_text(sent: bytes) -> tuple[str, str]:
