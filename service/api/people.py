@@ -1,4 +1,4 @@
-"""Single persons: a token that lets a browser see its own history, and erasure."""
+"""Single persons: a token that lets a browser see its own history, what is known of them, and erasure."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from service.errors import ProblemError
 from service.storage.records import KeyClass
 from service.use_cases.access import sign_person_token
 from service.use_cases.people import delete_person
+from service.use_cases.profile import profile
 from service.wire import Identifier
 
 bp = Blueprint("people", __name__, url_prefix="/v1")
@@ -73,9 +74,35 @@ def post_person_token(ask: dict[str, Any]) -> ResponseReturnValue:
     return {"person_token": token, "expires_at": expires_at.isoformat()}, 201
 
 
+class ProfileAnswer(Schema):
+    """What is known of the person under all ids that a server linked."""
+
+    user_ids = fields.List(fields.String(), required=True)
+    anonymous_ids = fields.List(fields.String(), required=True)
+    links = fields.List(fields.Dict(), required=True)
+    in_force = fields.Dict(keys=fields.String(), values=fields.Dict(), required=True)
+    consents = fields.List(fields.Dict(), required=True)
+    last_seen = fields.AwareDateTime(required=True, allow_none=True)
+    activity = fields.List(fields.Dict(), required=True)
+    interactions = fields.List(fields.Dict(), required=True)
+
+
+@bp.post("/people/profile")
+@describe(
+    summary="Show what is known of one person: ids, links, decisions, activity, latest interactions",
+    tag="people",
+    scopes=frozenset({KeyClass.SERVER, KeyClass.ADMIN}),
+    body=WhoSchema,
+    answer=ProfileAnswer,
+)
+def post_profile(who: dict[str, Any]) -> ResponseReturnValue:
+    """Show one person."""
+    return profile(services().store, user_id=who.get("user_id"), anonymous_id=who.get("anonymous_id"))
+
+
 @bp.delete("/people")
 @describe(
-    summary="Erase one person: every event, interaction, slate and quarantined body",
+    summary="Erase one person: every event, interaction, link, decision, slate and quarantined body",
     tag="people",
     scopes=frozenset({KeyClass.ADMIN}),
     body=WhoSchema,

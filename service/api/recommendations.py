@@ -8,8 +8,10 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 
 from service.api.context import caller, services
 from service.api.describe import describe
+from service.api.exchange import call_of
 from service.storage.records import Item, KeyClass
 from service.use_cases.recommend import RecommendAsk, recommend
+from service.use_cases.terms import signals_of
 from service.wire import Identifier, Object, Text, Truth, Whole
 
 bp = Blueprint("recommendations", __name__, url_prefix="/v1")
@@ -67,7 +69,8 @@ class Ask(Schema):
         """Leave the wire form here."""
         data["exclude"] = data.pop("exclude_ids")
         token = data.pop("person_token") or request.headers.get("X-Person-Token", "")
-        return RecommendAsk(fields=data.pop("fields_wanted"), person_token=token, **data)
+        signals = signals_of(call_of(None, b""))
+        return RecommendAsk(fields=data.pop("fields_wanted"), person_token=token, signals=signals, **data)
 
 
 class Why(Schema):

@@ -14,7 +14,7 @@ import orjson
 from service.clock import to_micros
 from service.lake.manifest import EVENTS, EXPOSURES, INTERACTIONS
 from service.storage.interactions import interactions_of
-from service.storage.records import LoggedEvent, person_ids
+from service.storage.records import LoggedEvent, Mark, person_ids
 
 EXPOSURE_EVENT = "Experiment Viewed"
 MICRO = Decimal(1_000_000)
@@ -22,6 +22,7 @@ MICRO = Decimal(1_000_000)
 MAX_AMOUNT = 10**18
 # Python's default 28 digits would round a long number twice.
 MAX_BITS = 4_096
+NOT_LEARNED = frozenset({Mark.NO_PERSONALIZATION.value, Mark.NO_TRAINING.value})
 EXACT = Context(prec=400, rounding=ROUND_HALF_EVEN)
 
 Rows = dict[tuple[str, str], list[dict[str, Any]]]
@@ -125,6 +126,8 @@ def _exposure_row(logged: LoggedEvent) -> dict[str, Any] | None:
 
 
 def _interaction_rows(logged: LoggedEvent) -> list[dict[str, Any]]:
+    if NOT_LEARNED & set(logged.received.privacy.split()):
+        return []
     event = logged.received.event
     best = person_ids(event)[:1]
     return [

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from service.errors import ProblemError
 from service.settings import Settings
 from service.storage.ports import Control
 from service.storage.records import KeyClass
@@ -122,6 +123,37 @@ def visible_person_ids(
         return named
     vouched = verify_person_token(secret, token, now=now) if token else None
     return tuple(p for p in named if p == vouched or (p.startswith("a:") and is_unguessable(p[2:])))
+
+
+def require_own(
+    caller: Caller,
+    *,
+    user_id: str | None,
+    anonymous_id: str | None,
+    token: str,
+    secret: str,
+    now: datetime,
+) -> tuple[str, ...]:
+    """Return the persons named, all of whom this caller may speak for.
+
+    Raises
+    ------
+    ProblemError
+        403 that names the first one whom a client key may not speak for.
+    """
+    named = tuple(p + i for p, i in (("u:", user_id), ("a:", anonymous_id)) if i)
+    allowed = visible_person_ids(
+        caller, user_id=user_id, anonymous_id=anonymous_id, token=token, secret=secret, now=now
+    )
+    for person_id in named:
+        if person_id not in allowed:
+            member = "user_id" if person_id.startswith("u:") else "anonymous_id"
+            detail = (
+                f"with a client key {member} needs a person_token that names it, made with a server key; an "
+                "anonymous_id that cannot be guessed, such as a UUID, speaks for itself"
+            )
+            raise ProblemError(403, "forbidden", detail)
+    return named
 
 
 def _signature(secret: str, payload: str) -> bytes:

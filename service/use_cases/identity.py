@@ -68,19 +68,28 @@ def user_of(links: Iterable[IdentityLink]) -> str | None:
     return first.user_id if first else None
 
 
-def merged(users: Iterable[str], merges: Iterable[IdentityLink]) -> dict[str, set[str]]:
-    """Return, for each user and each that is named in `merges`, the accounts of the same person.
+def merged(users: Iterable[str], links: Iterable[IdentityLink]) -> dict[str, set[str]]:
+    """Return, for each user and each account named in `links`, the accounts of the same person.
+
+    `links` are all links from the accounts they begin at. An account becomes one user only, as `user_of`
+    says: otherwise a device id that was aliased twice would make two people one.
 
     Examples
     --------
-    >>> from service.clock import EPOCH
-    >>> old = IdentityLink(from_id="u:old", user_id="new", linked_at=EPOCH, trust="server")
-    >>> {user: sorted(same) for user, same in merged(["eve", "new"], [old]).items()}
-    {'eve': ['eve'], 'new': ['new', 'old'], 'old': ['new', 'old']}
+    >>> from service.clock import from_micros
+    >>> def link(old: str, new: str, at: int) -> IdentityLink:
+    ...     return IdentityLink(from_id=f"u:{old}", user_id=new, linked_at=from_micros(at), trust="server")
+    >>> found = merged(["bob", "new"], [link("old", "new", 1), link("old", "bob", 2)])
+    >>> {user: sorted(same) for user, same in found.items()}
+    {'bob': ['bob'], 'new': ['new', 'old'], 'old': ['new', 'old']}
     """
+    by_account: dict[str, list[IdentityLink]] = {}
+    for link in links:
+        by_account.setdefault(link.from_id[2:], []).append(link)
     same = {user: {user} for user in users}
-    for link in merges:
-        one, other = (same.setdefault(user, {user}) for user in (link.from_id[2:], link.user_id))
+    for account, rivals in by_account.items():
+        became = user_of(rivals) or account
+        one, other = (same.setdefault(user, {user}) for user in (became, account))
         if one is not other:
             one |= other
             same.update(dict.fromkeys(other, one))
@@ -100,7 +109,15 @@ def read_merges(store: People, users: Iterable[str]) -> list[IdentityLink]:
         merges = [link for link in links if link.from_id.startswith("u:")]
         found.update({(link.from_id, link.user_id): link for link in merges})
         fresh = {user for link in merges for user in (link.from_id[2:], link.user_id)} - known
-    return list(found.values())
+    # Of an account at the far end not all links were read: it is left out.
+    return [link for link in found.values() if link.from_id[2:] in known]
+
+
+def accounts_of(store: People, users: Iterable[str]) -> set[str]:
+    """Return `users` and all accounts that were merged with theirs."""
+    wanted = set(users)
+    same = merged(wanted, read_merges(store, wanted))
+    return set().union(*(same[user] for user in wanted))
 
 
 def known_as(store: People, user_id: str) -> Known:
@@ -108,7 +125,7 @@ def known_as(store: People, user_id: str) -> Known:
 
     An anonymous id that several people signed in under belongs to the first of them.
     """
-    users = merged([user_id], read_merges(store, [user_id]))[user_id]
+    users = accounts_of(store, [user_id])
     links = sorted(store.links_to(users, trust=SERVER), key=lambda link: (link.linked_at, link.from_id))
     devices = list(dict.fromkeys(link.from_id for link in links if link.from_id.startswith("a:")))
     vouched: dict[str, list[IdentityLink]] = {device: [] for device in devices[:MOST_DEVICES]}

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from service.storage.ports import Store
+from service.use_cases.identity import accounts_of
 from service.use_cases.services import Services
 
 
 def delete_person(
     services: Services, *, user_id: str | None = None, anonymous_id: str | None = None
 ) -> Mapping[str, int]:
-    """Erase every event, interaction, slate and quarantined body of one person; return rows by table."""
+    """Erase everything that is known of one person; return rows by table."""
     return erase_person(
         services.store,
         services.settings.lake,
@@ -22,20 +23,30 @@ def delete_person(
 def erase_person(
     store: Store, lake: Path, *, user_ids: Sequence[str], anonymous_ids: Sequence[str]
 ) -> Mapping[str, int]:
-    """Erase one person under every id given, and under the anonymous ids that only this person's events used.
+    """Erase one person under every id given, the accounts merged with these, and devices of nobody else.
 
     A device that somebody else signed in on as well keeps that other person's events. The live model may have
     learned from the person until the next training; backups keep what they hold.
     """
-    linked = store.anonymous_ids_of(user_ids) if user_ids else ()
-    anonymous = sorted({*anonymous_ids, *linked})
-    erased = dict(store.delete_person((), user_ids=user_ids, anonymous_ids=anonymous))
+    users = sorted(accounts_of(store, user_ids)) if user_ids else []
+    anonymous = sorted({*anonymous_ids, *_devices(store, users)})
+    erased = dict(store.delete_person((), user_ids=users, anonymous_ids=anonymous))
     if lake.exists():
         # Arrow takes a while to load and web workers need it for nothing else.
         from service import lake as event_lake  # noqa: PLC0415
         from service.use_cases.backup import sweep_unfinished  # noqa: PLC0415
 
         # After the log: an export that runs meanwhile is waited for, and then finds nothing to bring back.
-        erased["lake"] = event_lake.erase(lake, user_ids=user_ids, anonymous_ids=anonymous)
+        erased["lake"] = event_lake.erase(lake, user_ids=users, anonymous_ids=anonymous)
         sweep_unfinished(lake.parent)
     return erased
+
+
+def _devices(store: Store, users: Sequence[str]) -> set[str]:
+    """Return the anonymous ids that these users signed in under, by events and links, and nobody else did."""
+    if not users:
+        return set()
+    linked = {link.from_id for link in store.links_to(users) if link.from_id.startswith("a:")}
+    linked.update(f"a:{anonymous_id}" for anonymous_id in store.anonymous_ids_of(users))
+    shared = {link.from_id for link in store.links_from(linked) if link.user_id not in users}
+    return {device[2:] for device in linked - shared}

@@ -16,8 +16,9 @@ from service.clock import to_micros
 from service.errors import Pointer, ProblemError
 from service.log import logger
 from service.storage.ports import StoreUnavailableError
-from service.storage.records import Interaction, Slate
+from service.storage.records import Interaction, Mark, Slate
 from service.use_cases.access import Caller, visible_person_ids
+from service.use_cases.identity import known_as
 from service.use_cases.models import LoadedModel, Serving
 from service.use_cases.services import Services
 
@@ -44,6 +45,8 @@ class RecommendAsk:
     seed_items: Sequence[str] = ()
     fields: Sequence[str] | None = None
     person_token: str = ""
+    signals: frozenset[Mark] = frozenset()
+    """What the browser itself wishes: Sec-GPC, DNT."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +80,7 @@ def recommend(services: Services, ask: RecommendAsk, *, caller: Caller) -> dict[
         404 for an unknown placement, 422 for an unknown recommender.
     """
     recommender, k = _chosen(services, ask)
-    people = visible_person_ids(
-        caller,
-        user_id=ask.user_id,
-        anonymous_id=ask.anonymous_id,
-        token=ask.person_token,
-        secret=services.settings.signing_secret,
-        now=services.clock(),
-    )
+    people = persons_to_use(services, ask, caller=caller)
     serving = services.models.serving(services.store)
     history = read_history(services, people, recommender)
     mask = _allowed(serving, recommender, ask, history)
@@ -104,6 +100,47 @@ def recommend(services: Services, ask: RecommendAsk, *, caller: Caller) -> dict[
     )
     services.meters.count("slates", ranked.reason)
     return {"slate_id": _keep(services, slate), "model": version, "reason": ranked.reason, "items": items}
+
+
+def persons_to_use(services: Services, ask: RecommendAsk, *, caller: Caller) -> tuple[str, ...]:
+    """Return whose history may be used: what the caller may see of what these people agreed to.
+
+    Of a user that are also the accounts and anonymous ids that a server linked to it. Nobody, if any id that
+    is named belongs to a person who refused, if the browser opts out, or while decisions cannot be read.
+    """
+    now = services.clock()
+    visible = visible_person_ids(
+        caller,
+        user_id=ask.user_id,
+        anonymous_id=ask.anonymous_id,
+        token=ask.person_token,
+        secret=services.settings.signing_secret,
+        now=now,
+    )
+    rules = services.snapshots.current.loaded.data
+    if not visible or (ask.signals and rules.respect_signals):
+        return ()
+    named = [p + i for p, i in (("u:", ask.user_id), ("a:", ask.anonymous_id)) if i]
+    store = services.store
+    try:
+        (wish,) = services.wishes.of(store, [named], rules=rules, now=now)
+        if not wish.personalize:
+            return ()
+        linked = _linked(services, visible)
+        wishes = services.wishes.of(store, [(one,) for one in linked], rules=rules, now=now)
+    except StoreUnavailableError:
+        logger().warning("wishes_unreadable")
+        return ()
+    return (*visible, *(one for one, wish in zip(linked, wishes, strict=True) if wish.personalize))
+
+
+def _linked(services: Services, visible: Sequence[str]) -> list[str]:
+    """Return the other ids of the users among `visible`."""
+    users = [person_id[2:] for person_id in visible if person_id.startswith("u:")]
+    known = [known_as(services.store, user) for user in users]
+    found = [f"u:{user}" for one in known for user in one.user_ids]
+    found += [f"a:{device}" for one in known for device in one.anonymous_ids]
+    return [person_id for person_id in found if person_id not in visible]
 
 
 def read_history(services: Services, people: Sequence[str], recommender: Recommender) -> History:

@@ -21,12 +21,14 @@ from recommender.model import Blend, Model, fits
 from recommender.popularity import popularity_model
 from recommender.training import Config, fit
 from service import artifacts
+from service.catalog.rules import DataRules
 from service.clock import from_micros
 from service.lake import export_all, read_interactions
 from service.settings import Settings
 from service.storage.ports import Store
 from service.storage.records import Item
 from service.use_cases.launch import live_catalog
+from service.use_cases.wishes import Wishes
 
 SEED = 42
 KEEP = 3
@@ -96,7 +98,7 @@ def train(settings: Settings, store: Store, *, now: datetime, progress: Progress
     It takes a minute of one core and loads LightFM: run it in a process of its own, never in a web worker.
     """
     with threadpool_limits(limits=1):
-        material = read_material(settings, store, progress=progress)
+        material = read_material(settings, store, now=now, progress=progress)
         if material.interactions.item_ids.size == 0:
             return _report(
                 material, version="", engine="", reason="there are no items and no interactions yet"
@@ -114,13 +116,15 @@ def train(settings: Settings, store: Store, *, now: datetime, progress: Progress
     return _report(material, version=version, engine=engine, reason=reason, evaluated=evaluated)
 
 
-def read_material(settings: Settings, store: Store, *, progress: Progress) -> Material:
-    """Bring the lake up to the end of the log and read what there is to learn from."""
+def read_material(settings: Settings, store: Store, *, now: datetime, progress: Progress) -> Material:
+    """Bring the lake up to the end of the log and read what there is to learn from, of those who agreed."""
     progress("read", 0, 1)
     export_all(store, settings.lake)
     items = [item for item in store.all_items() if fits(item.item_id)]
     weights = event_weights(_recommenders(store))
-    table = _representable(read_interactions(settings.lake).to_pandas())
+    table, n_refused = _of_the_willing(
+        _representable(read_interactions(settings.lake).to_pandas()), store, now
+    )
     interactions = build(table, weights, more_items=[item.item_id for item in items])
     progress("read", 1, 1)
     times = interactions.occurred_us
@@ -129,6 +133,7 @@ def read_material(settings: Settings, store: Store, *, progress: Progress) -> Ma
         "rows": len(interactions),
         "people": int(interactions.user_ids.size),
         "items": int(interactions.item_ids.size),
+        "refused": n_refused,
         "window": window,
         "event_weights": dict(sorted(weights.items())),
     }
@@ -244,6 +249,16 @@ def _representable(table: pd.DataFrame) -> pd.DataFrame:
         good[PERSON_ID][p] and good[ITEM_ID][i] for p, i in zip(table[PERSON_ID], table[ITEM_ID], strict=True)
     ]
     return table[np.array(keep, dtype=np.bool_)]
+
+
+def _of_the_willing(table: pd.DataFrame, store: Store, now: datetime) -> tuple[pd.DataFrame, int]:
+    """Leave out people who refused personalization or training since; return how many they are, too."""
+    catalog = live_catalog(store)
+    rules = catalog.data if catalog else DataRules()
+    persons = [str(person) for person in table[PERSON_ID].unique()]
+    wishes = Wishes().of(store, [(person,) for person in persons], rules=rules, now=now)
+    refused = {person for person, wish in zip(persons, wishes, strict=True) if not wish.train}
+    return (table[~table[PERSON_ID].isin(refused)] if refused else table), len(refused)
 
 
 def _features(interactions: Interactions, items: Sequence[Item]) -> sp.csr_matrix:
