@@ -75,9 +75,9 @@ class SegmentReader:
         if kept is not value and original is not None:
             original = partial(orjson.dumps, kept)
         problem = _UNKNOWN if mean is None else _problem_of(str(kind), value)
-        if mean is None or problem is not None:
-            return Arrival(canonical=dict(kept), original=original, problem=problem)
-        return Arrival(self._event(value, mean(value)), original, user_agent=_user_agent(value))
+        # What says nothing has no type, so that judging it again finds no event in it either.
+        meant = Meaning(None, {}) if mean is None or problem else mean(value)
+        return Arrival(self._event(value, meant), original, problem, _user_agent(value))
 
     def _event(self, value: Said, meant: Meaning) -> dict[str, Any]:
         ids = {

@@ -103,12 +103,18 @@ def test_a_path_says_what_the_call_is_where_the_body_does_not() -> None:
     ],
 )
 def test_a_call_that_says_nothing_is_kept_with_the_reason(value: dict[str, Any], why: str) -> None:
-    arrival = a_reader().read(value)
+    arrival = a_reader().read(value, lambda: orjson.dumps(value))
 
     assert arrival.problem is not None
     assert arrival.problem.reason == "invalid_event"
     assert why in arrival.problem.detail
-    assert arrival.canonical == value
+    assert arrival.canonical == {
+        "event_id": "m1",
+        "user_id": "maria",
+        "occurred_at": "2026-11-22T11:59:58Z",
+        "properties": {},
+    }
+    assert arrival.bytes_sent() == orjson.dumps(value)
 
 
 @pytest.mark.parametrize("value", [None, 7, "track", ["track"]])
