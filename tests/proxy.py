@@ -74,6 +74,8 @@ class Proxy:
                     break
                 time.sleep(self.delay_s)
                 target.sendall(data)
+        # Also after a reset: who is behind learns that the other end is gone.
+        with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
 
 
