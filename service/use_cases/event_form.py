@@ -66,8 +66,9 @@ def obvious_event(raw: Mapping[str, Any]) -> Event | None:
     if type(event_id) is not str or type(kind) is not str or user_id is anonymous_id is None:
         return None
     # Who is absent may pass as anybody else who is there: at least one of the two is.
-    named = (event_id, kind, user_id or anonymous_id, anonymous_id or user_id)
-    if "" in (user_id, anonymous_id) or not all(map(is_identifier, named)):
+    one = anonymous_id if user_id is None else user_id
+    other = user_id if anonymous_id is None else anonymous_id
+    if not all(map(is_identifier, (event_id, kind, one, other))):
         return None
     try:
         occurred_at = read_instant(occurred)

@@ -9,8 +9,6 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
-from service.catalog.findings import CatalogError
-from service.catalog.loader import load
 from service.catalog.rules import DataRules
 from service.clock import Clock
 from service.storage.ports import Store
@@ -18,6 +16,7 @@ from service.storage.records import Item
 from service.use_cases.exposures import ExposureBook, describe
 from service.use_cases.import_files import ImportFileError, Progress, Row, read_rows
 from service.use_cases.ingest import MAX_EVENTS, take_in
+from service.use_cases.launch import live_catalog
 from service.use_cases.terms import IMPORT, SERVER, Terms
 from service.use_cases.wishes import Wishes
 from service.wire import Identifier, Object, Truth
@@ -64,21 +63,13 @@ def store_rows(store: Store, events: Iterable[Row], *, clock: Clock) -> ImportRe
     """Store events in batches, with the trust of a server key; return what became of them."""
     book, wishes = ExposureBook(), Wishes()
     report = ImportReport()
-    rules = live_rules(store)
+    live = live_catalog(store)
+    rules = live.data if live else DataRules()
     for batch in _batches(events, MAX_EVENTS):
         terms = Terms(trust=SERVER, source=IMPORT, now=clock(), rules=rules)
         for result in take_in(store, book, batch, terms=terms, wishes=wishes):
             _count(report, result)
     return report
-
-
-def live_rules(store: Store) -> DataRules:
-    """Return what the live catalog says about data; without a readable one, what holds by default."""
-    stored = store.revision(store.live_state().revision)
-    try:
-        return load(stored.files).data if stored else DataRules()
-    except CatalogError:
-        return DataRules()
 
 
 def import_items(store: Store, path: Path, *, separator: str = ",", progress: Progress) -> int:

@@ -84,7 +84,10 @@ class Judged:
     ) -> None:
         self._arrivals = arrivals
         self._terms = terms
-        self._found = [_as_wished(one, wish) for one, wish in zip(found, wishes, strict=True)]
+        self._found = [
+            one if wish.exposures or (wish.store and not _is_exposure(arrival)) else NO_CONSENT
+            for arrival, one, wish in zip(arrivals, found, wishes, strict=True)
+        ]
         self._good = [place for place, one in enumerate(self._found) if isinstance(one, Event)]
         self.batch = self._batch(wishes)
 
@@ -264,10 +267,10 @@ def _keep_to_one_person(found: list[Event | Refusal]) -> None:
         found[places[n]] = OTHER_PERSON
 
 
-def _as_wished(one: Event | Refusal, wish: Wish) -> Event | Refusal:
-    """Return what is left of an event by what its person agreed to; what is bad is not kept either."""
-    exposes = isinstance(one, Event) and one.type == EXPOSURE_EVENT
-    return one if wish.store and (wish.exposures or not exposes) else NO_CONSENT
+def _is_exposure(arrival: Arrival) -> bool:
+    """Tell whether an event is, or would be, an exposure: a bad one is not kept against a person's wish."""
+    said = arrival.canonical
+    return isinstance(said, dict) and said.get("type") == EXPOSURE_EVENT
 
 
 def _marks(signals: frozenset[Mark], *, personal: bool, train: bool) -> str:
