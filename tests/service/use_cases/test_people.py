@@ -10,6 +10,7 @@ import pytest
 from service.lake import export_all, read_interactions
 from service.settings import Settings, load
 from service.storage.migrate import migrate
+from service.storage.records import IdentityLink
 from service.storage.sql import SqlStore, open_store
 from service.use_cases.exposures import ExposureBook
 from service.use_cases.ingest import SERVER, Terms, take_in
@@ -69,6 +70,35 @@ def test_a_person_is_erased_from_store_and_lake_with_the_visits_before_signing_i
     assert [i.item_id for i in store.recent_of_types("a:family-tablet", SHOPPING, 9)] == ["tea", "tea"]
 
 
+def test_merged_accounts_go_and_devices_that_were_only_linked_go_if_they_are_nobody_elses(
+    store: SqlStore, settings: Settings
+) -> None:
+    events = [
+        view("e1", user_id="maria-old"),
+        view("e2", anonymous_id="watch"),
+        view("e3", anonymous_id="kiosk"),
+        view("e4", user_id="ana"),
+    ]
+    take_in(store, ExposureBook(), events, terms=Terms(trust=SERVER, source="test", now=NOW))
+    store.put_links(
+        [
+            IdentityLink(from_id=from_id, user_id=user_id, linked_at=NOW, trust="server")
+            for from_id, user_id in (
+                ("u:maria-old", "maria"),
+                ("a:watch", "maria"),
+                ("a:kiosk", "maria"),
+                ("a:kiosk", "ana"),
+            )
+        ]
+    )
+
+    erased = erase_person(store, settings.lake, user_ids=["maria"], anonymous_ids=[])
+
+    assert erased["event"] == 2
+    assert [row.received.event.event_id for row in store.read(0, 99)] == ["e3", "e4"]
+    assert [link.from_id for link in store.links_to(["maria", "ana"])] == ["a:kiosk"]
+
+
 def test_a_person_can_be_erased_before_there_is_a_lake(store: SqlStore, settings: Settings) -> None:
     take_in(
         store, ExposureBook(), [view("e1", anonymous_id="x")], terms=Terms(trust=SERVER, source="t", now=NOW)
@@ -76,5 +106,9 @@ def test_a_person_can_be_erased_before_there_is_a_lake(store: SqlStore, settings
 
     erased = erase_person(store, settings.lake, user_ids=[], anonymous_ids=["x"])
 
-    assert erased == {"event": 1, "interaction": 1, "quarantine": 0, "slate": 0}
+    assert {table: n for table, n in erased.items() if n} == {
+        "event": 1,
+        "interaction": 1,
+        "person_activity": 1,
+    }
     assert not settings.lake.exists()
