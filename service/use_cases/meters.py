@@ -85,14 +85,18 @@ def in_minute(totals: Mapping[CounterKey, int], minute: int) -> Counter[str]:
 
 
 def _is_past(key: CounterKey, minute: int) -> bool:
-    name = key[0]
-    return name.startswith(MINUTE) and int(name[len(MINUTE) :]) < minute - MINUTES_KEPT
+    counted_in = _minute_of(key)
+    return counted_in is not None and counted_in < minute - MINUTES_KEPT
+
+
+def _minute_of(key: CounterKey) -> int | None:
+    digits = key[0].removeprefix(MINUTE)
+    return int(digits) if key[0].startswith(MINUTE) and digits.isdecimal() else None
 
 
 def _recent(totals: Mapping[CounterKey, int]) -> Counter[CounterKey]:
     """Return the sums without the minutes that are long past."""
-    minutes = [int(name[len(MINUTE) :]) for name, _ in totals if name.startswith(MINUTE)]
-    newest = max(minutes, default=0)
+    newest = max((_minute_of(key) or 0 for key in totals), default=0)
     return Counter({key: n for key, n in totals.items() if not _is_past(key, newest)})
 
 

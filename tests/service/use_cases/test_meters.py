@@ -54,6 +54,22 @@ def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     assert not meters.all_totals(tmp_path / "nowhere")
 
 
+def test_counts_of_a_minute_are_told_for_a_while_and_then_forgotten(tmp_path: Path) -> None:
+    counted = Meters()
+    for minute in (100, 101, 101, 200):
+        counted.count_in(minute, "accepted", by=2)
+    counted.publish(tmp_path, 1)
+
+    totals = meters.all_totals(tmp_path)
+    assert meters.in_minute(totals, 200) == {"accepted": 2}
+    assert meters.in_minute(totals, 101) == {}
+    (tmp_path / "2.json").write_text('[["minute:150", "accepted", 1], ["minute:x", "accepted", 1]]')
+    for process_id in (1, 2):
+        meters.retire(tmp_path, process_id)
+    kept = meters.all_totals(tmp_path)
+    assert [meters.in_minute(kept, minute)["accepted"] for minute in (150, 200)] == [0, 2]
+
+
 def test_a_start_forgets_the_earlier_run(tmp_path: Path) -> None:
     Meters().publish(tmp_path, 1)
 
