@@ -24,7 +24,10 @@ from service.storage.version import KNOWN, QUERY, refuse_newer
 
 BUSY_TIMEOUT_MS = 5_000
 READERS = 8
-TRUNCATE_BYTES = 16 * 1024 * 1024
+CHECKPOINT_PAGES = 4_000
+"""A page that changes often is copied into the database once in so many, not with every thousand."""
+WRITER_CACHE_KIB = 64 * 1024
+TRUNCATE_BYTES = 64 * 1024 * 1024
 TRUNCATE_BUSY_MS = 300
 TRUNCATE_BACK_OFF_S = (1.0, 30.0)
 
@@ -217,6 +220,8 @@ def _engine(path: Path, *, begin: str, size: int) -> Engine:
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         if begin == "BEGIN IMMEDIATE":
             connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+            connection.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         # Erasure means the bytes: what is deleted is overwritten.
