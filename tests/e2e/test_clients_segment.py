@@ -3,18 +3,29 @@
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.storage.records import LoggedEvent, ReceivedEvent
 from service.storage.sql import open_store
+from tests.clients.docs import SHARED, write_snippets
 from tests.clients.kit import PAGES, Node, Tab, open_tab, run_python, serving, write_page
-from tests.server import Server, until
+from tests.server import Server, running_server, until, write_catalog
 
 pytestmark = pytest.mark.e2e
 
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+SHOP = {
+    "data.yaml": "data: {client_revenue: allow}\n",
+    "metrics.yaml": "metrics:\n  purchase: {kind: conversion, event: Order Completed, window: 7d}\n",
+    "experiments/free-shipping.yaml": """\
+experiment: free-shipping
+variants: {control: "Delivery in three days", banner: "Free shipping over 30 EUR"}
+metrics: {primary: purchase}
+""",
+}
 PRODUCTS = [{"product_id": "tea", "quantity": 2, "price": 8.5}, {"product_id": "cup", "price": 12}]
 
 
@@ -274,3 +285,41 @@ def test_a_beacon_needs_no_header(shop: Server, visit: Callable[[], Tab]) -> Non
 
     assert tab(f"navigator.sendBeacon({shop.base_url + '/v1/track'!r}, {json.dumps(call)!r})")
     until(lambda: types(stored(shop, visitor)) == ["Left"])
+
+
+# --- the page about it
+
+
+@pytest.fixture(scope="module")
+def docs_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("page-about-segment")
+    with running_server(home / "home", write_catalog(home / "catalog", SHOP)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("consent", [True, False], ids=["agreed", "not-asked"])
+def test_the_shop_of_the_page_shows_the_variant_and_tells_exposure_and_order(
+    docs_shop: Server, node: Node, tmp_path: Path, consent: bool
+) -> None:
+    folder = write_snippets(docs_shop, tmp_path / "page", (SHARED, "frontend/segment.md"))
+    page, _ = write_page(node, folder / "shop.js", folder)
+    with serving(folder) as port:
+        site = f"http://localhost:{port}"
+        cookies = [{"name": "consent", "value": "yes", "url": site}] if consent else []
+        tab = open_tab(node, f"{site}/{page}", cookies=cookies)
+        tab.shows("Gift shop")
+        if not consent:
+            assert tab("document.cookie + Object.keys(localStorage)") == ""
+            assert not tab.wire(f"{docs_shop.base_url}/v1/")
+            tab("document.cookie = 'consent=yes'; window.agreed()")
+        visitor = tab("document.cookie.match(/ajs_anonymous_id=([^;]+)/)[1]")
+        variant = docs_shop.post(
+            "/ofrep/v1/evaluate/flags/free-shipping", {"context": {"targetingKey": visitor}}
+        ).json()
+        tab.shows(variant["value"])
+        tab.click("button")
+        until(lambda: sorted(types(stored(docs_shop, visitor))) == ["Experiment Viewed", "Order Completed"])
+        told = {one.event.type: one.event.properties for one in stored(docs_shop, visitor)}
+        assert told["Experiment Viewed"]["variant_key"] == variant["variant"]
+        assert not [line for line in tab.said() if line.startswith(("error", "pageerror"))]
+        tab.close()

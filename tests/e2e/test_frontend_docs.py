@@ -37,6 +37,7 @@ NODE, PYTHON = "frontend/openfeature-node.md", "frontend/openfeature-python.md"
 SSR = "frontend/server-side-rendering.md"
 GB_JS, GB_REACT = "frontend/growthbook-js.md", "frontend/growthbook-react.md"
 GB_PYTHON = "frontend/growthbook-python.md"
+SEGMENT = "frontend/segment.md"
 OPENFEATURE = pytest.mark.parametrize(
     ("from_pages", "entry"), [((WEB,), "shop.js"), ((WEB, REACT), "shop.jsx")], ids=["web", "react"]
 )
@@ -100,8 +101,8 @@ def assert_counted(shop: Server, person: str) -> None:
     assert properties["Order Completed"]["revenue"] == 34.5
 
 
-def test_every_page_is_tested_here() -> None:
-    assert set(pages()) == {SHARED, WEB, REACT, NODE, PYTHON, SSR, GB_JS, GB_REACT, GB_PYTHON}
+def test_every_page_is_tested_here_or_with_segments_clients() -> None:
+    assert set(pages()) == {SHARED, WEB, REACT, NODE, PYTHON, SSR, GB_JS, GB_REACT, GB_PYTHON, SEGMENT}
 
 
 @OPENFEATURE
