@@ -26,7 +26,7 @@ BUSY_TIMEOUT_MS = 5_000
 READERS = 8
 CHECKPOINT_PAGES = 4_000
 """A page that changes often is copied into the database once in so many, not with every thousand."""
-WRITER_CACHE_KIB = 64 * 1024
+WRITER_CACHE_KIB = 32 * 1024
 TRUNCATE_BYTES = 64 * 1024 * 1024
 TRUNCATE_BUSY_MS = 300
 TRUNCATE_BACK_OFF_S = (1.0, 30.0)
