@@ -23,7 +23,7 @@ from service.wire import read_json
 
 ENROLLED = "enrolled"
 IDS = (USER_ID, ANONYMOUS_ID)
-MEMBERS = ("event_id", "type", "occurred_at", *IDS)
+MEMBERS = ("event_id", "type", *IDS, "occurred_at")
 KINDS = ("number", "json")
 _NUMBER = re.compile(r" *-?[0-9][0-9.eE+-]* *")
 
@@ -134,7 +134,7 @@ class Mapper:
             event = _outcome(said)
         if not event.get("event_id"):
             event["event_id"] = self._content_id(event)
-        return event
+        return {name: event[name] for name in (*MEMBERS, NESTED) if name in event}
 
     def _said(self, row: Row) -> dict[str, Any]:
         said: dict[str, Any] = {}
