@@ -74,6 +74,14 @@ class PostgresDatabase:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TURN})")
             yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Give a connection whose statements all see the same state, for as long as it takes."""
+        with store_errors(), self._writers.connect() as connection:
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin(), _without_haste(connection):
+                yield connection
+
     def turn(self) -> AbstractContextManager[None]:
         """Return at once: commit threads write side by side."""
         return nullcontext()
@@ -109,14 +117,21 @@ class PostgresDatabase:
         self._writers.dispose()
 
 
-@contextmanager
-def _patience(connection: Connection, within_s: float | None) -> Iterator[None]:
-    """Let locks be waited for as long as said; None has no end."""
-    driver: Any = connection.connection.driver_connection
+def _patience(connection: Connection, within_s: float | None) -> AbstractContextManager[None]:
+    """Let locks be waited for as long as said; None has no end, for anything."""
     if within_s is None:
-        driver.patience_s = None
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(1_000 * (within_s or 0))}")
+        return _without_haste(connection)
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(1_000 * within_s)}")
+    return nullcontext()
+
+
+@contextmanager
+def _without_haste(connection: Connection) -> Iterator[None]:
+    """Let a statement of this transaction take as long as it takes."""
+    driver: Any = connection.connection.driver_connection
+    driver.patience_s = None
+    for name in ("statement_timeout", "lock_timeout"):
+        connection.exec_driver_sql(f"SET LOCAL {name} = 0")
     try:
         yield
     finally:
@@ -172,11 +187,15 @@ def _configure(opened: Any, *, writes: bool) -> None:  # noqa: ANN401 - the driv
         "lock_timeout": str(SERVER_PATIENCE_MS),
         "idle_in_transaction_session_timeout": str(SERVER_PATIENCE_MS),
         "default_transaction_read_only": "off" if writes else "on",
+        # A client whose machine is gone holds its locks only until the server notices.
+        "tcp_keepalives_idle": "30",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "3",
     }
     before = opened.autocommit
     opened.autocommit = True
-    for name, value in chosen.items():
-        opened.execute("SELECT set_config(%s, %s, false)", (name, value))
+    settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in chosen.items())
+    opened.execute(f"SELECT {settings}")
     # What is acknowledged is on a disk, whatever the database was told for its other users.
     opened.execute(
         "SELECT set_config('synchronous_commit', 'on', false) "

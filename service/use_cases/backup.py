@@ -13,10 +13,13 @@ from datetime import datetime
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from sqlalchemy import URL
+
 from service.lake import manifest as lake_manifest
 from service.lake.manifest import sync_folder
 from service.settings import UNFINISHED_RESTORE, Settings
-from service.storage.places import place_of
+from service.storage import copying
+from service.storage.places import Place, place_of
 from service.storage.sqlite import InUse, in_use_path
 from service.use_cases.archive import BackupError, Contents, Progress, pack, quiet, unpack
 
@@ -61,8 +64,8 @@ def back_up(
     BackupError
         If there is no database, or `target` exists.
     """
-    source = _database_file(settings)
-    if not source.is_file():
+    source = place_of(settings.database_url)
+    if isinstance(source, Path) and not source.is_file():
         raise BackupError(f"there is no database at {source}; nothing to back up")
     if target.exists():
         raise BackupError(f"{target} exists already; choose another name")
@@ -93,12 +96,16 @@ def restore(
     BackupError
         If the service runs, if there is data and `replace` is not said, or if the archive is damaged.
     """
-    database = _database_file(settings)
-    places = {DATABASE: database, LAKE: settings.lake, MODELS: settings.models, KEYS: settings.keys_file}
-    database.parent.mkdir(parents=True, exist_ok=True)
+    database = place_of(settings.database_url)
+    places = {LAKE: settings.lake, MODELS: settings.models, KEYS: settings.keys_file}
+    if isinstance(database, Path):
+        places = {DATABASE: database, **places}
+        database.parent.mkdir(parents=True, exist_ok=True)
     settings.home.mkdir(parents=True, exist_ok=True)
     with _alone(database):
         occupied = [str(path) for name, path in places.items() if name != KEYS and _occupied(path)]
+        if not isinstance(database, Path) and copying.holds_rows(database):
+            occupied.append(f"the database {database.database} on {database.host or 'this machine'}")
         if occupied and not replace and not _mark(settings).exists():
             raise BackupError(f"there is data already ({', '.join(occupied)}); --replace moves it aside")
         for left in settings.home.glob(f"{UNPACKED}*"):
@@ -110,15 +117,6 @@ def restore(
             wanted = {name: place for name, place in places.items() if name != KEYS or KEYS in contents.files}
             _exchange_all(settings, folder, wanted, now=now)
     return dataclasses.replace(_report(archive, contents), reminders=_reminders(settings, contents))
-
-
-def _database_file(settings: Settings) -> Path:
-    place = place_of(settings.database_url)
-    if not isinstance(place, Path):
-        raise BackupError(
-            "the database is on PostgreSQL, which has its own tools for this; docs/postgresql.md has them"
-        )
-    return place
 
 
 def sweep_unfinished(home: Path) -> None:
@@ -147,6 +145,9 @@ def _exchange_all(settings: Settings, folder: Path, places: Mapping[str, Path], 
     # A second try keeps what was there first together in one folder, and its own half-done work apart.
     aside = settings.home / (PurePath(mark.read_text("utf-8")).name or "before-restore")
     half_done = None if first_time else settings.home / f"half-restored-{now:%Y%m%dT%H%M%S%fZ}"
+    database = place_of(settings.database_url)
+    if not isinstance(database, Path):
+        _exchange_rows(folder, database, aside, half_done)
     for name, place in places.items():
         _exchange(folder / name, place, aside, half_done)
     folders = {settings.home, aside, half_done, *(place.parent for place in places.values())}
@@ -191,7 +192,12 @@ def _still(lake: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _alone(database: Path) -> Iterator[None]:
+def _alone(database: Place) -> Iterator[None]:
+    if not isinstance(database, Path):
+        if copying.others_connected(database):
+            raise BackupError("the database is in use; stop the service and other commands first")
+        yield
+        return
     try:
         mark = InUse(in_use_path(database), alone=True)
     except BlockingIOError as error:
@@ -202,8 +208,20 @@ def _alone(database: Path) -> Iterator[None]:
         mark.close()
 
 
-def _copy_database(source: Path, copy: Path, progress: Progress) -> _Facts:
-    """Copy one state of the database, page by page inside one read transaction."""
+def _copy_database(source: Place, copy: Path, progress: Progress) -> _Facts:
+    """Copy one state of the database into a SQLite file; return what it says of itself."""
+    if isinstance(source, Path):
+        _copy_file(source, copy, progress)
+    else:
+        copying.to_file(source, copy, progress)
+    with closing(sqlite3.connect(copy)) as connection:
+        offset = connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0]
+        live = connection.execute("SELECT revision, model FROM live_state").fetchone() or (0, "")
+    return _Facts(log_offset=offset, revision=live[0], model=live[1])
+
+
+def _copy_file(source: Path, copy: Path, progress: Progress) -> None:
+    """Copy one state of the file, page by page inside one read transaction."""
 
     def tell(_status: int, remaining: int, total: int) -> None:
         progress(total - remaining, total)
@@ -220,11 +238,8 @@ def _copy_database(source: Path, copy: Path, progress: Progress) -> _Facts:
             original.backup(target, pages=PAGES, progress=tell)
             # One file, without a write-ahead log beside it.
             target.execute("PRAGMA journal_mode=DELETE")
-            offset = target.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0]
-            live = target.execute("SELECT revision, model FROM live_state").fetchone() or (0, "")
     except sqlite3.Error as error:
         raise BackupError(f"the database cannot be copied: {error}") from error
-    return _Facts(log_offset=offset, revision=live[0], model=live[1])
 
 
 @contextmanager
@@ -310,6 +325,18 @@ def _exchange(new: Path, place: Path, aside: Path, half_done: Path | None) -> No
         shutil.move(new, place)
     if new.name == KEYS and place.exists():
         place.chmod(0o600)
+
+
+def _exchange_rows(folder: Path, database: URL, aside: Path, half_done: Path | None) -> None:
+    """Load the unpacked rows into the database, in one transaction; what was there is kept as a file."""
+    if copying.holds_rows(database):
+        before = folder / "before" / DATABASE
+        before.parent.mkdir()
+        copying.to_file(database, before, quiet)
+        kept = half_done if half_done is not None and (aside / DATABASE).exists() else aside
+        kept.mkdir(parents=True, exist_ok=True)
+        shutil.move(before, kept / DATABASE)
+    copying.from_file(folder / DATABASE, database, quiet)
 
 
 def _sync_tree(folder: Path) -> None:

@@ -1,0 +1,142 @@
+"""All rows of a PostgreSQL database as one SQLite file, and back: the form that a backup has on either.
+
+So a backup of one kind of database can be restored into the other.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Table, func, select, text
+
+from service.storage import schema
+from service.storage.engine import store_errors
+from service.storage.migrate import migrate
+from service.storage.ports import StoreUnavailableError
+from service.storage.postgres import PostgresDatabase
+from service.storage.version import HEAD, revision_of
+
+Progress = Callable[[int, int], None]
+
+ROWS_AT_ONCE = 5_000
+SEQUENCE = "event_seq_seq"
+
+
+def to_file(place: URL, copy: Path, progress: Progress) -> None:
+    """Write one state of the database, of a single moment, into the new SQLite file `copy`.
+
+    Raises
+    ------
+    StoreUnavailableError
+        If the database or the disk refuses, or the database has another schema than this code.
+    """
+    migrate(f"sqlite:///{copy}")
+    with _opened(place) as database, database.snapshot() as source, _file(copy) as target:
+        if revision_of(source) != HEAD:
+            raise StoreUnavailableError("the database is not up to date; run: opportune migrate")
+        total = sum(source.execute(select(func.count()).select_from(t)).scalar_one() for t in _tables())
+        done = 0
+        target.execute("BEGIN")
+        for table in _tables():
+            names = ", ".join(column.name for column in table.columns)
+            marks = ", ".join("?" for _ in table.columns)
+            insert = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608
+            streamed = source.execute(select(table).execution_options(stream_results=True))
+            for rows in streamed.partitions(ROWS_AT_ONCE):
+                target.executemany(insert, [tuple(row) for row in rows])
+                done += len(rows)
+                progress(done, total)
+        _keep_offsets(target, _last_offset(source))
+        target.execute("COMMIT")
+
+
+def from_file(copy: Path, place: URL, progress: Progress) -> None:
+    """Put the rows of `copy` in place of those of the database, all or none; `copy` is upgraded if need be.
+
+    Raises
+    ------
+    StoreUnavailableError
+        If the database refuses, or a newer version wrote the file; nothing was changed.
+    """
+    migrate(f"sqlite:///{copy}")
+    migrate(place.render_as_string(hide_password=False))
+    with _opened(place) as database, database.writing(within_s=None) as target, _file(copy) as source:
+        target.execute(text(f"TRUNCATE {', '.join(table.name for table in _tables())}"))
+        total = sum(source.execute(f"SELECT count(*) FROM {t.name}").fetchone()[0] for t in _tables())  # noqa: S608
+        done = 0
+        for table in _tables():
+            for rows in _rows_of(source, table):
+                _copy_in(target, table, rows)
+                done += len(rows)
+                progress(done, total)
+        used = source.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+        if used is not None and used[0] > 0:
+            target.execute(select(func.setval(SEQUENCE, used[0])))
+
+
+def holds_rows(place: URL) -> bool:
+    """Tell whether there is anything in the database that a restore would replace."""
+    with _opened(place) as database, database.reading() as connection:
+        if not revision_of(connection):
+            return False
+        return any(connection.execute(select(table).limit(1)).first() is not None for table in _tables())
+
+
+def others_connected(place: URL) -> int:
+    """Return how many connections of this program there are to the database."""
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND application_name = 'opportune' AND pid <> pg_backend_pid()"
+    )
+    with _opened(place) as database, database.reading() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+@contextmanager
+def _opened(place: URL) -> Iterator[PostgresDatabase]:
+    database = PostgresDatabase(place)
+    try:
+        with store_errors():
+            yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def _file(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        # One file, without a write-ahead log beside it.
+        connection.execute("PRAGMA journal_mode=DELETE")
+        yield connection
+
+
+def _tables() -> Sequence[Table]:
+    return schema.metadata.sorted_tables
+
+
+def _rows_of(source: sqlite3.Connection, table: Table) -> Iterator[list[tuple[Any, ...]]]:
+    names = ", ".join(column.name for column in table.columns)
+    cursor = source.execute(f"SELECT {names} FROM {table.name}")  # noqa: S608
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        yield rows
+
+
+def _copy_in(target: Connection, table: Table, rows: list[tuple[Any, ...]]) -> None:
+    names = ", ".join(column.name for column in table.columns)
+    driver: Any = target.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def _last_offset(source: Connection) -> int:
+    last, used = source.execute(text(f"SELECT last_value, is_called FROM {SEQUENCE}")).one()  # noqa: S608
+    return int(last) if used else 0
+
+
+def _keep_offsets(target: sqlite3.Connection, last: int) -> None:
+    """Give no offset out again, also if its event was erased."""
+    target.execute("DELETE FROM sqlite_sequence WHERE name = 'event'")
+    target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (last,))
