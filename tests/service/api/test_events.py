@@ -13,13 +13,14 @@ from tests.raw import chunked, exchange, post_head
 from tests.server import Server, until
 
 MIB = 1 << 20
+VISITOR = str(uuid.uuid4())
 
 
 def an_event(**changes: Any) -> dict[str, Any]:
     return {
         "event_id": str(uuid.uuid4()),
         "type": "Product Viewed",
-        "anonymous_id": str(uuid.uuid4()),
+        "anonymous_id": VISITOR,
         "occurred_at": datetime.now(UTC).isoformat(),
         "properties": {"item_id": "tea-1"},
         **changes,
@@ -36,6 +37,23 @@ def test_a_batch_is_answered_event_by_event(server: Server) -> None:
     assert [r["index"] for r in results] == [0, 1, 2, 3]
     assert [r["status"] for r in results] == ["accepted", "quarantined", "duplicate", "quarantined"]
     assert results[1]["reason"]
+
+
+def test_a_poisonous_event_spoils_no_other(server: Server) -> None:
+    good = [an_event() for _ in range(99)]
+    body = b'{"events": [%s]}' % b",".join(
+        [
+            *(json.dumps(one).encode() for one in good[:50]),
+            b'{"a": "\\ud800"}',
+            *(json.dumps(one).encode() for one in good[50:]),
+        ]
+    )
+
+    answer = server.post("/v1/events", data=body, headers={"Content-Type": "application/json"})
+
+    told = [result["status"] for result in answer.json()["results"]]
+    assert told == ["accepted"] * 50 + ["quarantined"] + ["accepted"] * 49
+    assert answer.json()["results"][50]["reason"] == "malformed"
 
 
 def test_a_beacon_carries_its_key_in_the_query_or_the_body(server: Server) -> None:
