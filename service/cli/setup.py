@@ -72,12 +72,12 @@ def run_step(settings: Settings, command: str) -> None:
         sys.exit(1)
 
 
-def new_sign_in_link(settings: Settings, base: str) -> str:
-    """Return a link that signs an analyst in once, within the next hour."""
+def new_sign_in_link(settings: Settings, base: str, *, key_class: KeyClass = KeyClass.ANALYST) -> str:
+    """Return a link that signs somebody in once, within the next hour: an analyst, unless told otherwise."""
     token = secrets.token_urlsafe(24)
     store = open_store(require_home(settings))
     try:
-        store.put_sign_in(hash_key(token), KeyClass.ANALYST, expires_at=utc_now() + SIGN_IN_VALID)
+        store.put_sign_in(hash_key(token), key_class, expires_at=utc_now() + SIGN_IN_VALID)
     finally:
         store.close()
     return f"{base}/sign-in/{token}"

@@ -13,7 +13,7 @@ from service.cli.setup import new_sign_in_link
 from service.clock import utc_now
 from service.errors import ProblemError
 from service.storage.ports import Store
-from service.storage.records import VerdictSnapshot
+from service.storage.records import KeyClass, VerdictSnapshot
 from service.storage.sql import open_store
 from service.use_cases import verdicts
 from service.use_cases.launch import live_catalog
@@ -59,13 +59,18 @@ def verdict(key: str, *, as_json: bool) -> None:
 
 @click.command(name="sign-in-link")
 @click.option("--base", default="", help="Where the pages are served. Default: http://127.0.0.1:$PORT.")
-def sign_in_link(base: str) -> None:
+@click.option(
+    "--admin", is_flag=True, help="For an administrator: quarantined events can be seen and replayed."
+)
+def sign_in_link(base: str, *, admin: bool) -> None:
     """Print a link that signs an analyst in.
 
     It works once, within the next hour.
     """
     settings = settings_module.load()
-    click.echo(new_sign_in_link(settings, base.rstrip("/") or f"http://127.0.0.1:{settings.port}"))
+    key_class = KeyClass.ADMIN if admin else KeyClass.ANALYST
+    base = base.rstrip("/") or f"http://127.0.0.1:{settings.port}"
+    click.echo(new_sign_in_link(settings, base, key_class=key_class))
 
 
 def _find(store: Store, catalog: Catalog, key: str) -> VerdictSnapshot:

@@ -1,43 +1,28 @@
 """Sign in by a one-time link, list experiments, read a verdict."""
 
-from collections.abc import Callable
-from functools import wraps
-
-from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from service.dashboard import page as pages
+from service.dashboard import quarantine
+from service.dashboard.frame import message, readers_only, refuse, services
 from service.errors import ProblemError
 from service.storage.ports import StoreUnavailableError
 from service.use_cases import verdicts
 from service.use_cases.heartbeat import last_beat
-from service.use_cases.services import Services
-from service.use_cases.sessions import COOKIE, SESSION_VALID, sign_in, signed_in
+from service.use_cases.sessions import COOKIE, SESSION_VALID, sign_in
 
 bp = Blueprint(
     "dashboard", __name__, template_folder="templates", static_folder="static", static_url_path="/assets"
 )
+bp.register_blueprint(quarantine.bp)
+bp.register_error_handler(ProblemError, refuse)
 
 # Nothing but our own style sheet: an experiment's name or hypothesis can never become code.
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-EXTENSION = "opportune"
-
-
-View = Callable[..., ResponseReturnValue]
-
-
-def readers_only(view: View) -> View:
-    """Show a page to those who have signed in; `needs_sign_in` tells the description of the routes."""
-
-    @wraps(view)
-    def guarded(*args: object, **kwargs: object) -> ResponseReturnValue:
-        return view(*args, **kwargs) if _is_signed_in() else _ask_to_sign_in()
-
-    guarded.needs_sign_in = True  # type: ignore[attr-defined]
-    return guarded
 
 
 @bp.after_request
@@ -55,24 +40,18 @@ def thousands(n: int) -> str:
     return f"{n:,}"
 
 
-@bp.errorhandler(ProblemError)
-def refuse(problem: ProblemError) -> ResponseReturnValue:
-    """Say on a page what the API says as a problem."""
-    return _message(_TITLES.get(problem.code, "Not found"), problem.detail), problem.status
-
-
 @bp.errorhandler(StoreUnavailableError)
 def wait(_error: StoreUnavailableError) -> ResponseReturnValue:
     """Say that the store is away."""
     text = "The database does not answer. Flags are still being served; reload this page in a moment."
-    return _message("The store cannot be reached", text), 503
+    return message("The store cannot be reached", text), 503
 
 
 @bp.get("/")
 @readers_only
 def home() -> ResponseReturnValue:
     """List every experiment of the live catalog with its newest decision."""
-    wiring = _services()
+    wiring = services()
     live = wiring.snapshots.current
     found = verdicts.listing(live.loaded.catalog, live.state.killed, wiring.store)
     trouble = pages.worker_words(last_beat(wiring.settings.home), wiring.clock())
@@ -90,7 +69,7 @@ def home() -> ResponseReturnValue:
 @readers_only
 def experiment(key: str) -> ResponseReturnValue:
     """Show the newest verdict of one experiment."""
-    wiring = _services()
+    wiring = services()
     live = wiring.snapshots.current
     snapshot = verdicts.find(live.loaded.catalog, wiring.store, key)
     standing = verdicts.standing(live.loaded.catalog, live.state.killed, key)
@@ -108,10 +87,10 @@ def offer_sign_in(token: str) -> ResponseReturnValue:
 @bp.post("/sign-in/<token>")
 def do_sign_in(token: str) -> ResponseReturnValue:
     """Spend the link, set the session cookie, go to the list."""
-    cookie = sign_in(_services().store, token, now=_services().clock())
+    cookie = sign_in(services().store, token, now=services().clock())
     if cookie is None:
         text = "It was used, or it is older than an hour. Print another with `opportune sign-in-link`."
-        return _message("This link no longer works", text), 403
+        return message("This link no longer works", text), 403
     response = make_response(redirect(url_for("dashboard.home"), 303))
     # The proxy in front may be the one that speaks https; saying so can only make the cookie stricter.
     secure = request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
@@ -124,27 +103,3 @@ def do_sign_in(token: str) -> ResponseReturnValue:
         secure=secure,
     )
     return response
-
-
-_TITLES = {"no_verdict_yet": "There is no verdict yet", "unknown_experiment": "No experiment has that key"}
-
-
-def _message(title: str, text: str) -> str:
-    return render_template("message.html", title=title, text=pages.pieces(text))
-
-
-def _services() -> Services:
-    wiring: Services = current_app.extensions[EXTENSION]
-    return wiring
-
-
-def _is_signed_in() -> bool:
-    wiring = _services()
-    return signed_in(wiring.store, request.cookies.get(COOKIE, ""), now=wiring.clock())
-
-
-def _ask_to_sign_in() -> ResponseReturnValue:
-    text = (
-        "On the machine that runs Opportune, print a one-time link with `opportune sign-in-link` and open it."
-    )
-    return _message("Please sign in", text), 401

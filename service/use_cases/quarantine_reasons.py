@@ -35,11 +35,12 @@ REASONS: Mapping[str, Words] = {
     ),
     "revenue_not_allowed": Words(
         "it holds money and came with a client key, which is public",
-        "Send orders with a server key; or allow it (`data: client_revenue: allow` in the catalog) and replay.",
+        "Send orders with a server key; or say `client_revenue: allow` in the catalog's `data` and replay.",
     ),
     "unknown_experiment": Words(
         "no experiment of its key was live",
-        "If the catalog was late, apply it and replay; see `--before-launch`. Else look for a misspelt key.",
+        "If the catalog was late, apply it and replay, saying that the experiment did run before the launch. "
+        "Else look for a misspelt key.",
     ),
     "unknown_revision": Words(
         "there is no catalog revision of the number it names, or this release cannot read it",
@@ -51,7 +52,7 @@ REASONS: Mapping[str, Words] = {
     ),
     "not_running": Words(
         "the experiment was a draft, or the exposure is dated before the launch",
-        "Start the experiment. If it did run by then, replay with `--before-launch`.",
+        "Start the experiment. If it did run by then and only the catalog was late, replay and say so.",
     ),
     "experiment_stopped": Words(
         "the exposure is dated after the experiment was stopped",

@@ -23,8 +23,14 @@ def sign_in(control: Control, token: str, *, now: datetime) -> str | None:
     return cookie
 
 
+def session_class(control: Control, cookie: str, *, now: datetime) -> KeyClass | None:
+    """Return as what the holder of `cookie` may read pages, None if it is no live session."""
+    if not cookie or len(cookie) > MAX_TOKEN:
+        return None
+    found = control.session(hash_key(cookie), now=now)
+    return found if found in READERS else None
+
+
 def signed_in(control: Control, cookie: str, *, now: datetime) -> bool:
     """Tell whether `cookie` is a live session that may read verdicts."""
-    if not cookie or len(cookie) > MAX_TOKEN:
-        return False
-    return control.session(hash_key(cookie), now=now) in READERS
+    return session_class(control, cookie, now=now) is not None
