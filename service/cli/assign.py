@@ -28,8 +28,8 @@ from service.use_cases.snapshot import SnapshotHolder
 TOLD = 20
 NEXT = """\
 Nothing was recorded. When a unit really sees its variant (the mail is sent, the parcel packed), report an
-exposure for each row whose decision is 'enrolled': an event 'Experiment Viewed' to /v1/events, or a file of
-them for `opportune import` (docs/events.md)."""
+exposure for each row whose decision is 'enrolled': `opportune import FILE --as exposures --set
+occurred_at=...` does it for the whole list (docs/import.md)."""
 
 
 class Complaints:
