@@ -70,6 +70,7 @@ class Application:
         self._flask: WSGIApplication | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._room = Semaphore(THREADS + WAITING)
+        self._ending = False
         self.is_stopping: Callable[[], bool] = lambda: False
         """Tells whether the server has been asked to end: gunicorn says so only after all streams have."""
 
@@ -94,6 +95,8 @@ class Application:
             self._hub.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        # A client that did not let go of its connection may still ask: what needs a thread is refused.
+        self._ending = True
         if self._hub is not None:
             self._hub.stop()
         if self._events is not None:
@@ -202,13 +205,13 @@ class Application:
         Raises
         ------
         ProblemError
-            503 when the waiting room is full.
+            503 when the waiting room is full, or the worker is about to end.
         """
         if self._pool is None:
             raise BUSY
         if admitted:
             return self._pool.submit(work)
-        if not self._room.acquire(blocking=False):
+        if self._ending or not self._room.acquire(blocking=False):
             raise BUSY
         hired = self._pool.submit(work)
         # The place is given back when the thread is done, not when the client lost patience.

@@ -1,8 +1,10 @@
 """Settings of gunicorn; why each has its value is in docs/decisions/0005-server.md."""
 
 import gc
+import os
 import socket
 import sys
+from functools import partial
 from typing import Any
 
 from service.settings import load
@@ -67,7 +69,18 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ANN401, ARG001 - gunic
 def post_worker_init(worker: Any) -> None:  # noqa: ANN401 - gunicorn's untyped hook
     """Let streams end as soon as the worker is told to: gunicorn itself would wait for them first."""
     if hasattr(worker, "asgi"):
-        worker.asgi.is_stopping = lambda: not worker.alive
+        worker.asgi.is_stopping = partial(_has_to_end, worker)
+
+
+def _has_to_end(worker: Any) -> bool:  # noqa: ANN401 - gunicorn's untyped worker
+    """Tell whether the worker was asked to end, or its master died.
+
+    In the second case gunicorn stops listening by itself, but would serve connections that are kept busy for
+    another `graceful_timeout`, in which the next master cannot have them.
+    """
+    if worker.ppid != os.getppid():
+        worker.alive = False
+    return not worker.alive
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ANN401, ARG001 - gunicorn's untyped hook
