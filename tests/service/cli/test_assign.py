@@ -53,7 +53,7 @@ def test_each_unit_gets_a_row_for_each_key_in_the_order_asked(home: Path) -> Non
     ]
     assert out == assign(home, "anonymous_id\nv-1\nv-2\n", "price", "button")[1]
     assert err.startswith("2 units: 4 rows written, ")
-    assert "Experiment Viewed" in err
+    assert "opportune import FILE --as exposures" in err
 
 
 def test_values_are_text_or_json_and_cells_may_have_types(home: Path) -> None:
