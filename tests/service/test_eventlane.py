@@ -259,3 +259,16 @@ def test_signals_and_crawlers_are_seen_in_the_headers(chosen: Settings) -> None:
             assert lane.services.store.quarantine_counts() == {"bot": 1}
 
     asyncio.run(run())
+
+
+def test_events_that_come_after_the_end_are_refused_for_now_and_not_stored(chosen: Settings) -> None:
+    async def run() -> tuple[int, int, list[str]]:
+        async with started(chosen) as lane:
+            before = await lane.post(a_batch(event_id="before"))
+        after = await lane.post(a_batch(event_id="after"))
+        store = open_store(chosen)
+        stored = [row.received.event.event_id for row in store.read(0, 10)]
+        store.close()
+        return before.status, after.status, stored
+
+    assert asyncio.run(run()) == (202, 503, ["before"])
