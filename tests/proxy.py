@@ -64,15 +64,14 @@ class Proxy:
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while not self._ended:
-                if self.silent:
-                    time.sleep(0.01)
-                    continue
                 if not select.select([source], [], [], 0.05)[0]:
                     continue
                 data = source.recv(65_536)
                 if not data:
                     break
                 time.sleep(self.delay_s)
+                while self.silent and not self._ended:
+                    time.sleep(0.01)
                 target.sendall(data)
         # Also after a reset: who is behind learns that the other end is gone.
         with contextlib.suppress(OSError):
