@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from scripts.bench.load import percentile
-from scripts.bench.processes import holder
+from scripts.bench.processes import holders
 
 SEND_BUFFER = 256 * 1024
 RECEIVE = 256 * 1024
 BUSY_S = 0.05
 SILENCE_S = 60.0
-TRIES = 5_000
+TRIES = 100
+APART_S = 0.001
+ACCEPT_S = 0.02
 BROWSER = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/141.0.0.0 Safari/537.36"
@@ -84,23 +86,29 @@ def run(ask: Ask, seconds: float) -> Round:
 def _even(port: int, workers: Sequence[int], n: int) -> list[socket.socket]:
     """Open `n` connections, each worker with as many: one that wakes first would take a whole burst."""
     share = -(-n // len(workers))
-    taken = dict.fromkeys(workers, 0)
-    found: list[socket.socket] = []
+    chosen: dict[int, list[socket.socket]] = {worker: [] for worker in workers}
     for _ in range(TRIES):
-        made = socket.create_connection(("127.0.0.1", port))
-        made.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        made.recv(RECEIVE)
-        worker = holder(made.getsockname()[1], workers)
-        if worker is None or taken[worker] == share:
-            made.close()
-            continue
-        taken[worker] += 1
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        found.append(made)
-        if len(found) == n:
-            return found
-    raise SystemExit(f"of {TRIES} connections the workers took {sorted(taken.values())}, not {share} each")
+        opened = [_open(port) for _ in range(n)]
+        time.sleep(ACCEPT_S)
+        held = holders(workers)
+        for connection in opened:
+            mine = chosen.get(held.get(connection.getsockname()[1], 0), [])
+            if len(mine) < share:
+                mine.append(connection)
+        found = [connection for mine in chosen.values() for connection in mine]
+        for connection in set(opened).difference(found):
+            connection.close()
+        if len(found) >= n:
+            return found[:n]
+    raise SystemExit(f"the workers do not take {share} connections each: {list(map(len, chosen.values()))}")
+
+
+def _open(port: int) -> socket.socket:
+    made = socket.create_connection(("127.0.0.1", port))
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    time.sleep(APART_S)
+    return made
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """Who descends from whom, and whose a connection is: read from /proc."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -20,21 +21,18 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def holder(port: int, pids: Sequence[int]) -> int | None:
-    """Return which of these processes holds the end of a local TCP connection that faces `port`."""
-    facing = f":{port:04X}"
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[2].endswith(facing) and fields[9] != "0":
-            return next((pid for pid in pids if _holds(pid, f"socket:[{fields[9]}]")), None)
-    return None
+def holders(pids: Sequence[int]) -> dict[int, int]:
+    """Return the process among these that has each TCP connection, by the port at the client's end."""
+    owner = {inode: pid for pid in pids for inode in _sockets(pid)}
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    rows = [line.split() for line in lines]
+    return {int(row[2].rpartition(":")[2], 16): owner[row[9]] for row in rows if row[9] in owner}
 
 
-def _holds(pid: int, what: str) -> bool:
+def _sockets(pid: int) -> Iterator[str]:
+    """Give the inodes of the sockets that a process has open."""
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            if str(descriptor.readlink()) == what:
-                return True
-        except FileNotFoundError:  # closed meanwhile
-            continue
-    return False
+        with suppress(FileNotFoundError):  # closed meanwhile
+            name = str(descriptor.readlink())
+            if name.startswith("socket:["):
+                yield name[len("socket:[") : -1]
