@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 from tests.faults.batches import Author, body_of
@@ -65,6 +66,7 @@ class Writer(threading.Thread):
         """Let the request under way finish, then stop; raise what went wrong in the thread."""
         self._ending.set()
         self.join()
+        self._hang_up()
         if self.error is not None:
             raise self.error
 
@@ -198,13 +200,13 @@ class Writer(threading.Thread):
 
 def _sees_flags(address: Address) -> bool:
     try:
-        connection = address.connect()
-        connection.request("POST", FLAGS, b'{"context":{"targetingKey":"probe"}}', address.headers())
-        status = connection.getresponse().status
-        connection.close()
+        with closing(address.connect()) as connection:
+            connection.request("POST", FLAGS, b'{"context":{"targetingKey":"probe"}}', address.headers())
+            answer = connection.getresponse()
+            answer.read()
     except (OSError, http.client.HTTPException):
         return False
-    return status == 200
+    return answer.status == 200
 
 
 @dataclass(slots=True)
@@ -238,6 +240,8 @@ class Watcher(threading.Thread):
         """Stop."""
         self._ending.set()
         self.join()
+        if self._connection is not None:
+            self._connection.close()
 
     def _ask_for_the_last_time(self) -> bool:
         return self._ask(on_error=lambda error: self.misses.append(Miss(time.monotonic(), repr(error))))
