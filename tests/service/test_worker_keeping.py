@@ -61,6 +61,21 @@ def test_old_events_leave_the_store_and_the_lake_together(home: Path, store: Sto
     assert [one.held.body for one in store.quarantined()] == ["new"]
 
 
+def test_the_live_catalog_says_for_how_long(home: Path, store: Store) -> None:
+    keep = "data: {keep: {events: 30d, interactions: 30d, quarantine: 7d, slates: 7d}}\n"
+    put(store, exposure("v1", "control", NOW - 31 * DAY), at=NOW - 31 * DAY)
+    put(store, exposure("v2", "control", NOW - 29 * DAY), at=NOW - 29 * DAY)
+    store.append(IngestBatch(quarantined=[replace(a_bad_event("old"), received_at=NOW - 8 * DAY)]))
+    a_worker(home, store).step()
+    assert event_ids(store) == ["x-v1", "x-v2"]
+
+    launched(store, {**FILES, "data.yaml": keep})
+    a_worker(home, store).step()
+
+    assert event_ids(store) == ["x-v2"]
+    assert store.quarantined() == []
+
+
 def test_without_a_catalog_that_can_be_read_nothing_is_forgotten(home: Path, store: Store) -> None:
     launched(store, FILES)
     with closing(sqlite3.connect(home / "opportune.db")) as database:
