@@ -1,6 +1,6 @@
 """Between the frozen facts of `records` and the rows of `schema`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -24,6 +24,9 @@ from service.storage.writers import Row
 
 TEXT = "utf-8"
 MAX_EXTRACTED = 256
+USER_IDS = ("user_id", "userId")
+ANONYMOUS_IDS = ("anonymous_id", "anonymousId", "device_id")
+"""Who is named in a body, also in the words of Segment and GrowthBook: an unreadable one has no other form."""
 MAX_DIGITS = 9
 
 
@@ -185,12 +188,16 @@ def _named_in(body: str) -> tuple[str | None, str | None, str | None, str | None
     properties = properties if isinstance(properties, dict) else {}
     exposure = whole.get("type") == "Experiment Viewed"
     return (
-        _text(whole.get("user_id")),
-        _text(whole.get("anonymous_id")),
+        _first_text(whole, USER_IDS),
+        _first_text(whole, ANONYMOUS_IDS),
         _text(properties.get("unit_id")),
         _text(properties.get("experiment_key")) if exposure else None,
         _whole(properties.get("phase")) if exposure else None,
     )
+
+
+def _first_text(whole: Mapping[str, object], names: Sequence[str]) -> str | None:
+    return next((text for name in names if (text := _text(whole.get(name)))), None)
 
 
 def _text(value: object) -> str | None:

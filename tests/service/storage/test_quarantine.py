@@ -91,3 +91,20 @@ def test_a_replayed_event_leaves_in_the_write_that_stores_it_or_holds_it_anew(fi
     assert filled.quarantined_event(stored.digest) == []
     assert [one.held for one in filled.quarantined_event(again.digest)] == [again.held]
     assert [one.held for one in filled.quarantined(reason="other")] == [other]
+
+
+@pytest.mark.parametrize(
+    ("body", "users", "devices"),
+    [
+        ('{"messageId":"\\u0000","userId":"u1"}', ["u1"], []),
+        ('{"messageId":"\\u0000","userId":null,"anonymousId":"a1"}', [], ["a1"]),
+        ('{"event_name":"\\u0000","device_id":"a1"}', [], ["a1"]),
+    ],
+    ids=["segment-user", "segment-visitor", "growthbook"],
+)
+def test_what_could_not_be_read_is_found_by_whom_it_names_in_the_words_of_others(
+    store: Store, body: str, users: list[str], devices: list[str]
+) -> None:
+    store.append(IngestBatch(quarantined=[a_bad_event(body, reason="malformed")]))
+
+    assert store.delete_person([], user_ids=users, anonymous_ids=devices)["quarantine"] == 1
