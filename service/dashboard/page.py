@@ -61,7 +61,9 @@ QUARANTINED = {
     "override": "QA override",
     "unknown_experiment": "unknown experiment",
     "unknown_revision": "unknown revision",
+    "stale_revision": "revision replaced long ago",
     "not_running": "a draft, or dated before the launch",
+    "experiment_stopped": "dated after the stop",
     "event_id_conflict": "its event_id was taken",
     "phase_mismatch": "another phase",
     "unit_mismatch": "unit is not the event's own",
@@ -69,6 +71,9 @@ QUARANTINED = {
     "too_old": "too old",
     "in_future": "in the future",
     "too_large": "too large",
+    "bot": "a crawler",
+    "other_person": "another person's",
+    "revenue_not_allowed": "money with a client key",
 }
 
 
