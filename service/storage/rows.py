@@ -26,7 +26,7 @@ TEXT = "utf-8"
 MAX_EXTRACTED = 256
 USER_IDS = ("user_id", "userId")
 ANONYMOUS_IDS = ("anonymous_id", "anonymousId", "device_id")
-"""Who is named in a body, also in the words of Segment and GrowthBook: an unreadable one has no other form."""
+"""Who is named in a body, in the words of Segment and GrowthBook too: an unreadable one has no other form."""
 MAX_DIGITS = 9
 
 
