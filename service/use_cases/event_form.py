@@ -56,7 +56,7 @@ def read_by_schema(raw: Mapping[str, Any]) -> Event | Refusal:
 
 
 def obvious_event(raw: Mapping[str, Any]) -> Event | None:
-    """Return the event when it is plain that the schema would give the same, at a tenth of its cost."""
+    """Return the event when it is plain that the schema would give the same, at a quarter of its cost."""
     get = raw.get
     user_id, anonymous_id = get("user_id"), get("anonymous_id")
     said = get("properties", {})
