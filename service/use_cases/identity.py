@@ -5,6 +5,7 @@ server vouches for it; a client key is public, so its word alone never opens any
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from experiments.identifiers import is_identifier
@@ -17,8 +18,8 @@ ALIASED = "User Aliased"
 PREVIOUS = "previous_id"
 MOST_HOPS = 8
 """Of a chain of merged accounts; it is followed no further."""
-MOST_DEVICES = 100
-"""Anonymous ids of one person whose history is read, the earliest linked first."""
+MOST_DEVICES = 30
+"""Anonymous ids of one person whose history is read, the latest linked first."""
 
 
 class Known(NamedTuple):
@@ -126,7 +127,7 @@ def known_as(store: People, user_id: str) -> Known:
     An anonymous id that several people signed in under belongs to the first of them.
     """
     users = accounts_of(store, [user_id])
-    links = sorted(store.links_to(users, trust=SERVER), key=lambda link: (link.linked_at, link.from_id))
+    links = sorted(store.links_to(users, trust=SERVER), key=_time_and_id, reverse=True)
     devices = list(dict.fromkeys(link.from_id for link in links if link.from_id.startswith("a:")))
     vouched: dict[str, list[IdentityLink]] = {device: [] for device in devices[:MOST_DEVICES]}
     for link in store.links_from(vouched):
@@ -134,6 +135,10 @@ def known_as(store: People, user_id: str) -> Known:
             vouched[link.from_id].append(link)
     own = (device[2:] for device, rivals in vouched.items() if user_of(rivals) in users)
     return Known(tuple(sorted(users)), tuple(sorted(own)))
+
+
+def _time_and_id(link: IdentityLink) -> tuple[datetime, str]:
+    return link.linked_at, link.from_id
 
 
 def also_known_as(store: People, person_ids: Iterable[str]) -> Mapping[str, Sequence[str]]:
