@@ -18,6 +18,7 @@ from tests.faults.stored import read
 from tests.faults.subject import Subject
 from tests.faults.traffic import Address, Watcher, Writer
 
+DATABASES = ("sqlite", "sqlite", "postgresql")
 SETTLE_S = 40.0
 """Long enough for any wait inside the service to end; nothing is measured against it."""
 SLACK_S = 0.05
@@ -36,9 +37,10 @@ class Plan:
     """Whether clients send everything again until it is answered, as they should."""
 
     @classmethod
-    def of(cls, seed: int, *, database: str, only: Sequence[str] = ()) -> "Plan":
-        """Return the plan of a seed, of all faults that the database can have or of some."""
-        rng = random.Random(f"{database} {seed}")
+    def of(cls, seed: int, *, databases: Sequence[str] = DATABASES, only: Sequence[str] = ()) -> "Plan":
+        """Return the plan of a seed: one of the databases, and faults that it can have, or some of them."""
+        rng = random.Random(seed)
+        database = rng.choice(databases)
         possible = sorted(name for name in only or FAULTS if database in FAULTS[name].on)
         return cls(
             seed=seed,

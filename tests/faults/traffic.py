@@ -81,7 +81,7 @@ class Writer(threading.Thread):
     def probe(self) -> bool:
         """Store one fresh event over a fresh connection, and see a flag; return whether both were done."""
         self._hang_up()
-        stored = self._send([self._author.good()])
+        stored = self._send(self.pending.pop() if self.pending else [self._author.good()])
         self._hang_up()
         return stored and _sees_flags(self._address)
 
@@ -105,6 +105,12 @@ class Writer(threading.Thread):
 
     def _send(self, events: list[Sent], *, gzipped: bool = False, slow: bool = False) -> bool:
         """Send one batch and take down its answer; return whether there was one."""
+        try:
+            connection = self._connection = self._connection or self._address.connect()
+        except OSError:
+            # Nothing was sent.
+            self.pending.append(events)
+            return False
         operation = self._history.invoke(self.name, EVENTS, events)
         body = body_of(events)
         headers = self._address.headers()
@@ -112,17 +118,16 @@ class Writer(threading.Thread):
             body = gzip.compress(body, 1)
             headers["Content-Encoding"] = "gzip"
         try:
-            self._connection = self._connection or self._address.connect()
             if slow:
-                self._dribble(self._connection, body, headers)
+                self._dribble(connection, body, headers)
             else:
-                self._connection.request("POST", EVENTS, body, headers)
-            answer = self._connection.getresponse()
+                connection.request("POST", EVENTS, body, headers)
+            answer = connection.getresponse()
             self._take_down(operation, answer, answer.read())
-        except ConnectionRefusedError as error:
-            self._give_up(operation, Outcome.FAIL, error)
         except (OSError, http.client.HTTPException) as error:
-            self._give_up(operation, Outcome.UNKNOWN, error)
+            operation.note = repr(error)
+            operation.outcome = Outcome.UNKNOWN
+            self._hang_up()
         finally:
             operation.ended = time.monotonic()
         if operation.outcome is not Outcome.OK and operation.status in (0, 503):
@@ -138,11 +143,6 @@ class Writer(threading.Thread):
         for part in (body[:half], body[half:]):
             connection.send(part)
             time.sleep(PAUSE_S)
-
-    def _give_up(self, operation: Operation, outcome: Outcome, error: Exception) -> None:
-        operation.note = repr(error)
-        operation.outcome = outcome
-        self._hang_up()
 
     def _hang_up(self) -> None:
         if self._connection is not None:
