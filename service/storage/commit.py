@@ -173,6 +173,7 @@ class GroupCommitter:
         self._closing = False
         self._thread: threading.Thread | None = None
         self._failure = ""
+        self._turn_began: float | None = None
         self._probing = threading.Lock()
         self._probe_at = 0.0
 
@@ -193,10 +194,13 @@ class GroupCommitter:
         return pending.outcome
 
     def check(self) -> None:
-        """Raise StoreUnavailableError while writing fails; after a failure a write is tried now and then.
+        """Raise StoreUnavailableError while writing fails or hangs; after a failure a write is tried at times.
 
         Without that try a server that was taken out of the turn for its full disk would never come back.
         """
+        began = self._turn_began
+        if began is not None and time.monotonic() - began > self._patience_s:
+            raise StoreUnavailableError(f"no answer from the database within {self._patience_s:g} s")
         if not self._failure:
             return
         with self._probing:
@@ -265,6 +269,7 @@ class GroupCommitter:
         Nothing may end the thread, and nobody may wait for an answer that will not come.
         """
         group: list[_Pending] = []
+        self._turn_began = time.monotonic()
         try:
             with self._database.turn():
                 group = self._drain()
@@ -272,6 +277,8 @@ class GroupCommitter:
         except BaseException as error:  # noqa: BLE001 - whatever it is, the next batch deserves its own try
             reason = f"the lock file refused: {error.strerror}" if isinstance(error, OSError) else ""
             self._fail(group or self._drain(), reason or f"the commit failed: {type(error).__name__}")
+        finally:
+            self._turn_began = None
 
     def _drain(self) -> list[_Pending]:
         group: list[_Pending] = []

@@ -21,6 +21,7 @@ from service.storage.rows import encode
 from service.storage.sql import SqlStore
 from service.storage.sqlite import SqliteDatabase, lock_path
 from service.storage.writers import SqliteWriter
+from tests.server import until
 from tests.service.storage.facts import NOW, a_batch, an_event, file_of
 
 
@@ -216,6 +217,27 @@ def test_a_stuck_writer_is_told_by_ping_until_it_has_gone(store: SqlStore) -> No
 
     while store.last_seq() < 1:
         time.sleep(0.01)
+    assert committer.close()
+    committer.check()
+    database.close()
+
+
+def test_a_stuck_writer_is_told_although_no_thread_waits_for_it(store: SqlStore) -> None:
+    database = SqliteDatabase(file_of(store))
+    committer = GroupCommitter(database, SqliteWriter(), patience_s=0.05)
+
+    def hangs() -> bool:
+        try:
+            committer.check()
+        except StoreUnavailableError:
+            return True
+        return False
+
+    with stuck_writer(file_of(store)):
+        pending = committer.submit(encode(a_batch(an_event("e1")), tenant="default"))
+        until(hangs)
+
+    assert pending.result() == [AppendStatus.ACCEPTED]
     assert committer.close()
     committer.check()
     database.close()
