@@ -194,7 +194,7 @@ class GroupCommitter:
         return pending.outcome
 
     def check(self) -> None:
-        """Raise StoreUnavailableError while writing fails or hangs; after a failure a write is tried at times.
+        """Raise StoreUnavailableError while writing fails or hangs; after a failure one is tried at times.
 
         Without that try a server that was taken out of the turn for its full disk would never come back.
         """
