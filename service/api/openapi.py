@@ -19,6 +19,7 @@ from service.use_cases.sessions import COOKIE
 
 bp = Blueprint("openapi", __name__)
 
+_SEPARATORS = re.compile(r"[^A-Za-z0-9_.]+")
 _PARAMETER = re.compile(r"<(?:(?P<converter>\w+)(?:\([^)]*\))?:)?(?P<name>\w+)>")
 _TYPES = {"int": "integer", "float": "number"}
 _UNWRITTEN = frozenset({"HEAD", "OPTIONS"})
@@ -115,7 +116,8 @@ def build(app: Flask) -> dict[str, Any]:
 def _operation(rule: Rule, method: str, view: object) -> dict[str, Any]:
     about = description_of(view) or _page(rule.endpoint, view)
     operation: dict[str, Any] = {
-        "operationId": f"{rule.endpoint}.{method.lower()}",
+        # The path belongs to it: a view may have several.
+        "operationId": f"{rule.endpoint}.{method.lower()}.{_SEPARATORS.sub('-', rule.rule).strip('-')}",
         "summary": about.summary,
         "tags": [about.tag.lower()],
         "parameters": list(_parameters(rule)),
