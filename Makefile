@@ -12,7 +12,7 @@ FAST_MATH := -fno-math-errno -ffinite-math-only -fno-signed-zeros -fno-trapping-
 LIGHTFM_FLAGS := -O3 $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v3) $(FAST_MATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-clients run test e2e check fmt lint types imports stats cover train lock clean
+.PHONY: help setup setup-dev setup-clients run test e2e check fmt lint types imports stats cover fuzz train lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ stats: setup-dev ## Run only the simulations of error rates and coverage
 
 cover: setup-dev ## Measure branch coverage
 	@$(BIN)/pytest --cov=experiments --cov=recommender --cov=service --cov-branch --cov-report=term-missing:skip-covered
+
+fuzz: setup-dev ## Send 200,000 odd requests to every door of a real server
+	@$(BIN)/python -m scripts.fuzz_doors
 
 train: setup ## Train a model on what the store holds
 	@$(BIN)/opportune train
