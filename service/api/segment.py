@@ -4,11 +4,11 @@ from flask import Blueprint, Response, jsonify, request
 from marshmallow import Schema, fields
 
 from service.api.context import services
-from service.api.describe import Description, document
+from service.api.describe import Description, View, document
 from service.api.doors import answer_at
 from service.api.exchange import call_of
 from service.use_cases import segment, segment_settings
-from service.use_cases.doors import EITHER_KEY
+from service.use_cases.doors import EITHER_KEY, Door
 from service.use_cases.growthbook import admit
 
 bp = Blueprint("segment", __name__, url_prefix="/v1")
@@ -54,67 +54,31 @@ class LibrarySettings(Schema):
     integrations = fields.Dict(keys=fields.String(), required=True)
 
 
-def _about(summary: str, body: type[Schema]) -> Description:
-    return Description(summary=summary, tag="segment", scopes=EITHER_KEY, body=body, answer=Success)
+SUMMARIES = {
+    "batch": "Calls of Segment's libraries, many at once; the key is the user name of Basic",
+    "identify": "Segment's identify: who somebody is",
+    "track": "Segment's track: what somebody did",
+    "page": "Segment's page: a page was seen",
+    "screen": "Segment's screen: a screen of an app was seen",
+    "group": "Segment's group: which group somebody belongs to",
+    "alias": "Segment's alias: two ids are one person",
+}
 
 
-@bp.post("/batch")
-@bp.post("/b")
-@bp.post("/import")
-@document(
-    _about("Calls of Segment's libraries, many at once; the key is the user name of Basic", SegmentBatch)
-)
-def post_batch() -> Response:
-    """Store a batch of calls."""
-    return answer_at(segment.BATCHES)
+def _view(door: Door, call: str) -> View:
+    """Return the view of one path."""
+
+    def view() -> Response:
+        return answer_at(door)
+
+    body = SegmentCall if door.single else SegmentBatch
+    about = Description(summary=SUMMARIES[call], tag="segment", scopes=EITHER_KEY, body=body, answer=Success)
+    return document(about)(view)
 
 
-@bp.post("/identify")
-@bp.post("/i")
-@document(_about("Segment's identify: who somebody is", SegmentCall))
-def post_identify() -> Response:
-    """Store one call."""
-    return answer_at(segment.ONE_CALL["identify"])
-
-
-@bp.post("/track")
-@bp.post("/t")
-@document(_about("Segment's track: what somebody did", SegmentCall))
-def post_track() -> Response:
-    """Store one call."""
-    return answer_at(segment.ONE_CALL["track"])
-
-
-@bp.post("/page")
-@bp.post("/p")
-@document(_about("Segment's page: a page was seen", SegmentCall))
-def post_page() -> Response:
-    """Store one call."""
-    return answer_at(segment.ONE_CALL["page"])
-
-
-@bp.post("/screen")
-@bp.post("/s")
-@document(_about("Segment's screen: a screen of an app was seen", SegmentCall))
-def post_screen() -> Response:
-    """Store one call."""
-    return answer_at(segment.ONE_CALL["screen"])
-
-
-@bp.post("/group")
-@bp.post("/g")
-@document(_about("Segment's group: which group somebody belongs to", SegmentCall))
-def post_group() -> Response:
-    """Store one call."""
-    return answer_at(segment.ONE_CALL["group"])
-
-
-@bp.post("/alias")
-@bp.post("/a")
-@document(_about("Segment's alias: two ids are one person", SegmentCall))
-def post_alias() -> Response:
-    """Store one call."""
-    return answer_at(segment.ONE_CALL["alias"])
+for path, (call, door) in segment.PATHS.items():
+    name = path.removeprefix("/v1/")
+    bp.add_url_rule(f"/{name}", f"post_{name}", _view(door, call), methods=["POST"])
 
 
 @bp.get("/projects/<client_key>/settings")

@@ -24,5 +24,9 @@ def _as_they_are(services: Services, delivery: Delivery) -> Sequence[Arrival]:  
 EVENTS = Door(source="events", member="events", understand=_as_they_are, status=202)
 """Canonical events."""
 
-DOORS: Mapping[str, Door] = {EVENTS_PATH: EVENTS, TRACK_PATH: TRACK, **segment.PATHS}
+DOORS: Mapping[str, Door] = {
+    EVENTS_PATH: EVENTS,
+    TRACK_PATH: TRACK,
+    **{path: door for path, (_, door) in segment.PATHS.items()},
+}
 """Every door by its tidy path; all are POST."""

@@ -238,11 +238,11 @@ def _door(call: str | None) -> Door:
     )
 
 
-BATCHES = _door(None)
-ONE_CALL: Mapping[str, Door] = {call: _door(call) for call in CALLS}
-PATHS: Mapping[str, Door] = {
-    **{f"/v1/{name}": BATCHES for name in ("batch", "b", "import")},
-    **{f"/v1/{call}": door for call, door in ONE_CALL.items()},
-    **{f"/v1/{call[0]}": door for call, door in ONE_CALL.items()},
+BATCH = "batch"
+_DOORS = {BATCH: _door(None), **{call: _door(call) for call in CALLS}}
+PATHS: Mapping[str, tuple[str, Door]] = {
+    f"/v1/{name}": (call, door)
+    for call, door in _DOORS.items()
+    for name in (call, call[0], *(("import",) if call == BATCH else ()))
 }
-"""The doors by path: the browser's library posts to the first letters, a few older ones to /v1/import."""
+"""Call and door by path: the browser's library posts to the first letters, a few older ones to /v1/import."""
