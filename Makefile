@@ -12,7 +12,7 @@ FAST_MATH := -fno-math-errno -ffinite-math-only -fno-signed-zeros -fno-trapping-
 LIGHTFM_FLAGS := -O3 $(if $(filter x86_64,$(shell uname -m)),-march=x86-64-v3) $(FAST_MATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-clients run test e2e check fmt lint types imports stats cover fuzz train lock clean
+.PHONY: help setup setup-dev setup-clients run test e2e faults check fmt lint types imports stats cover fuzz train lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ test: setup-dev setup-clients ## Run every test
 
 e2e: setup-dev setup-clients ## Run only the tests that start the real server
 	@$(BIN)/pytest -m e2e
+
+faults: setup-dev setup-clients ## Break the real server in 200 random ways (FAULT_SEEDS, FAULT_SEED, FAULT_ONLY; an hour)
+	@$(BIN)/python -m tests.faults.campaign
 
 check: setup-dev fmt-check lint types imports ## Format, lint, types and import contracts
 
