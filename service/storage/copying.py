@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Table, func, select, text
 
@@ -15,8 +15,10 @@ from service.storage import schema
 from service.storage.engine import store_errors
 from service.storage.migrate import migrate
 from service.storage.ports import StoreUnavailableError
-from service.storage.postgres import PostgresDatabase
 from service.storage.version import HEAD, revision_of
+
+if TYPE_CHECKING:
+    from service.storage.postgres import PostgresDatabase
 
 Progress = Callable[[int, int], None]
 
@@ -95,7 +97,9 @@ def others_connected(place: URL) -> int:
 
 
 @contextmanager
-def _opened(place: URL) -> Iterator[PostgresDatabase]:
+def _opened(place: URL) -> Iterator["PostgresDatabase"]:
+    from service.storage.postgres import PostgresDatabase  # noqa: PLC0415 - who uses SQLite waits for no driver
+
     database = PostgresDatabase(place)
     try:
         with store_errors():

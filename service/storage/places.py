@@ -7,7 +7,6 @@ from sqlalchemy import URL, exc, make_url
 
 from service.settings import SettingsError
 from service.storage.engine import Database
-from service.storage.postgres import PostgresDatabase
 from service.storage.postgres_writer import PostgresWriter
 from service.storage.sqlite import SqliteDatabase
 from service.storage.writers import SqliteWriter, Writer
@@ -49,7 +48,11 @@ def place_of(url: str) -> Place:
 
 def open_database(place: Place) -> Database:
     """Return the database at `place`, as this process sees it."""
-    return SqliteDatabase(place) if isinstance(place, Path) else PostgresDatabase(place)
+    if isinstance(place, Path):
+        return SqliteDatabase(place)
+    from service.storage.postgres import PostgresDatabase  # noqa: PLC0415 - who uses SQLite waits for no driver
+
+    return PostgresDatabase(place)
 
 
 def writer_for(place: Place) -> Writer:

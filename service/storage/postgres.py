@@ -28,6 +28,7 @@ SERVER_PATIENCE_MS = 10_000
 NETWORK_PATIENCE_S = 15.0
 HORIZON_PATIENCE_S = 2.0
 ATTEMPTS = 3
+APPLICATION = "opportune"
 TURN = 0x4F_50_50_4F_52_54_55_4E
 """The key of the advisory lock, in the database that the store lives in."""
 
@@ -147,25 +148,30 @@ def _unlucky(error: BaseException) -> bool:
 
 def pooled(url: URL, *, size: int, writes: bool = True) -> Engine:
     """Return connections to `url` that wait for nothing without an end."""
-    parameters: dict[str, Any] = {
+    wanted: dict[str, Any] = {
         "connect_timeout": CONNECT_PATIENCE_S,
-        "application_name": "opportune",
         # Found dead while nothing is asked, too.
         "keepalives_idle": 30,
         "keepalives_interval": 5,
         "keepalives_count": 3,
-        **url.translate_connect_args(username="user", database="dbname"),
-        **url.query,
     }
     engine = create_engine(
-        URL.create(url.drivername),
-        creator=lambda: PatientConnection.connect(**parameters),
+        url,
+        connect_args={
+            **{name: value for name, value in wanted.items() if name not in url.query},
+            "application_name": APPLICATION,
+        },
         pool_size=size,
         max_overflow=0,
         pool_timeout=POOL_PATIENCE_S,
         hide_parameters=True,
         isolation_level="READ COMMITTED" if writes else "AUTOCOMMIT",
+        use_native_hstore=False,
     )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, words: Any, named: Any) -> PatientConnection:  # noqa: ANN401 - the driver's
+        return PatientConnection.connect(*words, **named)
 
     @event.listens_for(engine, "connect")
     def configure(opened: DBAPIConnection, _record: object) -> None:
@@ -173,12 +179,19 @@ def pooled(url: URL, *, size: int, writes: bool = True) -> Engine:
 
     @event.listens_for(engine, "checkout")
     def look(opened: DBAPIConnection, _record: object, _proxy: object) -> None:
-        connection: Any = opened
-        # A server that went away has said so by now: that is seen without asking it.
-        if connection.closed or select.select([connection], [], [], 0)[0]:
+        if _gone(opened):
             raise exc.DisconnectionError
 
     return engine
+
+
+def _gone(connection: Any) -> bool:  # noqa: ANN401 - the driver's connection
+    """Tell whether the server has gone away: it says so by itself, which is seen without asking it."""
+    if connection.closed:
+        return True
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _configure(opened: Any, *, writes: bool) -> None:  # noqa: ANN401 - the driver's connection

@@ -312,3 +312,13 @@ def test_a_failed_write_is_told_by_ping_until_the_server_is_back() -> None:
         store.append(a_batch(an_event("e3")))
         store.ping()
         store.close()
+
+
+def test_of_several_hosts_one_that_answers_is_taken(cluster: Cluster, postgres_url: str) -> None:
+    user, _, rest = postgres_url.partition("@")
+    name = rest.rpartition("/")[2]
+    hosts = f"host=127.0.0.1:1&host=127.0.0.1:{cluster.port}"
+    store = SqlStore(place_of(f"{user}@/{name}?{hosts}&target_session_attrs=read-write"))
+
+    assert store.append(a_batch(an_event("e1"))) == [ACCEPTED]
+    store.close()
