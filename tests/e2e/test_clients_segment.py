@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from service.clock import utc_now
 from service.storage.records import LoggedEvent, ReceivedEvent
 from service.storage.sql import open_store
 from tests.clients.docs import SHARED, write_snippets
@@ -278,12 +279,21 @@ def test_calls_of_a_page_that_is_offline_arrive_when_it_comes_back(
 # --- a beacon
 
 
-def test_a_beacon_needs_no_header(shop: Server, visit: Callable[[], Tab]) -> None:
+@pytest.mark.parametrize("path", ["/v1/track", "/v1/events"])
+def test_a_beacon_needs_no_header(shop: Server, visit: Callable[[], Tab], path: str) -> None:
     tab = visit()
     visitor = str(uuid.uuid4())
-    call = {"writeKey": shop.client_key, "anonymousId": visitor, "event": "Left"}
+    call = {"anonymousId": visitor, "event": "Left"}
+    event = {
+        "event_id": f"left-{visitor}",
+        "type": "Left",
+        "anonymous_id": visitor,
+        "occurred_at": utc_now().isoformat(),
+    }
+    said = call if path == "/v1/track" else {"events": [event]}
+    body = json.dumps({"writeKey": shop.client_key, **said})
 
-    assert tab(f"navigator.sendBeacon({shop.base_url + '/v1/track'!r}, {json.dumps(call)!r})")
+    assert tab(f"navigator.sendBeacon({json.dumps(shop.base_url + path)}, {json.dumps(body)})")
     until(lambda: types(stored(shop, visitor)) == ["Left"])
 
 
