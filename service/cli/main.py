@@ -6,6 +6,7 @@ from importlib import import_module
 import click
 
 from service.settings import SettingsError
+from service.storage.ports import StoreUnavailableError
 
 # Command -> module. Imports are lazy because pandas, Ibis and LightFM take seconds to load.
 COMMANDS: dict[str, str] = {
@@ -55,12 +56,15 @@ class LazyGroup(click.Group):
         return next(command for command in found if command.name == cmd_name)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; a bad setting is one line, not a traceback."""
+        """Run a command; a bad setting or a database that is away is one line, not a traceback."""
         try:
             return super().invoke(ctx)
         except SettingsError as error:
             click.echo(f"opportune: {error}", err=True)
             sys.exit(error.exit_code)
+        except StoreUnavailableError as error:
+            click.echo(f"opportune: {error}", err=True)
+            sys.exit(1)
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
