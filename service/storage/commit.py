@@ -20,7 +20,8 @@ WAITING_ROWS = 40_000
 PATIENCE_S = 10.0
 PROBE_EVERY_S = 1.0
 LINGER_FROM = 4
-"""Batches in a group from which on the next group waits to grow as large."""
+"""So many batches in flight, lately, make a group wait for those that are still on their way."""
+FORGETTING = 0.9
 TENANT, EVENT_ID, TYPE, OCCURRED_US = 0, 1, 2, 6
 """Places in a row of `event`."""
 
@@ -143,7 +144,7 @@ class _Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linger:
-    """How long a group may wait to grow as large as the last one: in all, and for the next batch to come."""
+    """How long a group may wait for batches on their way: in all, and for the next one to come."""
 
     most_s: float = 0.01
     quiet_s: float = 0.001
@@ -169,7 +170,7 @@ class GroupCommitter:
         self._changed = threading.Condition()
         self._waiting: deque[_Pending] = deque()
         self._weight = 0
-        self._wanted = 1
+        self._expected = 1.0
         self._closing = False
         self._thread: threading.Thread | None = None
         self._failure = ""
@@ -235,7 +236,7 @@ class GroupCommitter:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
                 self._thread.start()
-            if len(self._waiting) == 1 or len(self._waiting) >= self._wanted:
+            if len(self._waiting) == 1 or not self._may_grow():
                 self._changed.notify_all()
 
     def _run(self) -> None:
@@ -249,18 +250,27 @@ class GroupCommitter:
             self._turn()
 
     def _gather(self) -> None:
-        """Let as many batches gather as the last group had, for as long as they keep coming.
+        """Let as many batches gather as were in flight lately, for as long as they keep coming.
 
-        On a fast disk waiting for the lock is no linger: a commit that is over before the next request has
+        On a fast disk waiting for the turn is no linger: a commit that is over before the next request has
         been read would be paid for every few events. Who comes alone, or nearly, does not wait.
         """
-        if self._wanted < LINGER_FROM:
+        if self._expected < LINGER_FROM:
             return
         end = time.monotonic() + self._linger.most_s
         seen = 0
-        while seen < len(self._waiting) < self._wanted and not self._closing:
+        while seen < len(self._waiting) and self._may_grow() and not self._closing:
             seen = len(self._waiting)
             self._changed.wait(min(self._linger.quiet_s, end - time.monotonic()))
+
+    def _may_grow(self) -> bool:
+        """Tell whether more batches are expected, and whether they would still be in this group."""
+        return len(self._waiting) < self._expected and 2 * self._weight <= GROUP_ROWS
+
+    def _expect(self, group: list[_Pending]) -> None:
+        """Remember how many are in flight: those about to be answered, and those who came meanwhile."""
+        with self._changed:
+            self._expected = max(len(group) + len(self._waiting), FORGETTING * self._expected)
 
     def _turn(self) -> None:
         """Take the turn, then whatever has gathered meanwhile.
@@ -289,7 +299,6 @@ class GroupCommitter:
                 group.append(pending)
                 weight += pending.batch.weight
             self._weight -= weight
-            self._wanted = len(group)
         return group
 
     def _commit(self, group: list[_Pending]) -> None:
@@ -308,6 +317,7 @@ class GroupCommitter:
                     self._commit([pending])
         else:
             self._failure = ""
+            self._expect(group)
             for pending, answer in zip(group, statuses, strict=True):
                 pending.settle(statuses=answer)
 

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import Connection
 
-from service.storage.commit import LINGER_FROM, EncodedBatch, GroupCommitter, Linger
+from service.storage.commit import GROUP_ROWS, LINGER_FROM, EncodedBatch, GroupCommitter, Linger
 from service.storage.engine import T
 from service.storage.ports import IngestBatch
 from service.storage.records import AppendStatus
@@ -52,7 +52,7 @@ def a_group(
         return [of.submit(one(name)) for name in names]
 
 
-def test_a_group_waits_to_grow_as_large_as_the_last_one(database: Counting) -> None:
+def test_a_group_waits_for_as_many_as_were_in_flight(database: Counting) -> None:
     with closing(committer(database, quiet_s=FOR_EVER_S)) as writer:
         for future in a_group(writer, database, "abcd"):
             future.result()
@@ -64,7 +64,7 @@ def test_a_group_waits_to_grow_as_large_as_the_last_one(database: Counting) -> N
         assert database.commits - before == 1
 
 
-def test_who_comes_after_a_small_group_does_not_wait(database: Counting) -> None:
+def test_with_few_in_flight_nobody_waits(database: Counting) -> None:
     with closing(committer(database, quiet_s=FOR_EVER_S)) as writer:
         for future in a_group(writer, database, "abc"):
             future.result()
@@ -81,6 +81,17 @@ def test_nobody_waits_for_company_that_does_not_come(
             future.result()
 
         assert writer.append(one("g")) == [AppendStatus.ACCEPTED]
+
+
+def test_nobody_waits_for_what_would_not_fit_into_the_group(database: Counting) -> None:
+    with closing(committer(database, quiet_s=FOR_EVER_S)) as writer:
+        for future in a_group(writer, database, "abcdef"):
+            future.result()
+        half = encode(
+            IngestBatch(events=[an_event(f"h{n}") for n in range(GROUP_ROWS // 2)]), tenant="default"
+        )
+
+        assert set(writer.append(half)) == {AppendStatus.ACCEPTED}
 
 
 def test_closing_ends_the_wait(database: Counting) -> None:
