@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from service import settings as process_settings
+from service.cli.upgrades import upgraded
 from service.clock import utc_now
 from service.lake import LakeError
 from service.settings import Settings
-from service.storage.migrate import migrate as migrate_database
 from service.storage.ports import StoreUnavailableError
 from service.storage.sql import SqlStore, open_store
 from service.use_cases.access import keep_environment_keys
@@ -66,7 +66,7 @@ def restore(archive: Path, *, replace: bool) -> None:
     with clear_errors():
         with bar("restore") as progress:
             report = restore_backup(settings, archive, now=utc_now(), replace=replace, progress=progress)
-        migrate_database(settings.database_url)
+        upgraded(settings)
     _tell_backup("Restored", report)
     if not report.with_keys and settings.keys_file.exists():
         click.echo("The keys in keys.env are untouched; the backup held none.")
@@ -114,7 +114,7 @@ def opened_store(settings: Settings) -> Iterator[SqlStore]:
     """Open the store, brought up to date."""
     process_settings.make_home(settings)
     check_restored(settings.home)
-    migrate_database(settings.database_url)
+    upgraded(settings)
     store = open_store(settings)
     try:
         yield store

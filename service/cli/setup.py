@@ -8,9 +8,9 @@ from datetime import timedelta
 import click
 
 from service.catalog import CatalogError, read_folder
+from service.cli.upgrades import upgraded
 from service.clock import utc_now
 from service.settings import REPOSITORY, Settings, child_environment, make_home, require_home
-from service.storage.migrate import migrate
 from service.storage.ports import RevisionMovedError, Store
 from service.storage.records import KeyClass
 from service.storage.sql import open_store
@@ -23,7 +23,7 @@ SIGN_IN_VALID = timedelta(hours=1)
 def prepare_home(settings: Settings) -> None:
     """Bring the store to the current schema, store key hashes, apply the catalog, load and train the demo."""
     make_home(settings)
-    migrate(settings.database_url)
+    upgraded(settings)
     store = open_store(settings)
     try:
         keep_environment_keys(store, settings, now=utc_now())
