@@ -25,7 +25,7 @@ def kill_workers(scene: Scene, blow: Blow) -> None:
     n = scene.rng.choice((1, 1, 2, 3))
     for _ in range(n):
         scene.subject.until_workers()
-        os.kill(scene.rng.choice(scene.subject.workers()), signal.SIGKILL)
+        scene.subject.kill_worker(scene.rng)
         scene.pause(0.1, 0.4)
     blow.note = f"{n} workers"
 

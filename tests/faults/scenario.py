@@ -145,10 +145,25 @@ def _finish(plan: Plan, scene: Scene, writers: Sequence[Writer]) -> list[str]:
     subject = scene.subject
     if plan.settles:
         found += [f"{w.name} was not answered for {SETTLE_S:g} s" for w in writers if not w.settle(SETTLE_S)]
+    found += _unbalanced(subject)
     code = subject.terminate()
     if code != 0:
         found.append(f"exit code {code} after SIGTERM")
     return found
+
+
+def _unbalanced(subject: Subject) -> list[str]:
+    """Compare what the service says it received with what it says became of it; nothing is in flight."""
+    deadline = time.monotonic() + SETTLE_S
+    while not subject.killed:
+        received, known = subject.counted()
+        if received == known:
+            break
+        if time.monotonic() > deadline:
+            return [f"conservation: /metrics counts {received} events received, {known} with an outcome"]
+        # Each worker publishes its counts twice a second.
+        time.sleep(0.1)
+    return []
 
 
 def _missed(watcher: Watcher, history: History) -> list[str]:

@@ -1,8 +1,6 @@
 """Where faults happen: a server, its database, and whatever stands in between."""
 
-import os
 import random
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,10 +37,8 @@ class Scene:
 
     def maybe_kill(self) -> str:
         """In the middle of another fault, sometimes, kill a worker too."""
-        workers = self.subject.workers()
-        if not workers or self.rng.random() > 0.35:
+        if self.rng.random() > 0.35 or not self.subject.kill_worker(self.rng):
             return ""
-        os.kill(self.rng.choice(workers), signal.SIGKILL)
         return "; a worker was killed meanwhile"
 
     def of_cluster(self) -> Cluster:

@@ -1,6 +1,7 @@
 """The server under test: the real gunicorn on a real port, which may be killed and started again there."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import urlopen
 
 from service.settings import REPOSITORY, Settings, child_environment, load
 from tests.server import CATALOG, free_port, new_keys, prepare, write_catalog
@@ -27,6 +29,8 @@ class Subject:
     port: int = field(default_factory=free_port)
     keys: Mapping[str, str] = field(default_factory=new_keys)
     process: "subprocess.Popen[bytes] | None" = None
+    killed: bool = False
+    """Whether a process of it was ever killed: what that one had counted last is lost."""
 
     @property
     def settings(self) -> Settings:
@@ -86,14 +90,25 @@ class Subject:
         except OSError:
             return []
 
+    def kill_worker(self, rng: random.Random) -> bool:
+        """Kill a web worker; return False if none lives."""
+        workers = self.workers()
+        if workers:
+            self.killed = True
+            with suppress(ProcessLookupError):
+                os.kill(rng.choice(workers), signal.SIGKILL)
+        return bool(workers)
+
     def kill_group(self) -> None:
         """Kill master and workers at once."""
+        self.killed = True
         os.killpg(self.running.pid, signal.SIGKILL)
         self.running.wait()
         self.wait_until(lambda: _is_gone(self.running.pid), "dead")
 
     def replace_master(self) -> float:
         """Kill the master alone and start another at once; return when the old workers had ended, too."""
+        self.killed = True
         orphans = self.running.pid
         self.running.kill()
         self.running.wait()
@@ -134,6 +149,14 @@ class Subject:
             assert time.monotonic() - started < GIVE_UP_S, f"not {what} after {GIVE_UP_S:g} s:\n{self.tail()}"
             time.sleep(POLL_S)
         return time.monotonic() - started
+
+    def counted(self) -> tuple[int, int]:
+        """Return how many events /metrics says were received, and of how many it says what became of them."""
+        with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=GIVE_UP_S) as answer:
+            lines = [line.rpartition(" ") for line in answer.read().decode().splitlines()]
+        received = sum(float(n) for name, _, n in lines if name == "opportune_events_received_total")
+        settled = sum(float(n) for name, _, n in lines if name.startswith("opportune_events_total{"))
+        return int(received), int(settled)
 
     def tail(self) -> str:
         """Return the end of what the server said."""
