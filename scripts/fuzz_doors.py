@@ -11,10 +11,11 @@ likes with up to three parts spoilt: Hypothesis draws them, and shrinks what fai
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -82,7 +83,7 @@ def main(*, n: int, first: int, wsgi: bool) -> None:
     """Fuzz, print what came back, exit by 1 if anything is wrong."""
     began = time.monotonic()
     with TemporaryDirectory() as folder, fuzzed(Path(folder), GTHREAD if wsgi else AS_USUAL) as server:
-        tally = fuzz(server, n, first=first)
+        tally = fuzz(server, n, first=first, tell=partial(click.echo, err=True))
     print(f"{sum(tally.statuses.values()):,} requests in {time.monotonic() - began:,.0f} s")
     print("statuses:", ", ".join(f"{status}: {n:,}" for status, n in sorted(tally.statuses.items())))
     for door, asked in sorted(tally.doors.items()):
@@ -134,8 +135,8 @@ def known_secrets(server: Server) -> dict[bytes, bytes]:
     return {f"@{name}@".encode(): secret.encode() for name, secret in told.items()}
 
 
-def fuzz(server: Server, n: int, *, first: int) -> Tally:
-    """Send `n` requests; every run of `AT_ONCE` has a seed of its own and tells the first thing it finds."""
+def fuzz(server: Server, n: int, *, first: int, tell: Callable[[str], object] = str) -> Tally:
+    """Send `n` requests; every run of `AT_ONCE` has its own seed and ends at what it finds first."""
     tally = Tally()
     doors = doors_of(server.get("/openapi.json").json())
     secrets = known_secrets(server)
@@ -149,6 +150,7 @@ def fuzz(server: Server, n: int, *, first: int) -> Tally:
         told = server.log.read_bytes()
         tally.findings += [f"seed {number}, in the log: {line}" for line in bad_lines(told[read:])]
         read = len(told)
+        tell(f"seed {number}: {min(start + AT_ONCE, n):,} of {n:,}, {len(tally.findings)} findings")
     return tally
 
 
