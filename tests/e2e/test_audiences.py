@@ -131,5 +131,5 @@ def did(person: str, event: str, *, ago: timedelta = timedelta(0), **properties:
 
 
 def send(server: Server, *events: dict[str, Any]) -> None:
-    answer = server.post("/v1/events", {"events": list(events)})
+    answer = server.post("/v1/events", {"events": list(events)}, key=server.server_key)
     assert [result["status"] for result in answer.json()["results"]] == ["accepted"] * len(events)
