@@ -20,8 +20,11 @@ from service.use_cases.doors_by_path import DOORS
 from service.use_cases.exchange import Call, Reply
 from service.use_cases.services import Services
 
-MOST_BYTES = 32 << 20
-"""How much of bodies may wait for the store in one worker; with more, clients are told to come back."""
+MOST_BYTES = 16 << 20
+"""How much of bodies, unzipped, may wait for the store in one worker; read, they take several times as much.
+
+With more, clients are told to come back.
+"""
 FEW = 50
 """So few results are written on the loop; more would hold it up."""
 
@@ -66,16 +69,21 @@ class EventLane:
 
     async def _serve(self, door: Door, call: Call) -> Reply:
         bind_request(call.request_id)
-        if self._bytes and self._bytes + len(call.body) > MOST_BYTES:
+        size = len(call.body)
+        if self._bytes and self._bytes + size > MOST_BYTES:
             return self._turned_away(call, BUSY)
-        self._bytes += len(call.body)
+        self._bytes += size
         try:
             begun = await asyncio.wrap_future(self._hire(partial(_begin, self._services, call, door)))
-            return begun if isinstance(begun, Reply) else await self._finish(begun)
+            if isinstance(begun, Reply):
+                return begun
+            self._bytes += begun.size - size
+            size = begun.size
+            return await self._finish(begun)
         except ProblemError as refused:
             return self._turned_away(call, refused)
         finally:
-            self._bytes -= len(call.body)
+            self._bytes -= size
 
     async def _finish(self, waiting: Waiting) -> Reply:
         commit = asyncio.wrap_future(waiting.future)

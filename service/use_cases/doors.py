@@ -48,13 +48,14 @@ Results = list[dict[str, Any]]
 
 
 class Delivery(NamedTuple):
-    """One request that was read: its events as they came, and what stood beside them."""
+    """One request that was read: its events as they came, what stood beside them, and its size unzipped."""
 
     call: Call
     caller: Caller
     rest: dict[str, Any]
     parts: Sequence[Part]
     now: datetime
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,7 @@ class Waiting:
     judged: Judged
     places: Sequence[int]
     n: int
+    size: int
     tally: Tally
     future: "Future[Sequence[AppendStatus]]"
 
@@ -179,7 +181,7 @@ def _read(services: Services, call: Call, door: Door) -> Delivery:
         raise
     if caller is None:
         caller = authenticate(services, call, door.scopes, rest)
-    return Delivery(call, caller, rest, parts, services.clock())
+    return Delivery(call, caller, rest, parts, services.clock(), len(body))
 
 
 def _parts(body: bytes, door: Door) -> tuple[dict[str, Any], list[Part]]:
@@ -201,8 +203,8 @@ def _hand_over(services: Services, delivery: Delivery, door: Door, tally: Tally)
     else:
         future = Future()
         future.set_result(())
-    n = len(delivery.parts)
-    return Waiting(services, delivery.call, door, judged, places, n, tally, future)
+    n, size = len(delivery.parts), delivery.size
+    return Waiting(services, delivery.call, door, judged, places, n, size, tally, future)
 
 
 def _unpacked(call: Call) -> bytes:

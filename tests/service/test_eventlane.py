@@ -214,6 +214,26 @@ def test_bodies_beyond_the_room_are_told_to_come_back(
     asyncio.run(run())
 
 
+def test_a_zipped_body_takes_the_room_of_what_it_holds(
+    chosen: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eventlane, "MOST_BYTES", 5_000)
+    padded = gzip.compress(a_batch() + b" " * 9_000)
+
+    async def run() -> None:
+        async with started(chosen) as lane:
+            with nobody_writes(chosen) as release:
+                first = asyncio.create_task(lane.post(padded, (b"content-encoding", b"gzip")))
+                # Once the thread is through, the lane knows how large the body is.
+                await asyncio.to_thread(until, lambda: lane.counted()["received"] == 1)
+                while (await lane.post(b"")).status != 503:
+                    await asyncio.sleep(0)
+                release.set()
+                assert (await first).status == 202
+
+    asyncio.run(run())
+
+
 def test_a_zipped_body_is_bounded_by_what_it_holds(chosen: Settings) -> None:
     good = a_batch(2)
     zipped = (b"content-encoding", b"gzip")
