@@ -98,6 +98,9 @@ def _even(port: int, workers: Sequence[int], n: int) -> list[socket.socket]:
         found = [connection for mine in chosen.values() for connection in mine]
         for connection in set(opened).difference(found):
             connection.close()
+        for connection in found:  # the server ends those that ask for nothing for five seconds
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            connection.recv(RECEIVE)
         if len(found) >= n:
             return found[:n]
     raise SystemExit(f"the workers do not take {share} connections each: {list(map(len, chosen.values()))}")
@@ -169,14 +172,15 @@ class _Loop:
                     client.connection.sendall(client.sent)
                 if now > heard + SILENCE_S:
                     raise SystemExit(f"{self._waiting} clients have had no answer for {SILENCE_S:g} s")
-        for client in self._clients:
-            client.connection.close()
         return heard - began
 
     def _next(self, client: _Client) -> None:
+        """Send the next body, or end: who has nothing more to ask is not listened to."""
         if self._requests and time.perf_counter() < self._end:
             self._waiting += 1
             client.ask(self._requests.popleft())
+        else:
+            client.connection.close()
 
     def _hear(self, number: int, now: float) -> None:
         client = self._clients[number]
