@@ -71,7 +71,9 @@ def erase(person: Person, *, reading: Scope, writing: Scope) -> Mapping[str, int
         (link.c.user_id, person.user_ids),
     ):
         with writing() as connection:
-            mine = delete(column.table).where(column.table.c.tenant == person.tenant, column.in_(ids))
+            tenant = column.table.c.tenant
+            owner = schema.residual(tenant) if column is link.c.user_id else tenant
+            mine = delete(column.table).where(owner == person.tenant, column.in_(ids))
             erased[column.table.name] += connection.execute(mine).rowcount
     shared = sorted(others)
     for start in range(0, len(shared), OTHERS_AT_ONCE):

@@ -1,8 +1,10 @@
 """What is known of single persons: activity, links between their ids, consent."""
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
-from sqlalchemy import Column, Row, select
+from sqlalchemy import Column, Row, bindparam, select, union_all
+from sqlalchemy.sql import ColumnElement
 
 from service.clock import from_micros, to_micros
 from service.storage import schema
@@ -12,6 +14,24 @@ from service.storage.records import Activity, Consent, IdentityLink, Purpose
 from service.storage.rows import link_row
 
 IDS_AT_ONCE = 500
+
+# Written once: they are asked while events are judged, and putting them together costs more than the answer.
+_CONSENTS = select(schema.consent).where(
+    schema.consent.c.tenant == bindparam("tenant"),
+    schema.consent.c.person_id.in_(bindparam("person_ids", expanding=True)),
+)
+_AROUND = union_all(
+    select(schema.identity_link).where(
+        schema.identity_link.c.tenant == bindparam("tenant"),
+        schema.identity_link.c.from_id.in_(bindparam("from_ids", expanding=True)),
+    ),
+    select(schema.identity_link).where(
+        schema.residual(schema.identity_link.c.tenant) == bindparam("tenant"),
+        schema.identity_link.c.user_id.in_(bindparam("user_ids", expanding=True)),
+        schema.identity_link.c.trust == "server",
+        schema.identity_link.c.from_id.startswith("u:"),
+    ),
+)
 
 
 class SqlPeople:
@@ -45,13 +65,27 @@ class SqlPeople:
 
     def links_from(self: Connections, from_ids: Iterable[str]) -> Sequence[IdentityLink]:
         """Return the links of these ids, in no order."""
-        return _links(self, schema.identity_link.c.from_id, from_ids)
+        table = schema.identity_link
+        return _links(self, table.c.from_id, from_ids, table.c.tenant == self.tenant)
 
     def links_to(
         self: Connections, user_ids: Iterable[str], *, trust: str | None = None
     ) -> Sequence[IdentityLink]:
         """Return the links that lead to these users, of one trust or of any, in no order."""
-        return _links(self, schema.identity_link.c.user_id, user_ids, trust=trust)
+        table = schema.identity_link
+        mine = [schema.residual(table.c.tenant) == self.tenant]
+        return _links(self, table.c.user_id, user_ids, *mine, *([table.c.trust == trust] if trust else []))
+
+    def links_around(
+        self: Connections, from_ids: Iterable[str], user_ids: Iterable[str]
+    ) -> Sequence[IdentityLink]:
+        """Return, at one look, the links of `from_ids` and what a server merged into `user_ids`."""
+        found: list[IdentityLink] = []
+        for some, users in zip_longest(_pages(from_ids), _pages(user_ids), fillvalue=()):
+            with self.reading() as connection:
+                asked = {"tenant": self.tenant, "from_ids": some, "user_ids": users}
+                found.extend(_link(row) for row in connection.execute(_AROUND, asked))
+        return found
 
     def put_consents(self: Connections, consents: Sequence[Consent]) -> int:
         """Append decisions; return how many are new."""
@@ -73,22 +107,16 @@ class SqlPeople:
             for one in consents
         ]
         with self.writing() as connection:
-            added = (
-                connection.execute(upsert(connection, table).values(row).on_conflict_do_nothing())
-                for row in values
-            )
-            return sum(max(0, one.rowcount) for one in added)
+            insert = upsert(connection, table).on_conflict_do_nothing().returning(table.c.consent_id)
+            return sum(connection.execute(insert.values(row)).first() is not None for row in values)
 
     def consents_of(self: Connections, person_ids: Iterable[str]) -> Sequence[Consent]:
         """Return every decision of these persons, in order of (decided_at, consent_id)."""
-        table = schema.consent
         found: list[Consent] = []
-        wanted = sorted(set(person_ids))
-        for start in range(0, len(wanted), IDS_AT_ONCE):
-            some = wanted[start : start + IDS_AT_ONCE]
-            query = select(table).where(table.c.tenant == self.tenant, table.c.person_id.in_(some))
+        for some in _pages(person_ids):
             with self.reading() as connection:
-                found.extend(_consent(row) for row in connection.execute(query))
+                asked = {"tenant": self.tenant, "person_ids": some}
+                found.extend(_consent(row) for row in connection.execute(_CONSENTS, asked))
         return sorted(found, key=lambda one: (one.decided_at, one.consent_id))
 
     def has_consents(self: Connections) -> bool:
@@ -100,26 +128,28 @@ class SqlPeople:
 
 
 def _links(
-    store: Connections, column: Column[str], ids: Iterable[str], *, trust: str | None = None
+    store: Connections, column: Column[str], ids: Iterable[str], *which: ColumnElement[bool]
 ) -> list[IdentityLink]:
-    table = schema.identity_link
-    trusted = (table.c.trust == trust,) if trust else ()
     found: list[IdentityLink] = []
-    wanted = sorted(set(ids))
-    for start in range(0, len(wanted), IDS_AT_ONCE):
-        some = wanted[start : start + IDS_AT_ONCE]
-        query = select(table).where(table.c.tenant == store.tenant, column.in_(some), *trusted)
+    for some in _pages(ids):
+        query = select(schema.identity_link).where(column.in_(some), *which)
         with store.reading() as connection:
-            found.extend(
-                IdentityLink(
-                    from_id=row.from_id,
-                    user_id=row.user_id,
-                    linked_at=from_micros(row.linked_us),
-                    trust=row.trust,
-                )
-                for row in connection.execute(query)
-            )
+            found.extend(_link(row) for row in connection.execute(query))
     return found
+
+
+def _pages(ids: Iterable[str]) -> list[list[str]]:
+    wanted = sorted(set(ids))
+    return [wanted[start : start + IDS_AT_ONCE] for start in range(0, len(wanted), IDS_AT_ONCE)]
+
+
+def _link(row: Row[tuple[object, ...]]) -> IdentityLink:
+    return IdentityLink(
+        from_id=row.from_id,
+        user_id=row.user_id,
+        linked_at=from_micros(row.linked_us),
+        trust=row.trust,
+    )
 
 
 def _consent(row: Row[tuple[object, ...]]) -> Consent:

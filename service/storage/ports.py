@@ -186,6 +186,10 @@ class People(Protocol):
         """Return the links that lead to these users, of one trust or of any, in no order."""
         ...
 
+    def links_around(self, from_ids: Iterable[str], user_ids: Iterable[str]) -> Sequence[IdentityLink]:
+        """Return, at one look, the links of `from_ids` and what a server merged into `user_ids`."""
+        ...
+
     def put_consents(self, consents: Sequence[Consent]) -> int:
         """Append decisions; return how many are new, by (consent_id, person_id, purpose)."""
         ...

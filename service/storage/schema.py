@@ -92,7 +92,8 @@ identity_link = Table(
     Column("linked_us", BigInteger, nullable=False),
     Column("trust", NAME, nullable=False),
     PrimaryKeyConstraint("tenant", "from_id", "user_id"),
-    Index("identity_link_by_user", "tenant", "user_id", "trust"),
+    # Not by tenant first: SQLite would walk the table by its key instead, taking a tenant for ten rows.
+    Index("identity_link_by_user", "user_id", "trust", "tenant"),
     sqlite_with_rowid=False,
 )
 

@@ -97,27 +97,40 @@ def merged(users: Iterable[str], links: Iterable[IdentityLink]) -> dict[str, set
     return same
 
 
-def read_merges(store: People, users: Iterable[str]) -> list[IdentityLink]:
-    """Return the merges of accounts that lead to or from `users`, over several steps."""
+def read_links(store: People, users: Iterable[str], devices: Iterable[str] = ()) -> list[IdentityLink]:
+    """Return the links of `devices`, and the merges that lead to or from these users, over several steps.
+
+    A client key's word counts for a device whose id cannot be guessed: nobody else can have said it.
+    """
     known: set[str] = set()
     fresh = set(users)
     found: dict[tuple[str, str], IdentityLink] = {}
+    ask = [*devices, *_accounts(fresh)]
     for _ in range(MOST_HOPS):
-        if not fresh:
+        if not ask:
             break
         known |= fresh
-        links = (*store.links_from(f"u:{user}" for user in fresh), *store.links_to(fresh, trust=SERVER))
-        merges = [link for link in links if link.from_id.startswith("u:")]
-        found.update({(link.from_id, link.user_id): link for link in merges})
-        fresh = {user for link in merges for user in (link.from_id[2:], link.user_id)} - known
+        links = [one for one in store.links_around(ask, fresh) if _counts(one)]
+        found.update({(one.from_id, one.user_id): one for one in links})
+        named = {one.user_id for one in links}
+        fresh = named.union(one.from_id[2:] for one in links if one.from_id.startswith("u:")) - known
+        ask = _accounts(fresh)
     # Of an account at the far end not all links were read: it is left out.
-    return [link for link in found.values() if link.from_id[2:] in known]
+    return [one for one in found.values() if one.from_id.startswith("a:") or one.from_id[2:] in known]
+
+
+def _accounts(users: Iterable[str]) -> list[str]:
+    return [f"u:{user}" for user in users]
+
+
+def _counts(link: IdentityLink) -> bool:
+    return link.trust == SERVER or is_unguessable(link.from_id[2:])
 
 
 def accounts_of(store: People, users: Iterable[str]) -> set[str]:
     """Return `users` and all accounts that were merged with theirs."""
     wanted = set(users)
-    same = merged(wanted, read_merges(store, wanted))
+    same = merged(wanted, read_links(store, wanted))
     return set().union(*(same[user] for user in wanted))
 
 
@@ -145,17 +158,17 @@ def also_known_as(store: People, person_ids: Iterable[str]) -> Mapping[str, Sequ
     """Return, for each person id, the accounts whose refusals count for it too.
 
     These are the users that signed in under an anonymous id, and all accounts that were merged with theirs.
-    A client key's word counts for an id that cannot be guessed: nobody else can have said it.
     """
     users: dict[str, set[str]] = {}
     for person_id in person_ids:
         users[person_id] = {person_id[2:]} if person_id.startswith("u:") else set()
-    for link in store.links_from(person_id for person_id in users if person_id.startswith("a:")):
-        if link.trust == SERVER or is_unguessable(link.from_id[2:]):
+    named = set().union(*users.values())
+    links = read_links(store, named, [person_id for person_id in users if person_id.startswith("a:")])
+    for link in links:
+        if link.from_id in users and link.from_id.startswith("a:"):
             users[link.from_id].add(link.user_id)
-    everybody = set().union(*users.values())
-    same = merged(everybody, read_merges(store, everybody))
+    same = merged(set().union(*users.values()), [link for link in links if link.from_id.startswith("u:")])
     return {
-        person_id: sorted({f"u:{account}" for user in named for account in same[user]} - {person_id})
-        for person_id, named in users.items()
+        person_id: sorted({f"u:{account}" for user in mine for account in same[user]} - {person_id})
+        for person_id, mine in users.items()
     }

@@ -50,16 +50,19 @@ class Wishes:
             If the decisions cannot be read; nothing may be assumed then.
         """
         wanted = [tuple(ids) for ids in persons]
+        unasked = _wish({}, (), (), rules)
         if not wanted or not self._anybody_decided(store, now):
-            return [_wish({}, (), (), rules)] * len(wanted)
+            return [unasked] * len(wanted)
         ids = {person_id for one in wanted for person_id in one}
         accounts = also_known_as(store, ids)
-        consents = store.consents_of(ids.union(*accounts.values()))
-        decisions = in_force(consents)
-        return [
-            _wish(decisions, own, [account for one in own for account in accounts[one]], rules)
-            for own in wanted
-        ]
+        decisions = in_force(store.consents_of(ids.union(*accounts.values())))
+        deciders = {person_id for person_id, _purpose in decisions}
+        found: list[Wish] = []
+        for own in wanted:
+            others = [account for one in own for account in accounts[one]]
+            asked = not (deciders.isdisjoint(own) and deciders.isdisjoint(others))
+            found.append(_wish(decisions, own, others, rules) if asked else unasked)
+        return found
 
     def heed(self) -> None:
         """Look again at the next question: somebody just decided something."""

@@ -40,7 +40,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "from_id", "user_id"),
         sqlite_with_rowid=False,
     )
-    op.create_index("identity_link_by_user", "identity_link", ["tenant", "user_id", "trust"])
+    op.create_index("identity_link_by_user", "identity_link", ["user_id", "trust", "tenant"])
     op.create_table(
         "consent",
         sa.Column("tenant", NAME, nullable=False),
