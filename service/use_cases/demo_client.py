@@ -13,14 +13,15 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from service.clock import from_micros, to_micros
 from service.use_cases.demo_replay import EXPOSURE, RawEvent, Ticket
+from service.use_cases.watermark import as_of_us
 
 BATCH_EVENTS = 500
 BATCH_BYTES = 900_000
 TRIES = 8
 TIMEOUT_S = 60
 TAIL = 100
-TAIL_SHARE = 0.9
 
 
 class DemoClientError(Exception):
@@ -92,7 +93,7 @@ class Sender:
     api: Api
     counts: Counter[str] = field(default_factory=Counter)
     exposures: Counter[str] = field(default_factory=Counter)
-    tail: list[str] = field(default_factory=list)
+    tail: list[int] = field(default_factory=list)
 
     def send(self, events: Iterable[RawEvent]) -> None:
         """Send `events` one batch after another; a batch is sent when the one before it is stored."""
@@ -102,7 +103,8 @@ class Sender:
                 raise DemoClientError(f"POST /v1/events: {status} {answer}")
             for event, result in zip(batch, answer["results"], strict=True):
                 self._count(event, result)
-            self.tail = [*self.tail, *(e["occurred_at"] for e in batch)][-TAIL:]
+            occurred = (to_micros(datetime.fromisoformat(e["occurred_at"])) for e in batch)
+            self.tail = sorted([*self.tail, *occurred])[-TAIL:]
 
     def _count(self, event: RawEvent, result: dict[str, Any]) -> None:
         status = result["status"]
@@ -114,8 +116,7 @@ class Sender:
     @property
     def as_of(self) -> datetime:
         """The event time that a verdict over everything sent has reached."""
-        ordered = sorted(self.tail)
-        return datetime.fromisoformat(ordered[int(TAIL_SHARE * (len(ordered) - 1))])
+        return from_micros(as_of_us(self.tail))
 
 
 def batches(events: Iterable[RawEvent]) -> Iterator[tuple[list[RawEvent], bytes]]:

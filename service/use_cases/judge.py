@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -19,11 +18,9 @@ from service.log import logger
 from service.storage.ports import Store
 from service.storage.records import VerdictSnapshot
 from service.use_cases.verdict_body import Inputs, verdict_body
+from service.use_cases.watermark import as_of_us
 
 JUDGED = frozenset({Status.SCHEDULED, Status.RUNNING, Status.PAUSED, Status.STOPPED})
-AS_OF_SHARE = 0.9
-# So far ahead may an event be dated (service/use_cases/ingest.py): no fast clock closes a day early.
-AHEAD_US = 5 * 60 * 1_000_000
 # A verdict whose closed periods did not change is kept again only when its exposures grew by this share, or
 # after this long: a busy shop would otherwise write a row every two seconds that says nothing new.
 GROWTH = 0.02
@@ -80,17 +77,6 @@ def live_catalog(store: Store) -> tuple[int, LoadedCatalog]:
     if stored is None:
         return 0, _load(())
     return number, _load(tuple(sorted(stored.files.items())))
-
-
-def as_of_us(newest_us: Sequence[int], *, floor_us: int) -> int:
-    """Return up to when the log is taken to be complete.
-
-    The 90th percentile of the newest events by their own clocks, whenever they came, less what a clock may
-    run fast: it follows from the events, not from their order. A few strays in a replayed past do not close
-    its days early. It never goes back.
-    """
-    ordered = sorted(newest_us)
-    return max(floor_us, ordered[math.ceil(AS_OF_SHARE * len(ordered)) - 1] - AHEAD_US)
 
 
 def account_of(facts: Facts, *, primary: str, quarantined: Mapping[str, int]) -> ExposureAccount:

@@ -12,9 +12,10 @@ import pytest
 from service.clock import from_micros, to_micros
 from service.lake import export, export_all
 from service.storage.ports import Store
-from service.use_cases.judge import as_of_us, refresh_verdict, refresh_verdicts
+from service.use_cases.judge import refresh_verdict, refresh_verdicts
 from service.use_cases.verdict_body import canonical
 from service.use_cases.verdicts import accounting, to_csv, to_markdown
+from service.use_cases.watermark import as_of_us
 from tests.service.use_cases.shops import (
     FILES,
     KEY,
