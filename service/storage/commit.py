@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, select
 
 from service.storage import schema
 from service.storage.engine import Database
@@ -17,13 +17,17 @@ from service.storage.writers import Row, Writer
 
 GROUP_ROWS = 2_000
 WAITING_ROWS = 40_000
+ROW_CHARS = 4_096
+"""So much text takes the room of one more row: large events may not fill the memory."""
 PATIENCE_S = 10.0
 PROBE_EVERY_S = 1.0
 LINGER_FROM = 4
 """So many batches in flight, lately, make a group wait for those that are still on their way."""
 FORGETTING = 0.9
-TENANT, EVENT_ID, TYPE, OCCURRED_US = 0, 1, 2, 6
+TENANT, EVENT_ID, TYPE, OCCURRED_US, PROPERTIES = 0, 1, 2, 6, 10
 """Places in a row of `event`."""
+BODY, CANONICAL = 5, 16
+"""Places in a row of `quarantine`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +44,12 @@ class EncodedBatch:
 
     @property
     def weight(self) -> int:
-        """Return how much room the batch takes in the waiting room: its rows, and one for itself."""
+        """Return how much room the batch takes in the waiting room: its rows and text, and one for itself."""
         copies = sum(map(len, self.interactions)) + sum(map(len, self.active)) + sum(map(len, self.links))
         others = len(self.quarantined) + len(self.slates) + len(self.replayed)
-        return 1 + len(self.events) + copies + others
+        text = sum(len(row[PROPERTIES]) for row in self.events)
+        text += sum(len(row[BODY]) + len(row[CANONICAL] or "") for row in self.quarantined)
+        return 1 + len(self.events) + copies + others + text // ROW_CHARS
 
 
 def commit_group(
@@ -52,7 +58,11 @@ def commit_group(
     """Write all batches inside the open transaction; return the status of each event of each batch.
 
     An id that comes twice in the group is accepted for the first that asked, a duplicate for the later one.
+    A batch whose quarantined events are not all there any more, erased, dropped or replayed meanwhile, has
+    nothing written and one status: gone.
     """
+    whole = batches
+    batches = _take_out(connection, whole)
     new = writer.insert_events(connection, [row for batch in batches for row in batch.events])
     statuses: list[list[AppendStatus]] = []
     gathered = _Gathered()
@@ -70,11 +80,12 @@ def commit_group(
     writer.insert(connection, schema.interaction, gathered.interactions)
     writer.add_activity(connection, gathered.activity_rows())
     writer.add_links(connection, gathered.link_rows())
-    for batch in batches:
-        _take_out(connection, batch.replayed)
     writer.insert(connection, schema.quarantine, [row for batch in batches for row in batch.quarantined])
     writer.insert(connection, schema.slate, [row for batch in batches for row in batch.slates])
-    return statuses
+    if len(batches) == len(whole):
+        return statuses
+    told = {id(batch): answer for batch, answer in zip(batches, statuses, strict=True)}
+    return [told.get(id(batch), [AppendStatus.GONE]) for batch in whole]
 
 
 class _Gathered:
@@ -86,7 +97,7 @@ class _Gathered:
     def __init__(self) -> None:
         self.interactions: list[Row] = []
         self._activity: dict[tuple[str, str, str], list[int]] = {}
-        self._links: dict[tuple[str, str, str], tuple[int, str]] = {}
+        self._links: dict[Row, int] = {}
 
     def take(self, batch: EncodedBatch, position: int, event: Row) -> None:
         """Take in what belongs to one new event."""
@@ -100,10 +111,9 @@ class _Gathered:
                 known[1] = min(known[1], at)
                 known[2] = max(known[2], at)
         if position < len(batch.links):
-            for tenant, from_id, user_id, linked_us, trust in batch.links[position]:
-                before = self._links.get((tenant, from_id, user_id), (linked_us, trust))
-                merged = (min(before[0], linked_us), max(before[1], trust))
-                self._links[tenant, from_id, user_id] = merged
+            for *names, linked_us in batch.links[position]:
+                key = tuple(names)
+                self._links[key] = min(self._links.get(key, linked_us), linked_us)
 
     def activity_rows(self) -> list[Row]:
         """Return the rows for `person_activity`."""
@@ -111,13 +121,25 @@ class _Gathered:
 
     def link_rows(self) -> list[Row]:
         """Return the rows for `identity_link`."""
-        return [(*key, *value) for key, value in sorted(self._links.items())]
+        return [(*key, linked_us) for key, linked_us in sorted(self._links.items())]
 
 
-def _take_out(connection: Connection, digests: Sequence[str]) -> None:
-    if digests:
-        table = schema.quarantine
-        connection.execute(delete(table).where(table.c.digest.in_(list(digests))))
+def _take_out(connection: Connection, batches: Sequence[EncodedBatch]) -> Sequence[EncodedBatch]:
+    """Take what is replayed out of quarantine; return the batches of which all of it was still there."""
+    wanted = sorted({digest for batch in batches for digest in batch.replayed})
+    if not wanted:
+        return batches
+    digest = schema.quarantine.c.digest
+    query = select(digest).where(digest.in_(wanted)).order_by(digest).with_for_update()
+    there = set(connection.scalars(query))
+    kept: list[EncodedBatch] = []
+    for batch in batches:
+        if there.issuperset(batch.replayed):
+            there.difference_update(batch.replayed)
+            kept.append(batch)
+    taken = [one for batch in kept for one in batch.replayed]
+    connection.execute(delete(schema.quarantine).where(digest.in_(taken)))
+    return kept
 
 
 @dataclass(slots=True)

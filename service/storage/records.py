@@ -24,6 +24,8 @@ class AppendStatus(StrEnum):
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
+    GONE = "gone"
+    """Nothing of the batch was written: what it takes out of quarantine is not there any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +107,17 @@ class QuarantinedEvent:
 
     @property
     def digest(self) -> str:
-        """Return its name in the store: the same bad event sent again by a retrying client is one row."""
-        return hashlib.sha256(f"{self.reason}\n{self.body}".encode()).hexdigest()
+        """Return its name in the store: the same bad event sent again by a retrying client is one row.
+
+        Not all bodies hold an id, and whose word an event is decides about it: both make it another one.
+        """
+        said = (self.reason, self.trust, self.source, self.event_id, self.body)
+        return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldEvent:
-    """A quarantined event with its name: `digest` is the sha256 of reason and body, in hex."""
+    """A quarantined event with its name: `digest` is a sha256 in hex, given when it came."""
 
     digest: str
     held: QuarantinedEvent
@@ -153,7 +159,7 @@ class Activity:
 class IdentityLink:
     """`from_id` (``a:<anonymous_id>`` or ``u:<user_id>``) was seen to be `user_id`, first at `linked_at`.
 
-    `trust` tells whose word it is: client or server.
+    `trust` tells whose word it is, client or server; what each of them said first is kept by itself.
     """
 
     from_id: str

@@ -1,22 +1,24 @@
 """The quarantine: judge its events again by the rules and the catalog of today.
 
 An event is judged as of the moment it came, on the terms it came on. It leaves quarantine in the same write
-that stores it; what stays bad for another reason takes the place of what it was. So replaying again, or
-twice at once, or after a crash at any point, changes nothing more.
+that stores it, and is stored only if it was still there; what stays bad for another reason takes the place of
+what it was. So replaying again, or twice at once, or after a crash at any point, changes nothing more, and
+what is erased or dropped meanwhile does not come back.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 from service.catalog.loader import LoadedCatalog
 from service.clock import from_micros, to_micros
 from service.errors import ProblemError
 from service.log import logger
-from service.storage.ports import IngestBatch, Store
+from service.storage.ports import IngestBatch, Store, StoreUnavailableError
 from service.storage.records import AppendStatus, Event, HeldEvent, Mark, QuarantinedEvent
 from service.use_cases.arrivals import Arrival
 from service.use_cases.exposures import ExposureBook
@@ -28,9 +30,9 @@ from service.wire import read_json
 PAGE = 200
 VOUCHED = "other_person"
 """Alone in its request such an event is good: only who names it, or this reason, has it judged again."""
-T = TypeVar("T")
-ACCEPTED, DUPLICATE, REFUSED = "accepted", "duplicate", "refused"
+ACCEPTED, DUPLICATE, REFUSED, GONE = "accepted", "duplicate", "refused", "gone"
 """What an event that leaves quarantine became; one that stays has a reason instead."""
+PATIENCE_S = 10.0
 LEAST_DIGITS = 6
 NAME = re.compile(rf"[0-9a-f]{{{LEAST_DIGITS},64}}", re.ASCII)
 PLACE = re.compile(r"([0-9]{1,16})-([0-9a-f]{64})", re.ASCII)
@@ -71,12 +73,18 @@ class Report:
     @property
     def stay(self) -> int:
         """Return how many are in quarantine still, for the same reason or another."""
-        return self.judged - self.became(ACCEPTED, DUPLICATE, REFUSED)
+        return self.judged - self.became(ACCEPTED, DUPLICATE, REFUSED, GONE)
 
     def note(self, was: str, now: str, why: str) -> None:
         """Count one event."""
         self.outcomes[was, now] += 1
         self.why.setdefault((was, now), why)
+
+    def correct(self, was: str, noted: str, now: str, why: str = "") -> None:
+        """Count one event as something else than was noted before."""
+        self.outcomes[was, noted] -= 1
+        self.note(was, now, why)
+        self.outcomes = +self.outcomes
 
     def add(self, other: "Report") -> None:
         """Count what another report counted."""
@@ -167,14 +175,20 @@ class Replay:
         return judge(self._store, self._book, [Arrival(canonical)], terms=terms, wishes=wishes)
 
 
+class _Write(NamedTuple):
+    """What is to be written for one event, and what it becomes by that."""
+
+    one: HeldEvent
+    now: str
+    batch: IngestBatch
+
+
 class _Plan:
-    """What is to become of each event of a page, and the one write that it takes."""
+    """What is to become of each event of a page, and the writes that it takes."""
 
     def __init__(self, store: Store, page: Sequence[tuple[HeldEvent, Judged | None]]) -> None:
         self.report = Report()
-        self._good: list[tuple[HeldEvent, IngestBatch]] = []
-        self._out: list[str] = []
-        self._moved: list[QuarantinedEvent] = []
+        self._writes: list[_Write] = []
         ids = {received.event.event_id for _, judged in page if judged for received in judged.batch.events}
         self._known = _stored(store, ids) if ids else {}
         for one, judged in page:
@@ -191,8 +205,7 @@ class _Plan:
             self._store_once(one, judged.batch)
         else:
             # Meanwhile the person does not want it to be stored; so it is not kept here either.
-            self._out.append(one.digest)
-            self.report.note(was, REFUSED, NO_CONSENT.detail)
+            self._take_out(one, REFUSED, IngestBatch(), NO_CONSENT.detail)
 
     def _store_once(self, one: HeldEvent, batch: IngestBatch) -> None:
         event = batch.events[0].event
@@ -200,57 +213,49 @@ class _Plan:
         if stored is None:
             # The next one of this id is compared with this one: what came first is stored.
             self._known[event.event_id] = event
-            self._good.append((one, batch))
-            self._out.append(one.digest)
-            self.report.note(one.held.reason, ACCEPTED, "")
+            self._take_out(one, ACCEPTED, batch)
         elif is_same(event, stored):
-            self._out.append(one.digest)
-            self.report.note(one.held.reason, DUPLICATE, "")
+            self._take_out(one, DUPLICATE, batch)
         else:
             self._keep(one, CONFLICT.reason, CONFLICT.detail)
 
     def _keep(self, one: HeldEvent, reason: str, detail: str) -> None:
-        self.report.note(one.held.reason, reason, detail)
-        if reason != one.held.reason:
-            self._out.append(one.digest)
-            self._moved.append(replace(one.held, reason=reason, detail=detail))
+        if reason == one.held.reason:
+            self.report.note(reason, reason, detail)
+        else:
+            moved = replace(one.held, reason=reason, detail=detail)
+            self._take_out(one, reason, IngestBatch(quarantined=[moved]), detail)
+
+    def _take_out(self, one: HeldEvent, now: str, batch: IngestBatch, why: str = "") -> None:
+        self.report.note(one.held.reason, now, why)
+        self._writes.append(_Write(one, now, replace(batch, replayed=[one.digest])))
 
     def carry_out(self, store: Store) -> None:
-        """Write it; who was first in the meantime is asked about afterwards."""
-        if not self._out:
-            return
-        batches = [batch for _, batch in self._good]
-        statuses = store.append(
-            IngestBatch(
-                events=[batch.events[0] for batch in batches],
-                interactions=[_first(batch.interactions) for batch in batches],
-                active=[_first(batch.active) for batch in batches],
-                links=[_first(batch.links) for batch in batches],
-                replayed=self._out,
-                quarantined=self._moved,
-            )
-        )
-        late = [
-            (one, batch.events[0].event)
-            for (one, batch), status in zip(self._good, statuses, strict=True)
-            if status is AppendStatus.DUPLICATE
-        ]
+        """Write it, each event by itself; who was first in the meantime is asked about afterwards."""
+        late: list[_Write] = []
+        for write, future in [(write, store.submit(write.batch)) for write in self._writes]:
+            was, statuses = write.one.held.reason, _outcome(future)
+            if AppendStatus.GONE in statuses:
+                self.report.correct(was, write.now, GONE, "it was erased, dropped or replayed meanwhile")
+            elif AppendStatus.ACCEPTED in statuses and write.now == DUPLICATE:
+                self.report.correct(was, DUPLICATE, ACCEPTED)
+            elif AppendStatus.DUPLICATE in statuses and write.now == ACCEPTED:
+                late.append(write)
         if late:
             self._give_way(store, late)
 
-    def _give_way(self, store: Store, late: Sequence[tuple[HeldEvent, Event]]) -> None:
+    def _give_way(self, store: Store, late: Sequence[_Write]) -> None:
         """Correct the report for events whose id somebody took since it was looked for; lose none of them."""
-        stored = _stored(store, {event.event_id for _, event in late})
+        stored = _stored(store, {write.batch.events[0].event.event_id for write in late})
         back: list[QuarantinedEvent] = []
-        for one, event in late:
-            was, taken = one.held.reason, stored.get(event.event_id)
-            self.report.outcomes[was, ACCEPTED] -= 1
+        for write in late:
+            held, event = write.one.held, write.batch.events[0].event
+            taken = stored.get(event.event_id)
             if taken is None or is_same(event, taken):
-                self.report.note(was, DUPLICATE, "")
+                self.report.correct(held.reason, ACCEPTED, DUPLICATE)
             else:
-                self.report.note(was, CONFLICT.reason, CONFLICT.detail)
-                back.append(replace(one.held, reason=CONFLICT.reason, detail=CONFLICT.detail))
-        self.report.outcomes = +self.report.outcomes
+                self.report.correct(held.reason, ACCEPTED, CONFLICT.reason, CONFLICT.detail)
+                back.append(replace(held, reason=CONFLICT.reason, detail=CONFLICT.detail))
         if back:
             store.append(IngestBatch(quarantined=back))
 
@@ -322,5 +327,8 @@ def _stored(store: Store, event_ids: Iterable[str]) -> dict[str, Event]:
     return {logged.received.event.event_id: logged.received.event for logged in found}
 
 
-def _first(of_events: Sequence[Sequence[T]]) -> Sequence[T]:
-    return of_events[0] if of_events else ()
+def _outcome(future: Future[Sequence[AppendStatus]]) -> Sequence[AppendStatus]:
+    try:
+        return future.result(timeout=PATIENCE_S)
+    except TimeoutError as error:
+        raise StoreUnavailableError(f"no answer from the database within {PATIENCE_S:g} s") from error

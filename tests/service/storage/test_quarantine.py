@@ -108,3 +108,34 @@ def test_what_could_not_be_read_is_found_by_whom_it_names_in_the_words_of_others
     store.append(IngestBatch(quarantined=[a_bad_event(body, reason="malformed")]))
 
     assert store.delete_person([], user_ids=users, anonymous_ids=devices)["quarantine"] == 1
+
+
+def test_equal_words_of_another_event_door_or_trust_are_kept_apart(store: Store) -> None:
+    """Calls without an id of their own say the same, and a client's copy is not the server's word."""
+    one = replace(a_bad_event('{"revenue":5}', reason="malformed"), event_id="seg-1")
+    others = [
+        replace(one, event_id="seg-2"),
+        replace(one, trust="server"),
+        replace(one, source="segment"),
+        replace(one, reason="other"),
+    ]
+
+    store.append(IngestBatch(quarantined=[one, *others, replace(one, detail="sent again")]))
+
+    assert len(store.quarantined()) == 5
+
+
+def test_nothing_is_written_of_a_batch_whose_quarantined_event_is_gone(filled: Store) -> None:
+    held, other = filled.quarantined(limit=2)
+    before = filled.quarantine_counts()
+    twice = [filled.submit(IngestBatch(events=[an_event(f"e{n}")], replayed=[held.digest])) for n in (1, 2)]
+    assert sorted(status for one in twice for status in one.result()) == ["accepted", "gone"]
+
+    gone = filled.append(
+        IngestBatch(events=[an_event("e3")], replayed=[other.digest, held.digest], quarantined=[held.held])
+    )
+
+    assert list(gone) == ["gone"]
+    assert filled.last_seq() == 1
+    assert sum(filled.quarantine_counts().values()) == sum(before.values()) - 1
+    assert filled.quarantined_event(other.digest) == [other]

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from service.catalog import load
 from service.lake import export_all
 from service.storage.ports import IngestBatch, Store
 from service.storage.records import Consent, Event, HeldEvent, Purpose, QuarantinedEvent
-from service.use_cases.exposures import ExposureBook
+from service.use_cases.exposures import ExposureBook, ExposureDesk
 from service.use_cases.ingest import CLIENT, SERVER, Terms, take_in
 from service.use_cases.judge import refresh_verdicts
 from service.use_cases.launch import apply, live_catalog
@@ -347,3 +347,26 @@ def test_every_reason_has_words_and_a_row_in_the_docs() -> None:
 
     assert [reason for reason in REASONS if f"| `{reason}` |" not in page] == []
     assert words_of("made_up_later").meaning == "made up later"
+
+
+@pytest.mark.parametrize("sent", ["good", "bad"])
+def test_what_is_erased_while_it_is_replayed_does_not_come_back(store: Store, sent: str) -> None:
+    event = order("v1", START if sent == "good" else NOW)
+    hold(store, wire(event), trust=SERVER)
+    (found,) = store.quarantined()
+
+    class Erased(ExposureBook):
+        """Erases the person when the replay has read its page and begins to judge."""
+
+        def open(self, store: Store, *, now: datetime, backfill: bool) -> ExposureDesk:
+            assert store.delete_person([], user_ids=[], anonymous_ids=["v1"])["quarantine"] == 1
+            return super().open(store, now=now, backfill=backfill)
+
+    loaded = live_catalog(store)
+    assert loaded is not None
+    report, _ = Replay(store, Erased(), loaded, Asked(digests=[found.digest])).page()
+
+    assert report.outcomes == {("unknown_experiment", "gone"): 1}
+    assert report.members()["quarantined"] == 0
+    assert store.last_seq() == 0
+    assert store.quarantined() == []
