@@ -1,4 +1,4 @@
-"""Times as shops, e-mail tools and call centres write them; what could mean two moments is refused."""
+"""Times as shops, e-mail tools and call centres write them; what cannot be a moment is refused."""
 
 import re
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Times:
         Raises
         ------
         ValueError
-            If the text is no time, or could mean several; the message says what to do.
+            If the text is no time; the message says what to do. Of an hour that came twice it is the first.
         """
         found = self._by_pattern(text) if self.pattern else _iso(text)
         if not isinstance(found, datetime):
