@@ -58,7 +58,7 @@ class SqlPeople:
             ]
 
     def put_links(self: Connections, links: Sequence[IdentityLink]) -> None:
-        """Store links; of one that is there the earlier time and the greater trust stay."""
+        """Store links; of one that is there the earlier time stays."""
         for link in links:
             with self.writing() as connection:
                 self.writer.add_links(connection, [link_row(self.tenant, link)])

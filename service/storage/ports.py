@@ -175,7 +175,7 @@ class People(Protocol):
         ...
 
     def put_links(self, links: Sequence[IdentityLink]) -> None:
-        """Store links; of one that is there the earlier time and the greater trust stay, in any order."""
+        """Store links; of one of the same trust that is there the earlier time stays, in any order."""
         ...
 
     def links_from(self, from_ids: Iterable[str]) -> Sequence[IdentityLink]:

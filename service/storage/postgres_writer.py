@@ -43,10 +43,8 @@ class PostgresWriter:
     )
     # A link that says nothing new writes nothing.
     _ADD_LINK = (
-        f"{insert_sql(schema.identity_link)} ON CONFLICT (tenant, from_id, user_id) DO UPDATE SET "
-        "linked_us = least(identity_link.linked_us, excluded.linked_us), "
-        "trust = greatest(identity_link.trust, excluded.trust) "
-        "WHERE excluded.linked_us < identity_link.linked_us OR excluded.trust > identity_link.trust"
+        f"{insert_sql(schema.identity_link)} ON CONFLICT (tenant, from_id, user_id, trust) DO UPDATE SET "
+        "linked_us = excluded.linked_us WHERE excluded.linked_us < identity_link.linked_us"
     )
 
     def insert_events(self, connection: Connection, rows: Sequence[Row]) -> set[EventKey]:
@@ -69,7 +67,7 @@ class PostgresWriter:
             connection.exec_driver_sql(self._ADD_ACTIVITY, _columns(rows))
 
     def add_links(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Add to `identity_link`: the earliest time and the greatest trust stay; no key comes twice."""
+        """Add to `identity_link`: the earliest time stays; no key comes twice."""
         if rows:
             connection.exec_driver_sql(self._ADD_LINK, _columns(rows))
 

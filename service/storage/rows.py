@@ -105,7 +105,7 @@ def logged_event(row: SqlRow[tuple[object, ...]]) -> LoggedEvent:
 
 def link_row(tenant: str, link: IdentityLink) -> Row:
     """Return the row of `identity_link`."""
-    return (tenant, link.from_id, link.user_id, to_micros(link.linked_at), link.trust)
+    return (tenant, link.from_id, link.user_id, link.trust, to_micros(link.linked_at))
 
 
 def _interaction_row(tenant: str, event_id: str, found: Interaction) -> Row:

@@ -82,16 +82,16 @@ person_activity = Table(
 )
 
 # `from_id` (a:<anonymous_id>, or u:<user_id> of an account that was merged) was seen to be `user_id`, first
-# at `linked_us`, on the word of a client or of a server.
+# at `linked_us`. A client's word and a server's are two rows: the one must not date the other.
 identity_link = Table(
     "identity_link",
     metadata,
     Column("tenant", NAME, nullable=False),
     Column("from_id", NAME, nullable=False),
     Column("user_id", NAME, nullable=False),
-    Column("linked_us", BigInteger, nullable=False),
     Column("trust", NAME, nullable=False),
-    PrimaryKeyConstraint("tenant", "from_id", "user_id"),
+    Column("linked_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant", "from_id", "user_id", "trust"),
     # Not by tenant first: SQLite would walk the table by its key instead, taking a tenant for ten rows.
     Index("identity_link_by_user", "user_id", "trust", "tenant"),
     sqlite_with_rowid=False,

@@ -30,7 +30,7 @@ class Writer(Protocol):
         ...
 
     def add_links(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Add to `identity_link`: the earliest time and the greatest trust stay; no key comes twice."""
+        """Add to `identity_link`: the earliest time stays; no key comes twice."""
         ...
 
 
@@ -55,9 +55,8 @@ class SqliteWriter:
     )
     # A link that says nothing new costs a look, not a page.
     _ADD_LINK = (
-        "INSERT INTO identity_link (tenant, from_id, user_id, linked_us, trust) VALUES (?, ?, ?, ?, ?) "
-        "ON CONFLICT DO UPDATE SET linked_us = min(linked_us, excluded.linked_us), "
-        "trust = max(trust, excluded.trust) WHERE excluded.linked_us < linked_us OR excluded.trust > trust"
+        "INSERT INTO identity_link (tenant, from_id, user_id, trust, linked_us) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET linked_us = excluded.linked_us WHERE excluded.linked_us < linked_us"
     )
 
     def insert_events(self, connection: Connection, rows: Sequence[Row]) -> set[EventKey]:
@@ -80,7 +79,7 @@ class SqliteWriter:
         _many(connection, self._ADD_ACTIVITY, rows)
 
     def add_links(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Add to `identity_link`: the earliest time and the greatest trust stay; no key comes twice."""
+        """Add to `identity_link`: the earliest time stays; no key comes twice."""
         _many(connection, self._ADD_LINK, rows)
 
 

@@ -104,19 +104,19 @@ def read_links(store: People, users: Iterable[str], devices: Iterable[str] = ())
     """
     known: set[str] = set()
     fresh = set(users)
-    found: dict[tuple[str, str], IdentityLink] = {}
+    found: set[IdentityLink] = set()
     ask = [*devices, *_accounts(fresh)]
     for _ in range(MOST_HOPS):
         if not ask:
             break
         known |= fresh
         links = [one for one in store.links_around(ask, fresh) if _counts(one)]
-        found.update({(one.from_id, one.user_id): one for one in links})
+        found.update(links)
         named = {one.user_id for one in links}
         fresh = named.union(one.from_id[2:] for one in links if one.from_id.startswith("u:")) - known
         ask = _accounts(fresh)
     # Of an account at the far end not all links were read: it is left out.
-    return [one for one in found.values() if one.from_id.startswith("a:") or one.from_id[2:] in known]
+    return [one for one in found if one.from_id.startswith("a:") or one.from_id[2:] in known]
 
 
 def _accounts(users: Iterable[str]) -> list[str]:

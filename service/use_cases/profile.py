@@ -28,13 +28,13 @@ def profile(store: People, *, user_id: str | None, anonymous_id: str | None) -> 
     devices = known.anonymous_ids if known else ()
     anonymous = sorted({*devices, *([anonymous_id] if anonymous_id else [])})
     persons = [*(f"u:{user}" for user in users), *(f"a:{device}" for device in anonymous)]
-    links = {(one.from_id, one.user_id): one for one in (*store.links_to(users), *store.links_from(persons))}
+    links = {*store.links_to(users), *store.links_from(persons)}
     consents = store.consents_of(persons)
     activity = [one for person_id in persons for one in store.activity(person_id)]
     return {
         "user_ids": list(users),
         "anonymous_ids": anonymous,
-        "links": [_link(links[key]) for key in sorted(links)],
+        "links": [_link(one) for one in sorted(links, key=_names)],
         "in_force": {person: said for person, said in statuses(consents, persons).items() if said},
         "consents": [_consent(one) for one in consents],
         "last_seen": max((one.last_at for one in activity), default=None),
@@ -49,6 +49,10 @@ def _latest(store: People, activity: Sequence[Activity]) -> list[Interaction]:
         types.setdefault(one.person_id, set()).add(one.event_type)
     found = [i for person, named in types.items() for i in store.recent_of_types(person, named, RECENT)]
     return sorted(found, key=lambda one: one.occurred_at, reverse=True)
+
+
+def _names(one: IdentityLink) -> tuple[str, str, str]:
+    return one.from_id, one.user_id, one.trust
 
 
 def _link(one: IdentityLink) -> dict[str, Any]:

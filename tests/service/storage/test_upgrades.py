@@ -24,7 +24,12 @@ from tests.service.storage.facts import a_batch, an_event
 
 RELEASED = Path(__file__).parent / "released"
 EVENTS = 12
-LINKS = [("a:a1", "u1", "client"), ("a:a2", "u1", "client"), ("a:a2", "u2", "server")]
+LINKS = [
+    ("a:a1", "u1", "client"),
+    ("a:a2", "u1", "client"),
+    ("a:a2", "u2", "client"),
+    ("a:a2", "u2", "server"),
+]
 TABLES = ("event", "interaction", "quarantine", "slate", "item", "verdict_snapshot", "api_key", "session")
 
 

@@ -157,6 +157,20 @@ def test_a_claim_of_a_client_key_takes_no_device_from_whom_a_server_named(store:
     assert known_as(store, "ana").anonymous_ids == ("phone",)
 
 
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_a_client_key_moves_no_date_that_a_server_vouched_for(store: SqlStore, first: str) -> None:
+    said = [
+        a_link("a:tablet", "ana", at=1),
+        a_link("a:tablet", "bob", at=2),
+        a_link("a:tablet", "bob", at=0, trust="client"),
+    ]
+    for link in sorted(said, key=lambda one: one.trust != first):
+        store.put_links([link])
+
+    assert known_as(store, "ana").anonymous_ids == ("tablet",)
+    assert known_as(store, "bob").anonymous_ids == ()
+
+
 def test_refusals_of_a_user_reach_devices_and_merged_accounts(store: SqlStore) -> None:
     store.put_links(
         [

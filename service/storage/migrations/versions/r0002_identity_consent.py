@@ -35,9 +35,9 @@ def upgrade() -> None:
         sa.Column("tenant", NAME, nullable=False),
         sa.Column("from_id", NAME, nullable=False),
         sa.Column("user_id", NAME, nullable=False),
-        sa.Column("linked_us", sa.BigInteger(), nullable=False),
         sa.Column("trust", NAME, nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "from_id", "user_id"),
+        sa.Column("linked_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "from_id", "user_id", "trust"),
         sqlite_with_rowid=False,
     )
     op.create_index("identity_link_by_user", "identity_link", ["user_id", "trust", "tenant"])
@@ -67,9 +67,8 @@ def _fill_in() -> None:
             f"SELECT tenant, '{prefix}' || {column}, type, count(*), min(occurred_us), max(occurred_us) "
             f"FROM event WHERE {column} <> '' GROUP BY tenant, {column}, type"
         )
-    # The word of a server outweighs that of a client; as text it is the greater one, too.
     op.execute(
-        "INSERT INTO identity_link (tenant, from_id, user_id, linked_us, trust) "
-        "SELECT tenant, 'a:' || anonymous_id, user_id, min(occurred_us), max(trust) "
-        "FROM event WHERE anonymous_id <> '' AND user_id <> '' GROUP BY tenant, anonymous_id, user_id"
+        "INSERT INTO identity_link (tenant, from_id, user_id, trust, linked_us) "
+        "SELECT tenant, 'a:' || anonymous_id, user_id, trust, min(occurred_us) "
+        "FROM event WHERE anonymous_id <> '' AND user_id <> '' GROUP BY tenant, anonymous_id, user_id, trust"
     )
