@@ -13,7 +13,7 @@ from sqlalchemy import URL, Connection, Table, func, select, text
 
 from service.storage import schema
 from service.storage.engine import store_errors
-from service.storage.migrate import migrate
+from service.storage.migrate import migrate, upgrade
 from service.storage.ports import StoreUnavailableError
 from service.storage.version import HEAD, revision_of
 
@@ -34,73 +34,67 @@ def to_file(place: URL, copy: Path, progress: Progress) -> None:
     StoreUnavailableError
         If the database or the disk refuses, or the database has another schema than this code.
     """
-    migrate(f"sqlite:///{copy}")
-    with _opened(place) as database, database.snapshot() as source, _file(copy) as target:
+    with _opened(place) as database, database.snapshot() as source:
         if revision_of(source) != HEAD:
             raise StoreUnavailableError("the database is not up to date; run: opportune migrate")
-        total = sum(source.execute(select(func.count()).select_from(t)).scalar_one() for t in _tables())
-        done = 0
-        target.execute("BEGIN")
-        for table in _tables():
-            names = ", ".join(column.name for column in table.columns)
-            marks = ", ".join("?" for _ in table.columns)
-            insert = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608
-            streamed = source.execute(select(table).execution_options(stream_results=True))
-            for rows in streamed.partitions(ROWS_AT_ONCE):
-                target.executemany(insert, [tuple(row) for row in rows])
-                done += len(rows)
-                progress(done, total)
-        _keep_offsets(target, _last_offset(source))
-        target.execute("COMMIT")
+        _save(source, copy, progress)
 
 
-def from_file(copy: Path, place: URL, progress: Progress) -> None:
-    """Put the rows of `copy` in place of those of the database, all or none; `copy` is upgraded if need be.
+class Exchange:
+    """The rows of a database inside the one transaction that replaces them; nobody else writes meanwhile."""
+
+    def __init__(self, target: Connection) -> None:
+        self._target = target
+
+    def holds_rows(self) -> bool:
+        """Tell whether there is anything that would be lost."""
+        return _holds_rows(self._target)
+
+    def save(self, copy: Path, progress: Progress) -> None:
+        """Write the rows that are there into the new SQLite file `copy`."""
+        _save(self._target, copy, progress)
+
+    def load(self, copy: Path, progress: Progress) -> None:
+        """Put the rows of `copy`, which is upgraded if need be, in their place."""
+        migrate(f"sqlite:///{copy}")
+        with _file(copy) as source:
+            _load(source, self._target, progress)
+
+
+@contextmanager
+def exchanging(place: URL) -> Iterator[Exchange]:
+    """Give the rows of the database to be replaced, all or none: when the block raises, nothing was changed.
+
+    The caller is alone with the database; its schema is brought up to date.
 
     Raises
     ------
     StoreUnavailableError
-        If the database refuses, or a newer version wrote the file; nothing was changed.
+        If the database refuses, or a newer version wrote it.
     """
-    migrate(f"sqlite:///{copy}")
-    migrate(place.render_as_string(hide_password=False))
-    with _opened(place) as database, database.writing(within_s=None) as target, _file(copy) as source:
-        target.execute(text(f"TRUNCATE {', '.join(table.name for table in _tables())}"))
-        total = sum(source.execute(f"SELECT count(*) FROM {t.name}").fetchone()[0] for t in _tables())  # noqa: S608
-        done = 0
-        for table in _tables():
-            for rows in _rows_of(source, table):
-                _copy_in(target, table, rows)
-                done += len(rows)
-                progress(done, total)
-        used = source.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
-        if used is not None and used[0] > 0:
-            target.execute(select(func.setval(SEQUENCE, used[0])))
-
-
-def holds_rows(place: URL) -> bool:
-    """Tell whether there is anything in the database that a restore would replace."""
-    with _opened(place) as database, database.reading() as connection:
-        if not revision_of(connection):
-            return False
-        return any(connection.execute(select(table).limit(1)).first() is not None for table in _tables())
-
-
-def others_connected(place: URL) -> int:
-    """Return how many connections of this program there are to the database."""
-    query = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND application_name = 'opportune' AND pid <> pg_backend_pid()"
-    )
-    with _opened(place) as database, database.reading() as connection:
-        return int(connection.execute(query).scalar_one())
+    with _opened(place, marked=False) as database, database.writing(within_s=None) as target:
+        upgrade(target)
+        yield Exchange(target)
 
 
 @contextmanager
-def _opened(place: URL) -> Iterator["PostgresDatabase"]:
+def alone(place: URL) -> Iterator[bool]:
+    """Keep every other process away from the database; give False if one has it open."""
+    with _opened(place, marked=False) as database, database.alone() as mine:
+        yield mine
+
+
+def holds_rows(place: URL) -> bool:
+    """Tell the caller, who is alone, whether the database holds anything that a restore would replace."""
+    with _opened(place, marked=False) as database, database.reading() as connection:
+        return bool(revision_of(connection)) and _holds_rows(connection)
+
+
+@contextmanager
+def _opened(place: URL, *, marked: bool = True) -> Iterator["PostgresDatabase"]:
     from service.storage.postgres import PostgresDatabase  # noqa: PLC0415 - who uses SQLite waits for no driver
 
-    database = PostgresDatabase(place)
+    database = PostgresDatabase(place, marked=marked)
     try:
         with store_errors():
             yield database
@@ -120,6 +114,45 @@ def _tables() -> Sequence[Table]:
     return schema.metadata.sorted_tables
 
 
+def _holds_rows(connection: Connection) -> bool:
+    return any(connection.execute(select(table).limit(1)).first() is not None for table in _tables())
+
+
+def _save(source: Connection, copy: Path, progress: Progress) -> None:
+    migrate(f"sqlite:///{copy}")
+    total = sum(source.execute(select(func.count()).select_from(t)).scalar_one() for t in _tables())
+    done = 0
+    with _file(copy) as target:
+        target.execute("BEGIN")
+        for table in _tables():
+            names = ", ".join(column.name for column in table.columns)
+            marks = ", ".join("?" for _ in table.columns)
+            insert = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608
+            streamed = source.execute(select(table).execution_options(stream_results=True))
+            for rows in streamed.partitions(ROWS_AT_ONCE):
+                target.executemany(insert, [tuple(row) for row in rows])
+                done += len(rows)
+                progress(done, total)
+        _keep_offsets(target, _last_offset(source))
+        target.execute("COMMIT")
+
+
+def _load(source: sqlite3.Connection, target: Connection, progress: Progress) -> None:
+    target.execute(text(f"TRUNCATE {', '.join(table.name for table in _tables())}"))
+    total = sum(source.execute(f"SELECT count(*) FROM {t.name}").fetchone()[0] for t in _tables())  # noqa: S608
+    done = 0
+    for table in _tables():
+        for rows in _rows_of(source, table):
+            _copy_in(target, table, rows)
+            done += len(rows)
+            progress(done, total)
+    used = source.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+    if used is not None and used[0] > 0:
+        # Never back: the number stays as it is now, also when the transaction does not come to its end.
+        raised = f"SELECT setval('{SEQUENCE}', greatest(:used, last_value)) FROM {SEQUENCE}"  # noqa: S608
+        target.execute(text(raised), {"used": used[0]})
+
+
 def _rows_of(source: sqlite3.Connection, table: Table) -> Iterator[list[tuple[Any, ...]]]:
     names = ", ".join(column.name for column in table.columns)
     cursor = source.execute(f"SELECT {names} FROM {table.name}")  # noqa: S608
@@ -132,7 +165,12 @@ def _copy_in(target: Connection, table: Table, rows: list[tuple[Any, ...]]) -> N
     driver: Any = target.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
         for row in rows:
-            copy.write_row(row)
+            copy.write_row([_storable(value) for value in row])
+
+
+def _storable(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+    """Return a value as a server takes it: it knows no NUL, which an earlier release let into a file."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
 def _last_offset(source: Connection) -> int:

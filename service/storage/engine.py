@@ -60,19 +60,19 @@ def store_errors() -> Iterator[None]:
         yield
     except exc.TimeoutError as error:
         raise StoreUnavailableError("every connection to the database is in use") from error
-    except exc.OperationalError as error:
-        raise StoreUnavailableError(_explain(str(error.orig))) from error
-    except exc.DatabaseError as error:
+    except exc.DBAPIError as error:
         if type(error) is exc.DatabaseError:
             raise StoreUnavailableError(f"the database is damaged: {error.orig}") from error
-        if _not_migrated(str(error.orig)):
-            raise StoreUnavailableError(_explain(str(error.orig))) from error
+        refused = isinstance(error, exc.OperationalError | exc.InternalError) or error.connection_invalidated
+        if refused or _not_migrated(str(error.orig)):
+            raise StoreUnavailableError(explain(str(error.orig))) from error
         raise
     except OSError as error:
         raise StoreUnavailableError(f"the disk refused: {error.strerror}") from error
 
 
-def _explain(reason: str) -> str:
+def explain(reason: str) -> str:
+    """Return what a driver said as one line that says what to do, where that is known."""
     if _not_migrated(reason):
         return f"the database is not migrated ({reason}); run: opportune migrate"
     # What comes from a server's driver may be several lines.

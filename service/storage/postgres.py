@@ -7,6 +7,7 @@ as on SQLite. docs/decisions/0013-postgresql.md has the reasons.
 """
 
 import select
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from psycopg.abc import PQGen
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from service.storage.engine import CONTROL_PATIENCE_S, PROBE_PATIENCE_S, T, store_errors
+from service.storage.engine import CONTROL_PATIENCE_S, PROBE_PATIENCE_S, T, explain, store_errors
 from service.storage.ports import StoreUnavailableError
 from service.storage.version import QUERY, refuse_newer
 
@@ -31,6 +32,9 @@ ATTEMPTS = 3
 APPLICATION = "opportune"
 TURN = 0x4F_50_50_4F_52_54_55_4E
 """The key of the advisory lock, in the database that the store lives in."""
+IN_USE = TURN + 1
+"""The key of the lock that every connection shares for as long as it is open; `restore` wants it alone."""
+ALONE_WITHIN_S = 1.0
 
 RV = TypeVar("RV")
 
@@ -56,32 +60,53 @@ class PatientConnection(psycopg.Connection[Any]):
 
 
 class PostgresDatabase:
-    """Pooled connections of one process to one database; a forked child must make its own."""
+    """Pooled connections of one process to one database; a forked child must make its own.
 
-    def __init__(self, url: URL) -> None:
-        self._readers = pooled(url, size=READERS, writes=False)
-        self._writers = pooled(url, size=WRITERS)
+    They are marked as users of the database, and refused while somebody is alone with it; only who wants to
+    be alone opens it unmarked.
+    """
+
+    def __init__(self, url: URL, *, marked: bool = True) -> None:
+        self._readers = pooled(url, size=READERS, writes=False, marked=marked)
+        self._writers = pooled(url, size=WRITERS, marked=marked)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a connection that cannot write; each statement sees the state at its own start."""
-        with store_errors(), self._readers.connect() as connection:
+        with driver_errors(), self._readers.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self, *, within_s: float | None = CONTROL_PATIENCE_S) -> Iterator[Connection]:
         """Wait to be the only writer; commit at the end of the block, or roll back when it raises."""
-        with store_errors(), self._writers.begin() as connection, _patience(connection, within_s):
+        hurry = nullcontext if within_s is not None else _unhurried
+        with driver_errors(), self._writers.connect() as connection, hurry(connection), connection.begin():
+            _limit(connection, within_s)
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TURN})")
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """Give a connection whose statements all see the same state, for as long as it takes."""
-        with store_errors(), self._writers.connect() as connection:
+        with driver_errors(), self._writers.connect() as connection:
             connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            with connection.begin(), _without_haste(connection):
+            with _unhurried(connection), connection.begin():
+                _limit(connection, None)
                 yield connection
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Keep every marked connection away; give False if there is one already."""
+        with driver_errors(), self._readers.connect() as connection:
+            end = time.monotonic() + ALONE_WITHIN_S
+            # A process that has just ended is known to the server for a moment longer.
+            while not (mine := _holds(connection, "pg_try_advisory_lock")) and time.monotonic() < end:
+                time.sleep(ALONE_WITHIN_S / 20)
+            try:
+                yield mine
+            finally:
+                if mine:
+                    _holds(connection, "pg_advisory_unlock")
 
     def turn(self) -> AbstractContextManager[None]:
         """Return at once: commit threads write side by side."""
@@ -91,7 +116,7 @@ class PostgresDatabase:
         """Do `work` beside other commit threads; again, when the database could not fit it in between."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with store_errors(), self._writers.begin() as connection:
+                with driver_errors(), self._writers.begin() as connection:
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({TURN})")
                     return work(connection)
             except Exception as error:
@@ -118,25 +143,38 @@ class PostgresDatabase:
         self._writers.dispose()
 
 
-def _patience(connection: Connection, within_s: float | None) -> AbstractContextManager[None]:
-    """Let locks be waited for as long as said; None has no end, for anything."""
-    if within_s is None:
-        return _without_haste(connection)
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(1_000 * within_s)}")
-    return nullcontext()
+@contextmanager
+def driver_errors() -> Iterator[None]:
+    """Turn what the driver raises into StoreUnavailableError, also where SQLAlchemy is not in between."""
+    with store_errors():
+        try:
+            yield
+        except psycopg.Error as error:
+            raise StoreUnavailableError(explain(str(error))) from error
+
+
+def _limit(connection: Connection, within_s: float | None) -> None:
+    """Let locks be waited for as long as said, in this transaction; None has no end, for anything."""
+    if within_s is not None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(1_000 * within_s)}")
+        return
+    for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+        connection.exec_driver_sql(f"SET LOCAL {name} = 0")
 
 
 @contextmanager
-def _without_haste(connection: Connection) -> Iterator[None]:
-    """Let a statement of this transaction take as long as it takes."""
+def _unhurried(connection: Connection) -> Iterator[None]:
+    """Let the server be silent for as long as it takes: around a transaction, its COMMIT included."""
     driver: Any = connection.connection.driver_connection
     driver.patience_s = None
-    for name in ("statement_timeout", "lock_timeout"):
-        connection.exec_driver_sql(f"SET LOCAL {name} = 0")
     try:
         yield
     finally:
         driver.__dict__.pop("patience_s", None)
+
+
+def _holds(connection: Connection, function: str) -> bool:
+    return bool(connection.exec_driver_sql(f"SELECT {function}({IN_USE})").scalar_one())
 
 
 def _unlucky(error: BaseException) -> bool:
@@ -146,7 +184,7 @@ def _unlucky(error: BaseException) -> bool:
     return isinstance(original, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)
 
 
-def pooled(url: URL, *, size: int, writes: bool = True) -> Engine:
+def pooled(url: URL, *, size: int, writes: bool = True, marked: bool = True) -> Engine:
     """Return connections to `url` that wait for nothing without an end."""
     wanted: dict[str, Any] = {
         "connect_timeout": CONNECT_PATIENCE_S,
@@ -175,7 +213,7 @@ def pooled(url: URL, *, size: int, writes: bool = True) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(opened: DBAPIConnection, _record: object) -> None:
-        _configure(opened, writes=writes)
+        _configure(opened, writes=writes, marked=marked)
 
     @event.listens_for(engine, "checkout")
     def look(opened: DBAPIConnection, _record: object, _proxy: object) -> None:
@@ -194,7 +232,7 @@ def _gone(connection: Any) -> bool:  # noqa: ANN401 - the driver's connection
     return bool(waiting.poll(0))
 
 
-def _configure(opened: Any, *, writes: bool) -> None:  # noqa: ANN401 - the driver's connection
+def _configure(opened: Any, *, writes: bool, marked: bool) -> None:  # noqa: ANN401 - the driver's connection
     chosen = {
         "statement_timeout": str(SERVER_PATIENCE_MS),
         "lock_timeout": str(SERVER_PATIENCE_MS),
@@ -209,11 +247,14 @@ def _configure(opened: Any, *, writes: bool) -> None:  # noqa: ANN401 - the driv
     opened.autocommit = True
     settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in chosen.items())
     opened.execute(f"SELECT {settings}")
-    # What is acknowledged is on a disk, whatever the database was told for its other users.
+    # What is acknowledged is on a disk, whatever the database was or will be told for its other users.
     opened.execute(
-        "SELECT set_config('synchronous_commit', 'on', false) "
-        "WHERE current_setting('synchronous_commit') = 'off'"
+        "SELECT set_config('synchronous_commit', coalesce(nullif(setting, 'off'), 'on'), false) "
+        "FROM pg_settings WHERE name = 'synchronous_commit'"
     )
+    if marked and not opened.execute(f"SELECT pg_try_advisory_lock_shared({IN_USE})").fetchone()[0]:
+        opened.close()
+        raise StoreUnavailableError("a backup is being restored into the database; try again afterwards")
     try:
         refuse_newer(*(opened.execute(QUERY).fetchone() or (None,)))
     except psycopg.errors.UndefinedTable:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from sqlalchemy import Connection, Table
 
 from service.storage import schema
-from service.storage.writers import EventKey, Row
+from service.storage.writers import EventKey, Row, natural_key
 
 
 def _arrays(table: Table) -> tuple[str, str]:
@@ -24,17 +24,22 @@ def insert_sql(table: Table) -> str:
     return f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {rows} ORDER BY place"  # noqa: S608
 
 
+def new_only(table: Table) -> str:
+    """Return SQL that inserts rows like `insert_sql`, and skips the keys that are there."""
+    return f"{insert_sql(table)} ON CONFLICT ({', '.join(natural_key(table))}) DO NOTHING"
+
+
 class PostgresWriter:
     """One statement a table: the rows travel as one array a column.
 
     Rows that another writer may be writing at the same time come in the order of their keys, so that two
-    writers do not wait for each other in a circle.
+    writers do not wait for each other in a circle. Events do not: their order is that of the log. Where two
+    groups repeat each other's events in another order, the database ends one of them, and it is done again.
     """
 
-    _EVENTS = f"{insert_sql(schema.event)} ON CONFLICT DO NOTHING RETURNING tenant, event_id"
+    _EVENTS = f"{new_only(schema.event)} RETURNING tenant, event_id"
     _INSERT: ClassVar = {
-        table.name: f"{insert_sql(table)} ON CONFLICT DO NOTHING"
-        for table in (schema.interaction, schema.quarantine, schema.slate)
+        table.name: new_only(table) for table in (schema.interaction, schema.quarantine, schema.slate)
     }
     _ADD_ACTIVITY = (
         f"{insert_sql(schema.person_activity)} ON CONFLICT (tenant, person_id, event_type) DO UPDATE SET "

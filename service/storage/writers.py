@@ -34,10 +34,20 @@ class Writer(Protocol):
         ...
 
 
+def natural_key(table: Table) -> list[str]:
+    """Return the columns by which a row is known as one that came before.
+
+    An event is known by its id: another one under the same offset is damage, and no duplicate.
+    """
+    if table is schema.event:
+        return ["tenant", "event_id"]
+    return [column.name for column in table.primary_key.columns]
+
+
 def insert_sql(table: Table) -> str:
-    """Return driver SQL that inserts a tuple of all columns but `seq`, and skips what is there already."""
+    """Return driver SQL that inserts a tuple of all columns but `seq`, and skips the keys that are there."""
     columns = [column.name for column in table.columns if column.name != "seq"]
-    statement = sqlite.insert(table).on_conflict_do_nothing()
+    statement = sqlite.insert(table).on_conflict_do_nothing(index_elements=natural_key(table))
     return str(statement.compile(dialect=sqlite.dialect(paramstyle="qmark"), column_keys=columns))
 
 

@@ -194,9 +194,10 @@ def _still(lake: Path) -> Iterator[None]:
 @contextmanager
 def _alone(database: Place) -> Iterator[None]:
     if not isinstance(database, Path):
-        if copying.others_connected(database):
-            raise BackupError("the database is in use; stop the service and other commands first")
-        yield
+        with copying.alone(database) as mine:
+            if not mine:
+                raise BackupError("the database is in use; stop the service and other commands first")
+            yield
         return
     try:
         mark = InUse(in_use_path(database), alone=True)
@@ -329,14 +330,16 @@ def _exchange(new: Path, place: Path, aside: Path, half_done: Path | None) -> No
 
 def _exchange_rows(folder: Path, database: URL, aside: Path, half_done: Path | None) -> None:
     """Load the unpacked rows into the database, in one transaction; what was there is kept as a file."""
-    if copying.holds_rows(database):
-        before = folder / "before" / DATABASE
-        before.parent.mkdir()
-        copying.to_file(database, before, quiet)
-        kept = half_done if half_done is not None and (aside / DATABASE).exists() else aside
-        kept.mkdir(parents=True, exist_ok=True)
-        shutil.move(before, kept / DATABASE)
-    copying.from_file(folder / DATABASE, database, quiet)
+    with copying.exchanging(database) as rows:
+        if rows.holds_rows():
+            before = folder / "before" / DATABASE
+            before.parent.mkdir()
+            rows.save(before, quiet)
+            kept = half_done if half_done is not None and (aside / DATABASE).exists() else aside
+            kept.mkdir(parents=True, exist_ok=True)
+            shutil.move(before, kept / DATABASE)
+            sync_folder(kept)
+        rows.load(folder / DATABASE, quiet)
 
 
 def _sync_tree(folder: Path) -> None:
