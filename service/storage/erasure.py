@@ -93,21 +93,6 @@ def erase(person: Person, *, reading: Scope, writing: Scope) -> Mapping[str, int
     return erased
 
 
-def linked_ids(person: Person, *, reading: Scope) -> tuple[str, ...]:
-    """Return the anonymous ids that came in events of the person's users and of nobody else."""
-    mine = {hit.anonymous_id for hits in _scan_events(person, reading) for hit in hits if hit.anonymous_id}
-    if not mine:
-        return ()
-    devices = Person(tenant=person.tenant, user_ids=(), anonymous_ids=tuple(sorted(mine)))
-    shared = {
-        hit.anonymous_id
-        for hits in _scan_events(devices, reading)
-        for hit in hits
-        if hit.user_id and hit.user_id not in person.user_ids
-    }
-    return tuple(sorted(mine - shared))
-
-
 class Hit(NamedTuple):
     """What is needed of an event that names a person."""
 

@@ -202,10 +202,6 @@ class People(Protocol):
         """Tell whether anybody ever decided anything: without it nobody needs to be asked about."""
         ...
 
-    def anonymous_ids_of(self, user_ids: Iterable[str]) -> Sequence[str]:
-        """Return the anonymous ids that came in events of these users and of no other user."""
-        ...
-
     def delete_person(
         self, person_ids: Iterable[str], *, user_ids: Iterable[str], anonymous_ids: Iterable[str]
     ) -> Mapping[str, int]:

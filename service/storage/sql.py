@@ -94,19 +94,13 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlPeople, SqlQuarantine, Sql
                 connection.execute(select(func.coalesce(func.max(schema.event.c.seq), 0))).scalar_one()
             )
 
-    def anonymous_ids_of(self, user_ids: Iterable[str]) -> Sequence[str]:
-        """Return the anonymous ids that came in events of these users and of no other user."""
-        person = erasure.Person.of(self.tenant, (), user_ids, ())
-        return erasure.linked_ids(person, reading=self.reading)
-
     def delete_person(
         self, person_ids: Iterable[str], *, user_ids: Iterable[str], anonymous_ids: Iterable[str]
     ) -> Mapping[str, int]:
         """Erase every row of the person; return rows erased by table."""
         person = erasure.Person.of(self.tenant, person_ids, user_ids, anonymous_ids)
         database = self._process()[0]
-        # No deadline here: the rows that name the person's devices go first, so that a second call after a
-        # turn that never came could not find the rest.
+        # No deadline here: half an erasure is no answer.
         erased = erasure.erase(person, reading=self.reading, writing=partial(database.writing, within_s=None))
         database.wipe()
         return erased

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from experiments.identifiers import is_identifier
+from service.log import logger
 from service.storage.ports import People
 from service.storage.records import Event, IdentityLink
 from service.use_cases.unguessable import is_unguessable
@@ -16,8 +17,8 @@ from service.use_cases.unguessable import is_unguessable
 SERVER = "server"
 ALIASED = "User Aliased"
 PREVIOUS = "previous_id"
-MOST_HOPS = 8
-"""Of a chain of merged accounts; it is followed no further."""
+MOST_ACCOUNTS = 10_000
+"""Accounts that are looked up at once beyond those asked for: far more than people merge, and an end."""
 MOST_DEVICES = 30
 """Anonymous ids of one person whose history is read, the latest linked first."""
 
@@ -98,23 +99,25 @@ def merged(users: Iterable[str], links: Iterable[IdentityLink]) -> dict[str, set
 
 
 def read_links(store: People, users: Iterable[str], devices: Iterable[str] = ()) -> list[IdentityLink]:
-    """Return the links of `devices`, and the merges that lead to or from these users, over several steps.
+    """Return the links of `devices`, and the merges that lead to or from these users, over every step.
 
-    A client key's word counts for a device whose id cannot be guessed: nobody else can have said it.
+    Only links whose word counts are among them.
     """
     known: set[str] = set()
     fresh = set(users)
+    most = len(fresh) + MOST_ACCOUNTS
     found: set[IdentityLink] = set()
     ask = [*devices, *_accounts(fresh)]
-    for _ in range(MOST_HOPS):
-        if not ask:
-            break
+    while ask:
         known |= fresh
-        links = [one for one in store.links_around(ask, fresh) if _counts(one)]
+        links = [one for one in store.links_around(ask, fresh) if counts(one)]
         found.update(links)
         named = {one.user_id for one in links}
         fresh = named.union(one.from_id[2:] for one in links if one.from_id.startswith("u:")) - known
         ask = _accounts(fresh)
+        if ask and len(known) >= most:
+            logger().error("too_many_merged_accounts", read=len(known), left=len(fresh))
+            break
     # Of an account at the far end not all links were read: it is left out.
     return [one for one in found if one.from_id.startswith("a:") or one.from_id[2:] in known]
 
@@ -123,8 +126,14 @@ def _accounts(users: Iterable[str]) -> list[str]:
     return [f"u:{user}" for user in users]
 
 
-def _counts(link: IdentityLink) -> bool:
-    return link.trust == SERVER or is_unguessable(link.from_id[2:])
+def counts(link: IdentityLink) -> bool:
+    """Tell whether a link is believed: a server's word, or that of somebody who knew an unguessable device.
+
+    A client key merges no accounts, and anybody could say that a device with a guessable id is theirs.
+    """
+    if link.trust == SERVER:
+        return True
+    return link.from_id.startswith("a:") and is_unguessable(link.from_id[2:])
 
 
 def accounts_of(store: People, users: Iterable[str]) -> set[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from service.storage.ports import Store
-from service.use_cases.identity import accounts_of
+from service.use_cases.identity import accounts_of, counts
 from service.use_cases.services import Services
 
 
@@ -43,10 +43,12 @@ def erase_person(
 
 
 def _devices(store: Store, users: Sequence[str]) -> set[str]:
-    """Return the anonymous ids that these users signed in under, by events and links, and nobody else did."""
-    if not users:
-        return set()
-    linked = {link.from_id for link in store.links_to(users) if link.from_id.startswith("a:")}
-    linked.update(f"a:{anonymous_id}" for anonymous_id in store.anonymous_ids_of(users))
-    shared = {link.from_id for link in store.links_from(linked) if link.user_id not in users}
+    """Return the anonymous ids that these users signed in under and nobody else did, by links that count.
+
+    Otherwise whoever holds the public key could have strangers erased, or keep somebody from being erased.
+    """
+    linked = {
+        link.from_id for link in store.links_to(users) if link.from_id.startswith("a:") and counts(link)
+    }
+    shared = {link.from_id for link in store.links_from(linked) if link.user_id not in users and counts(link)}
     return {device[2:] for device in linked - shared}

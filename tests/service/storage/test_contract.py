@@ -189,21 +189,6 @@ def test_a_quarantined_exposure_of_a_person_is_found_by_its_unit(store: Store) -
     assert store.delete_person(["a:a1"], user_ids=[], anonymous_ids=[])["quarantine"] == 1
 
 
-def test_only_devices_of_nobody_else_are_linked_to_a_user(store: Store) -> None:
-    store.append(
-        a_batch(
-            an_event("e1", anonymous_id="own"),
-            an_event("e2", user_id=None, anonymous_id="own"),
-            an_event("e3", anonymous_id="shared"),
-            an_event("e4", user_id="u2", anonymous_id="shared"),
-            an_event("e5", user_id="u2", anonymous_id="theirs"),
-        )
-    )
-
-    assert store.anonymous_ids_of(["u1"]) == ("own",)
-    assert store.anonymous_ids_of([]) == ()
-
-
 def test_items_are_replaced_and_listed_in_order(store: Store) -> None:
     items = [
         Item(item_id=f"i{n:05d}", fields={"title": f"No {n}"}, categories=("tea",)) for n in range(2_500)

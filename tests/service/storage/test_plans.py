@@ -70,7 +70,6 @@ def test_the_log_is_read_by_its_own_key_and_never_sorted(large: SqlStore) -> Non
         large.read(17_000, 5_000)
         large.last_seq()
         large.append(a_batch(an_event("e1"), an_event("e1")))
-        large.anonymous_ids_of(["u1"])
         large.delete_person([], user_ids=["u1"], anonymous_ids=["a1"])
 
     of_the_log = [s for s in seen if "FROM event" in s[0]]
@@ -114,13 +113,6 @@ def test_every_other_statement_is_answered_by_a_key_or_an_index(large: SqlStore)
             statement
         )
         assert not [line for line in told if "TEMP B-TREE" in line], statement
-
-
-def test_devices_are_not_looked_for_when_the_user_has_none(large: SqlStore) -> None:
-    with statements() as seen:
-        assert large.anonymous_ids_of(["nobody"]) == ()
-
-    assert len([s for s in seen if "FROM event" in s[0]]) == 2
 
 
 def test_pruning_finds_old_slates_by_their_time(large: SqlStore) -> None:

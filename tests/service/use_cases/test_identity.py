@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from service.storage.migrate import migrate
 from service.storage.records import Event, IdentityLink
 from service.storage.sql import SqlStore
+from service.use_cases import identity
 from service.use_cases.identity import accounts_of, also_known_as, known_as, links_of, merged, user_of
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -135,6 +137,36 @@ def test_merged_accounts_are_one_person_whichever_is_asked(store: SqlStore) -> N
     assert known_as(store, "a1") == (("a1", "a2", "a3"), ("pc", "phone"))
     assert known_as(store, "a1") == known_as(store, "a3")
     assert accounts_of(store, ["a2", "zoe"]) == {"a1", "a2", "a3", "zoe"}
+
+
+def test_a_chain_of_any_length_is_one_person_seen_from_everywhere(store: SqlStore) -> None:
+    store.put_links([a_link(f"u:u{n}", f"u{n + 1}", at=n) for n in range(30)])
+    everybody = {f"u{n}" for n in range(31)}
+
+    for asked in (["u0"], ["u15"], ["u30"], ["u30", "bob"], ["u3", "u27"]):
+        assert accounts_of(store, asked) >= everybody
+        assert set(also_known_as(store, [f"u:{asked[0]}"])[f"u:{asked[0]}"]) == {
+            f"u:{one}" for one in everybody - {asked[0]}
+        }
+
+
+def test_there_is_an_end_to_following_accounts_and_it_is_said(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "MOST_ACCOUNTS", 3)
+    store.put_links([a_link(f"u:u{n}", f"u{n + 1}", at=n) for n in range(30)])
+
+    with capture_logs() as told:
+        found = accounts_of(store, ["u0"])
+
+    assert found == {"u0", "u1", "u2", "u3", "u4"}
+    assert [line["event"] for line in told] == ["too_many_merged_accounts"]
+
+
+def test_a_client_key_merges_no_accounts_whatever_their_names(store: SqlStore) -> None:
+    store.put_links([a_link(f"u:{SECRET_ID}", "thief", trust="client")])
+
+    assert accounts_of(store, [SECRET_ID]) == {SECRET_ID}
 
 
 def test_accounts_merged_in_a_circle_come_to_an_end(store: SqlStore) -> None:

@@ -13,7 +13,7 @@ from service.storage.migrate import migrate
 from service.storage.records import IdentityLink
 from service.storage.sql import SqlStore, open_store
 from service.use_cases.exposures import ExposureBook
-from service.use_cases.ingest import SERVER, Terms, take_in
+from service.use_cases.ingest import CLIENT, SERVER, Terms, take_in
 from service.use_cases.people import erase_person
 
 SHOPPING = ("Order Completed", "Order Refunded", "Product Added", "Product Viewed")
@@ -97,6 +97,61 @@ def test_merged_accounts_go_and_devices_that_were_only_linked_go_if_they_are_nob
     assert erased["event"] == 2
     assert [row.received.event.event_id for row in store.read(0, 99)] == ["e3", "e4"]
     assert [link.from_id for link in store.links_to(["maria", "ana"])] == ["a:kiosk"]
+
+
+SECRET_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+OTHER_SECRET = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+
+
+def an_alias(event_id: str, previous: str, user_id: str) -> dict[str, Any]:
+    return {
+        **view(event_id, user_id=user_id),
+        "type": "User Aliased",
+        "properties": {"previous_id": previous},
+    }
+
+
+def take(store: SqlStore, *events: dict[str, Any], trust: str = SERVER) -> None:
+    take_in(store, ExposureBook(), events, terms=Terms(trust=trust, source="test", now=NOW))
+
+
+def left(store: SqlStore) -> list[str]:
+    return [row.received.event.event_id for row in store.read(0, 99)]
+
+
+def test_the_public_key_has_no_stranger_erased(store: SqlStore, settings: Settings) -> None:
+    take(store, view("e1", anonymous_id="101"), view("e2", anonymous_id="101", user_id="carla"))
+    take(store, view("e3", anonymous_id="102"), view("e4", user_id="103"))
+    for place, guess in enumerate(("101", "102")):
+        take(store, view(f"m{place}", anonymous_id=guess, user_id="mallory"), trust=CLIENT)
+    take(store, an_alias("m3", "102", "mallory"), an_alias("m4", "103", "mallory"), trust=CLIENT)
+
+    erased = erase_person(store, settings.lake, user_ids=["mallory"], anonymous_ids=[])
+
+    assert erased["event"] == 4
+    assert left(store) == ["e1", "e2", "e3", "e4"]
+    assert [link.user_id for link in store.links_from(["a:101"])] == ["carla"]
+
+
+def test_the_public_key_keeps_nobody_from_being_erased(store: SqlStore, settings: Settings) -> None:
+    take(store, view("e1", anonymous_id="55"), view("e2", anonymous_id="55", user_id="carla"))
+    take(store, view("e3", anonymous_id="55", user_id="nobody"), trust=CLIENT)
+
+    erase_person(store, settings.lake, user_ids=["carla"], anonymous_ids=[])
+
+    assert left(store) == []
+
+
+def test_a_device_that_only_its_owner_can_know_goes_with_the_user(
+    store: SqlStore, settings: Settings
+) -> None:
+    take(store, view("e1", anonymous_id=SECRET_ID), view("e2", anonymous_id=OTHER_SECRET), trust=CLIENT)
+    take(store, view("e3", anonymous_id=SECRET_ID, user_id="ana"), trust=CLIENT)
+    take(store, an_alias("e4", OTHER_SECRET, "ana"), trust=CLIENT)
+
+    erase_person(store, settings.lake, user_ids=["ana"], anonymous_ids=[])
+
+    assert left(store) == []
 
 
 def test_a_person_can_be_erased_before_there_is_a_lake(store: SqlStore, settings: Settings) -> None:
