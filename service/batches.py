@@ -66,14 +66,26 @@ def parts_of(
 
 
 def whole_of(body: bytes, *, limit: int) -> Part:
-    """Return a body that is one event itself.
+    """Return a body that is one event itself; an object that is no acceptable JSON has a problem.
 
     Raises
     ------
     ProblemError
-        413 or 400, as `read_json` does.
+        413 above `limit` bytes; 400 when it is no object from its beginning to its end.
     """
-    return Part(read_json(body, limit=limit), lambda: body)
+    try:
+        return Part(read_json(body, limit=limit), lambda: body)
+    except ProblemError as refused:
+        if refused.status != 400:  # noqa: PLR2004 - a body that is too large stays so
+            raise
+        text = _text(body)
+        try:
+            value, end = _DECODER.raw_decode(text, _after_space(text, 0))
+        except (ValueError, RecursionError):
+            raise refused from None
+        if not isinstance(value, dict) or _after_space(text, end) != len(text):
+            raise
+        return Part(value, lambda: body, Refusal(MALFORMED, refused.detail))
 
 
 def check_number(n: int, most: int = MOST_EVENTS) -> None:

@@ -1,6 +1,6 @@
 """Between the frozen facts of `records` and the rows of `schema`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -8,6 +8,7 @@ from sqlalchemy import Row as SqlRow
 
 from service.clock import from_micros, to_micros
 from service.storage.commit import EncodedBatch
+from service.storage.naming import named_in, named_in_text, text_of
 from service.storage.ports import IngestBatch
 from service.storage.records import (
     Event,
@@ -23,10 +24,6 @@ from service.storage.records import (
 from service.storage.writers import Row
 
 TEXT = "utf-8"
-MAX_EXTRACTED = 256
-USER_IDS = ("user_id", "userId")
-ANONYMOUS_IDS = ("anonymous_id", "anonymousId", "device_id")
-"""Who is named in a body, in the words of Segment and GrowthBook too: an unreadable one has no other form."""
 MAX_DIGITS = 9
 
 
@@ -182,29 +179,21 @@ def _named_in(body: str) -> tuple[str | None, str | None, str | None, str | None
     try:
         whole = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return None, None, None, None, None
+        whole, named = {}, named_in_text(body)
+    else:
+        named = named_in(whole)
     whole = whole if isinstance(whole, dict) else {}
     properties = whole.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     exposure = whole.get("type") == "Experiment Viewed"
     return (
-        _first_text(whole, USER_IDS),
-        _first_text(whole, ANONYMOUS_IDS),
-        _text(properties.get("unit_id")),
-        _text(properties.get("experiment_key")) if exposure else None,
+        next(iter(named.user_ids), None),
+        next(iter(named.anonymous_ids), None),
+        # Who has two anonymous ids must be found by either.
+        text_of(properties.get("unit_id")) or next(iter(named.anonymous_ids[1:]), None),
+        text_of(properties.get("experiment_key")) if exposure else None,
         _whole(properties.get("phase")) if exposure else None,
     )
-
-
-def _first_text(whole: Mapping[str, object], names: Sequence[str]) -> str | None:
-    return next((text for name in names if (text := _text(whole.get(name)))), None)
-
-
-def _text(value: object) -> str | None:
-    """Return an id as text, also one of the wrong type: whoever erases a person must find it."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    return _without_nul(str(value)[:MAX_EXTRACTED])
 
 
 def _without_nul(text: str) -> str:

@@ -1,11 +1,15 @@
 """How an event is kept that is not taken in: the bytes that came, and enough to judge it again."""
 
 import base64
+import hashlib
+from itertools import islice
 
 import orjson
 
 from experiments.identifiers import is_identifier
 from service.batches import MALFORMED
+from service.storage.interactions import EXPOSURE_EVENT
+from service.storage.naming import Named, named_in, named_in_text, texts_in, without
 from service.storage.records import QuarantinedEvent
 from service.use_cases.arrivals import Arrival
 from service.use_cases.event_rules import agent_of
@@ -13,19 +17,30 @@ from service.use_cases.exposures import Refusal
 from service.use_cases.terms import Terms
 
 TEXT, BASE64 = "utf-8", "base64"
-IDS = {"user_id": "u:", "anonymous_id": "a:"}
+NEVER_KEPT = ("ip", "writeKey")
+EXPOSED = frozenset({EXPOSURE_EVENT, "$$experiment_viewed"})
+TYPES = ("type", "event", "event_name")
+"""Where an event's type stands, in the words of Segment and GrowthBook too."""
+MOST_ASKED = 20
 
 
 def held(arrival: Arrival, refusal: Refusal, terms: Terms) -> QuarantinedEvent:
-    """Return an event as quarantine keeps it: the bytes that came, and what was judged where it differs."""
+    """Return an event as quarantine keeps it: the bytes that came, and what was judged where it differs.
+
+    Of what cannot be read, neither addresses nor keys are kept; nor anything if it seems to be about several
+    people, since erasing one of them would have to find it.
+    """
     sent = arrival.bytes_sent()
+    named = Named((), ())
+    if refusal.reason == MALFORMED and sent is not None:
+        sent, named = _cleaned(sent)
     canonical = "" if refusal.reason == MALFORMED else orjson.dumps(arrival.canonical).decode()
     body, encoding = _as_text(sent) if sent is not None else (canonical, TEXT)
     if encoding == TEXT and canonical and _says_the_same(body, arrival.canonical):
         canonical = ""
     context = {"user_agent": agent_of(arrival, terms), "signals": " ".join(sorted(terms.signals))}
-    if refusal.reason == MALFORMED:
-        context |= _ids_in(arrival.canonical)
+    context["user_id"] = next(iter(named.user_ids), "")
+    context["anonymous_id"] = next(iter(named.anonymous_ids), "")
     return QuarantinedEvent(
         event_id=echoed_id(arrival.canonical),
         reason=refusal.reason,
@@ -46,14 +61,41 @@ def echoed_id(raw: object) -> str:
     return event_id if isinstance(event_id, str) and is_identifier(event_id) else ""
 
 
-def persons_named(raw: object) -> tuple[str, ...]:
-    """Return the persons that a value names which may be no event otherwise."""
-    return tuple(IDS[name] + value for name, value in _ids_in(raw).items())
+def persons_named(arrival: Arrival) -> tuple[str, ...]:
+    """Return the persons that an arrival names which may be no event otherwise."""
+    named = named_in(arrival.canonical)
+    if _is_unreadable(arrival):
+        named = named_in_text(_loosely(arrival.bytes_sent() or b""))
+    return tuple(islice(named.person_ids, MOST_ASKED))
 
 
-def _ids_in(raw: object) -> dict[str, str]:
-    said = raw if isinstance(raw, dict) else {}
-    return {name: said[name] for name in IDS if is_identifier(said.get(name))}
+def is_exposure(arrival: Arrival) -> bool:
+    """Tell whether an event is, or would be, an exposure: a bad one is not kept against a person's wish."""
+    if _is_unreadable(arrival):
+        text = _loosely(arrival.bytes_sent() or b"")
+        return any(said in EXPOSED for _, said in texts_in(text, TYPES))
+    said = arrival.canonical if isinstance(arrival.canonical, dict) else {}
+    return any(said.get(name) == one for name in TYPES for one in EXPOSED)
+
+
+def _is_unreadable(arrival: Arrival) -> bool:
+    return arrival.problem is not None and arrival.problem.reason == MALFORMED
+
+
+def _cleaned(sent: bytes) -> tuple[bytes, Named]:
+    """Return what may be kept of an unreadable event, and whom it names."""
+    text = _loosely(sent)
+    named = named_in_text(text)
+    if max(map(len, named)) <= 1:
+        try:
+            return without(text, NEVER_KEPT).encode("utf-8", "surrogateescape"), named
+        except (ValueError, RecursionError):
+            pass
+    return f"{len(sent)} bytes, sha256 {hashlib.sha256(sent).hexdigest()}".encode(), named
+
+
+def _loosely(sent: bytes) -> str:
+    return sent.decode("utf-8", "surrogateescape")
 
 
 def _as_text(sent: bytes) -> tuple[str, str]:

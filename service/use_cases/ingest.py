@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.batches import MOST_EVENTS, check_number
-from service.storage.interactions import EXPOSURE_EVENT, interactions_of
+from service.storage.interactions import interactions_of
 from service.storage.ports import IngestBatch, Store
 from service.storage.records import AppendStatus, Event, Mark, QuarantinedEvent, ReceivedEvent, person_ids
 from service.use_cases.access import Caller
@@ -17,7 +17,7 @@ from service.use_cases.conservation import Tally
 from service.use_cases.event_rules import MAX_EVENT_BYTES, MAX_PRODUCTS, Bench
 from service.use_cases.exchange import Call
 from service.use_cases.exposures import ExposureBook, Refusal
-from service.use_cases.holding import echoed_id, held, persons_named
+from service.use_cases.holding import echoed_id, held, is_exposure, persons_named
 from service.use_cases.identity import links_of
 from service.use_cases.one_person import about_others
 from service.use_cases.services import Services
@@ -85,7 +85,7 @@ class Judged:
         self._arrivals = arrivals
         self._terms = terms
         self._found = [
-            one if wish.exposures or (wish.store and not _is_exposure(arrival)) else NO_CONSENT
+            one if wish.exposures or (wish.store and not is_exposure(arrival)) else NO_CONSENT
             for arrival, one, wish in zip(arrivals, found, wishes, strict=True)
         ]
         self._good = [place for place, one in enumerate(self._found) if isinstance(one, Event)]
@@ -192,7 +192,7 @@ def judge(
     if wishes is None:
         return Judged(arrivals, found, [GRANTED] * len(arrivals), terms)
     persons = [
-        person_ids(one) if isinstance(one, Event) else persons_named(arrival.canonical)
+        person_ids(one) if isinstance(one, Event) else persons_named(arrival)
         for arrival, one in zip(arrivals, found, strict=True)
     ]
     asked = wishes.of(store, persons, rules=terms.rules, now=terms.now)
@@ -265,12 +265,6 @@ def _keep_to_one_person(found: list[Event | Refusal]) -> None:
     places = [place for place, one in enumerate(found) if isinstance(one, Event)]
     for n in about_others([one for one in found if isinstance(one, Event)]):
         found[places[n]] = OTHER_PERSON
-
-
-def _is_exposure(arrival: Arrival) -> bool:
-    """Tell whether an event is, or would be, an exposure: a bad one is not kept against a person's wish."""
-    said = arrival.canonical
-    return isinstance(said, dict) and said.get("type") == EXPOSURE_EVENT
 
 
 def _marks(signals: frozenset[Mark], *, personal: bool, train: bool) -> str:
