@@ -56,7 +56,7 @@ def erase(person: Person, *, reading: Scope, writing: Scope) -> Mapping[str, int
     tables = ("event", "interaction", "quarantine", "slate", "person_activity", "identity_link", "consent")
     erased = dict.fromkeys(tables, 0)
     others: set[str] = set()
-    for hits in _scan_events(person, reading):
+    for hits in _scan_events(person, reading, _last_seq(writing)):
         others.update(other for hit in hits for other in _others(person, hit))
         with writing() as connection:
             erased["interaction"] += _delete_copies(connection, person, hits)
@@ -110,14 +110,14 @@ def _select_hits(person: Person, after: int) -> Select[tuple[int, str, str, str,
     return select(*(columns[name] for name in Hit._fields)).where(columns.seq > after, person.named_in_log())
 
 
-def _last_seq(reading: Scope) -> int:
-    with reading() as connection:
+def _last_seq(writing: Scope) -> int:
+    """Return the newest offset while nobody adds events: whatever is numbered below it can be seen."""
+    with writing() as connection:
         return int(connection.execute(select(func.coalesce(func.max(schema.event.c.seq), 0))).scalar_one())
 
 
-def _scan_events(person: Person, reading: Scope, last: int | None = None) -> Iterator[list[Hit]]:
+def _scan_events(person: Person, reading: Scope, last: int) -> Iterator[list[Hit]]:
     """Yield the log rows that name the person, a page at a time; each range of the log is one short read."""
-    last = _last_seq(reading) if last is None else last
     for start in range(0, last, SCAN_ROWS):
         query = _select_hits(person, start).where(schema.event.c.seq <= min(start + SCAN_ROWS, last))
         with reading() as connection:
@@ -154,7 +154,7 @@ def _count_again(others: Person, reading: Scope, writing: Scope) -> None:
     """Make the activity of `others`, who shared an id with the erased person, of the log that is left."""
     table = schema.person_activity
     ids = frozenset(others.person_ids)
-    last = _last_seq(reading)
+    last = _last_seq(writing)
     found: dict[tuple[str, str], _Times] = {}
     for hits in _scan_events(others, reading, last):
         _add(found, ids, hits)
