@@ -110,7 +110,7 @@ def _play(plan: Plan, scene: Scene, history: History) -> Report:
     scene.pause(0.1, 0.3)
     for client in clients:
         client.end()
-    found = [*_finish(plan, scene, [probe, *writers]), *_missed(watcher, history)]
+    found = [*_finish(plan, scene, [probe, *writers]), *_missed(watcher, history, subject.kills)]
     stored = read(scene.database_url)
     moved = any(blow.moves_clock for blow in history.blows)
     found += violations(history, stored, settled=plan.settles, clock_moved=moved)
@@ -155,7 +155,8 @@ def _finish(plan: Plan, scene: Scene, writers: Sequence[Writer]) -> list[str]:
 def _unbalanced(subject: Subject) -> list[str]:
     """Compare what the service says it received with what it says became of it; nothing is in flight."""
     deadline = time.monotonic() + SETTLE_S
-    while not subject.killed:
+    # What a killed worker had counted last is lost with it.
+    while not subject.kills:
         received, known = subject.counted()
         if received == known:
             break
@@ -166,13 +167,14 @@ def _unbalanced(subject: Subject) -> list[str]:
     return []
 
 
-def _missed(watcher: Watcher, history: History) -> list[str]:
-    """Evaluations fail only while nobody listens."""
+def _missed(watcher: Watcher, history: History, kills: Sequence[float]) -> list[str]:
+    """Evaluations fail only while nobody listens, or because the process that had just taken one was killed."""
     spans = [(blow.begun - SLACK_S, blow.ended) for blow in history.blows if blow.interrupts]
     return [
-        f"evaluation: {miss.what}"
+        f"evaluation from {miss.begun:.3f} to {miss.ended:.3f}: {miss.what}"
         for miss in watcher.misses
-        if not any(begun <= miss.at <= ended for begun, ended in spans)
+        if not any(begun <= miss.ended <= ended for begun, ended in spans)
+        and not any(miss.begun - SLACK_S <= kill <= miss.ended for kill in kills)
     ]
 
 

@@ -29,8 +29,8 @@ class Subject:
     port: int = field(default_factory=free_port)
     keys: Mapping[str, str] = field(default_factory=new_keys)
     process: "subprocess.Popen[bytes] | None" = None
-    killed: bool = False
-    """Whether a process of it was ever killed: what that one had counted last is lost."""
+    kills: list[float] = field(default_factory=list)
+    """When processes of it were killed."""
 
     @property
     def settings(self) -> Settings:
@@ -94,21 +94,21 @@ class Subject:
         """Kill a web worker; return False if none lives."""
         workers = self.workers()
         if workers:
-            self.killed = True
+            self.kills.append(time.monotonic())
             with suppress(ProcessLookupError):
                 os.kill(rng.choice(workers), signal.SIGKILL)
         return bool(workers)
 
     def kill_group(self) -> None:
         """Kill master and workers at once."""
-        self.killed = True
+        self.kills.append(time.monotonic())
         os.killpg(self.running.pid, signal.SIGKILL)
         self.running.wait()
         self.wait_until(lambda: _is_gone(self.running.pid), "dead")
 
     def replace_master(self) -> float:
         """Kill the master alone and start another at once; return when the old workers had ended, too."""
-        self.killed = True
+        self.kills.append(time.monotonic())
         orphans = self.running.pid
         self.running.kill()
         self.running.wait()

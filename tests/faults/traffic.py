@@ -7,7 +7,6 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -213,7 +212,8 @@ def _sees_flags(address: Address) -> bool:
 class Miss:
     """An evaluation that was not answered as it should be."""
 
-    at: float
+    begun: float
+    ended: float
     what: str
 
 
@@ -232,9 +232,11 @@ class Watcher(threading.Thread):
     def run(self) -> None:
         """Evaluate until told to end; a connection that was reset is made anew once."""
         while not self._ending.wait(PAUSE_S):
-            for ask in (self._ask, self._ask_for_the_last_time):
-                if ask():
-                    break
+            if self._ask() is not None:
+                begun = time.monotonic()
+                problem = self._ask()
+                if problem is not None:
+                    self.misses.append(Miss(begun, time.monotonic(), problem))
 
     def end(self) -> None:
         """Stop."""
@@ -243,10 +245,9 @@ class Watcher(threading.Thread):
         if self._connection is not None:
             self._connection.close()
 
-    def _ask_for_the_last_time(self) -> bool:
-        return self._ask(on_error=lambda error: self.misses.append(Miss(time.monotonic(), repr(error))))
-
-    def _ask(self, on_error: Callable[[Exception], None] = lambda _: None) -> bool:
+    def _ask(self) -> str | None:
+        """Evaluate once; return what kept the answer from coming."""
+        begun = time.monotonic()
         body = b'{"context":{"targetingKey":"visitor-7"}}'
         try:
             self._connection = self._connection or self._address.connect()
@@ -257,11 +258,10 @@ class Watcher(threading.Thread):
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
-            on_error(error)
-            return False
+            return repr(error)
         flags = {flag["key"]: (flag.get("value"), flag.get("variant")) for flag in told.get("flags", [])}
         self._first = self._first or flags
         self.answers += 1
         if answer.status != 200 or flags != self._first:
-            self.misses.append(Miss(time.monotonic(), f"{answer.status} {flags}"))
-        return True
+            self.misses.append(Miss(begun, time.monotonic(), f"{answer.status} {flags}"))
+        return None
