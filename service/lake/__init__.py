@@ -1,7 +1,7 @@
 """The event log as Parquet, for analysis and training: exported by log offset, read through one manifest."""
 
 from service.lake.erasure import erase
-from service.lake.export import export, export_all, read_interactions
+from service.lake.export import export, export_all, read_interactions, read_persons
 from service.lake.manifest import LakeBusyError, LakeError, read_manifest
 from service.lake.retention import forget
 
@@ -14,4 +14,5 @@ __all__ = [
     "forget",
     "read_interactions",
     "read_manifest",
+    "read_persons",
 ]

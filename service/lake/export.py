@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from service.lake.compact import compacted
 from service.lake.manifest import (
+    EVENTS,
     INTERACTIONS,
     SCHEMAS,
     Manifest,
@@ -77,6 +78,12 @@ def read_interactions(lake: Path) -> pa.Table:
         table = read_files(lake, INTERACTIONS, manifest.of(INTERACTIONS))
     # The item breaks ties inside one event, so that compaction never changes what a trainer sees.
     return table.sort_by([("seq", "ascending"), ("item_id", "ascending")]).drop_columns(["seq"])
+
+
+def read_persons(lake: Path) -> pa.Table:
+    """Return event_id, user_id and anonymous_id of every event, in no particular order."""
+    with reading(lake) as manifest:
+        return read_files(lake, EVENTS, manifest.of(EVENTS), only=("event_id", "user_id", "anonymous_id"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -195,11 +195,15 @@ def write_table(lake: Path, dataset: str, day: str, name: str, table: pa.Table) 
     )
 
 
-def read_files(lake: Path, dataset: str, files: tuple[LakeFile, ...]) -> pa.Table:
-    """Return the rows of `files`, in no particular order."""
+def read_files(
+    lake: Path, dataset: str, files: tuple[LakeFile, ...], *, only: Sequence[str] = ()
+) -> pa.Table:
+    """Return the rows of `files`, in no particular order; of `only` these columns if any are named."""
     schema = SCHEMAS[dataset]
+    columns = list(only) or schema.names
+    schema = pa.schema([schema.field(name) for name in columns])
     # ParquetFile and not read_table: the latter would add a column for the folder name `day=...`.
-    tables = [pq.ParquetFile(lake / f.path).read().cast(schema) for f in files]
+    tables = [pq.ParquetFile(lake / f.path).read(columns=columns).cast(schema) for f in files]
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 

@@ -2,7 +2,8 @@
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import orjson
 from recommender.candidates import Scalar, eligible
 from recommender.definitions import RankBy, Recommender
 from recommender.ranking import Recent, Taste, because, personal_scores, taste_of, top_k
+from service.catalog.rules import DataRules
 from service.clock import to_micros
 from service.errors import Pointer, ProblemError
 from service.log import logger
@@ -126,12 +128,23 @@ def persons_to_use(services: Services, ask: RecommendAsk, *, caller: Caller) -> 
         (wish,) = services.wishes.of(store, [named], rules=rules, now=now)
         if not wish.personalize:
             return ()
+        if len(visible) > 1:
+            visible = _of_no_refuser(services, visible, rules=rules, now=now)
         linked = _linked(services, visible)
         wishes = services.wishes.of(store, [(one,) for one in linked], rules=rules, now=now)
     except StoreUnavailableError:
         logger().warning("wishes_unreadable")
         return ()
     return (*visible, *(one for one, wish in zip(linked, wishes, strict=True) if wish.personalize))
+
+
+def _of_no_refuser(
+    services: Services, visible: Sequence[str], *, rules: DataRules, now: datetime
+) -> tuple[str, ...]:
+    """Leave out a shared device whose other user refused: its past is not for whoever signs in now."""
+    asked = replace(rules, unknown_consent=True)
+    wishes = services.wishes.of(services.store, [(one,) for one in visible], rules=asked, now=now)
+    return tuple(one for one, wish in zip(visible, wishes, strict=True) if wish.personalize)
 
 
 def _linked(services: Services, visible: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ from recommender.training import Config, fit
 from service import artifacts
 from service.catalog.rules import DataRules
 from service.clock import from_micros
-from service.lake import export_all, read_interactions
+from service.lake import export_all, read_interactions, read_persons
 from service.settings import Settings
 from service.storage.ports import Store
 from service.storage.records import Item
@@ -35,6 +35,8 @@ KEEP = 3
 """Models kept on disk, for a way back."""
 MIN_PAIRS, MIN_PEOPLE, MIN_ITEMS, MIN_CASES = 1_000, 100, 20, 50
 """Below any of these nothing personal can be learned and checked: bestsellers are published."""
+ASKED_AT_ONCE = 500
+"""People whose decisions are looked up together, as for a batch of events."""
 NAME_FIELDS = ("title", "name")
 PERSONAL, BESTSELLERS = "lightfm-warp+ease", "popularity"
 
@@ -123,7 +125,7 @@ def read_material(settings: Settings, store: Store, *, now: datetime, progress: 
     items = [item for item in store.all_items() if fits(item.item_id)]
     weights = event_weights(_recommenders(store))
     table, n_refused = _of_the_willing(
-        _representable(read_interactions(settings.lake).to_pandas()), store, now
+        _representable(read_interactions(settings.lake).to_pandas()), settings, store, now
     )
     interactions = build(table, weights, more_items=[item.item_id for item in items])
     progress("read", 1, 1)
@@ -251,14 +253,31 @@ def _representable(table: pd.DataFrame) -> pd.DataFrame:
     return table[np.array(keep, dtype=np.bool_)]
 
 
-def _of_the_willing(table: pd.DataFrame, store: Store, now: datetime) -> tuple[pd.DataFrame, int]:
-    """Leave out people who refused personalization or training since; return how many they are, too."""
+def _of_the_willing(
+    table: pd.DataFrame, settings: Settings, store: Store, now: datetime
+) -> tuple[pd.DataFrame, int]:
+    """Leave out what people refused since to have learned; return of how many people that is, too.
+
+    The same is asked as when the event came, with all ids that it names.
+    """
     catalog = live_catalog(store)
     rules = catalog.data if catalog else DataRules()
-    persons = [str(person) for person in table[PERSON_ID].unique()]
-    wishes = Wishes().of(store, [(person,) for person in persons], rules=rules, now=now)
-    refused = {person for person, wish in zip(persons, wishes, strict=True) if not wish.train}
-    return (table[~table[PERSON_ID].isin(refused)] if refused else table), len(refused)
+    if rules.unknown_consent and not store.has_consents():
+        return table, 0
+    ids = read_persons(settings.lake)
+    named = pd.DataFrame({name: ids[name].fill_null("").to_pandas() for name in ids.column_names})
+    events = table[["event_id"]].merge(named, on="event_id", how="left")
+    pairs = list(zip(events["user_id"], events["anonymous_id"], strict=True))
+    distinct = sorted(set(pairs))
+    wishes = Wishes()
+    willing: set[tuple[str, str]] = set()
+    for start in range(0, len(distinct), ASKED_AT_ONCE):
+        some = distinct[start : start + ASKED_AT_ONCE]
+        persons = [[p + i for p, i in zip(("u:", "a:"), pair, strict=True) if i] for pair in some]
+        told = wishes.of(store, persons, rules=rules, now=now)
+        willing.update(pair for pair, wish in zip(some, told, strict=True) if wish.train)
+    keep = np.array([pair in willing for pair in pairs], dtype=np.bool_)
+    return table[keep], int(table[PERSON_ID][~keep].nunique())
 
 
 def _features(interactions: Interactions, items: Sequence[Item]) -> sp.csr_matrix:

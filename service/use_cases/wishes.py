@@ -35,14 +35,16 @@ class Wishes:
         self._lock = threading.Lock()
         self._asked_at: datetime | None = None
         self._anybody = False
+        self._heeded = 0
 
     def of(
         self, store: People, persons: Iterable[Sequence[str]], *, rules: DataRules, now: datetime
     ) -> list[Wish]:
         """Return what may be done with each event, given the person ids that it names.
 
-        A refusal under any of its ids counts, also under an account that one of them is known to be. Without
-        one the purpose is granted by any of the event's own ids, else as `rules` say of people never asked.
+        A refusal under any of its ids counts, also under an account that one of them is known to be: on a
+        shared device the account that the event names, else any that signed in there. Without one the
+        purpose is granted by any of the event's own ids, else as `rules` say of people never asked.
 
         Raises
         ------
@@ -53,13 +55,14 @@ class Wishes:
         unasked = _wish({}, (), (), rules)
         if not wanted or not self._anybody_decided(store, now):
             return [unasked] * len(wanted)
-        ids = {person_id for one in wanted for person_id in one}
-        accounts = also_known_as(store, ids)
+        persons_of = {own: _persons_of(own) for own in set(wanted)}
+        accounts = also_known_as(store, {one for persons in persons_of.values() for one in persons})
+        ids = {person_id for one in persons_of for person_id in one}
         decisions = in_force(store.consents_of(ids.union(*accounts.values())))
         deciders = {person_id for person_id, _purpose in decisions}
         found: list[Wish] = []
         for own in wanted:
-            others = [account for one in own for account in accounts[one]]
+            others = [account for one in persons_of[own] for account in accounts[one]]
             asked = not (deciders.isdisjoint(own) and deciders.isdisjoint(others))
             found.append(_wish(decisions, own, others, rules) if asked else unasked)
         return found
@@ -67,17 +70,26 @@ class Wishes:
     def heed(self) -> None:
         """Look again at the next question: somebody just decided something."""
         with self._lock:
+            self._heeded += 1
             self._asked_at = None
 
     def _anybody_decided(self, store: People, now: datetime) -> bool:
         with self._lock:
-            asked_at = self._asked_at
-            if asked_at is not None and asked_at <= now < asked_at + REMEMBERED:
+            asked_at, heeded = self._asked_at, self._heeded
+            if self._anybody or (asked_at is not None and asked_at <= now < asked_at + REMEMBERED):
                 return self._anybody
         anybody = store.has_consents()
         with self._lock:
-            self._asked_at, self._anybody = now, anybody
+            self._anybody = self._anybody or anybody
+            # A look from before somebody decided tells nothing of the time after.
+            if heeded == self._heeded:
+                self._asked_at = now
         return anybody
+
+
+def _persons_of(own: Sequence[str]) -> Sequence[str]:
+    """Return those of an event's ids whose accounts are its person: the users it names, else its device."""
+    return [one for one in own if one.startswith("u:")] or own
 
 
 def in_force(consents: Iterable[Consent]) -> dict[tuple[str, Purpose], str]:

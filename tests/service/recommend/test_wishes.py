@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,19 @@ def test_a_shared_device_speaks_for_its_first_user_only(services: Services, clie
     assert ask(client, user_id="bob", recommender="buy-again")["items"] == []
 
 
+def test_what_a_refuser_did_on_a_shared_device_is_not_shown_to_the_next_user(
+    services: Services, client: FlaskClient
+) -> None:
+    bought(services, BROWSER, "item-013")
+    link(services, BROWSER, "ana")
+    asked: dict[str, Any] = {"user_id": "bob", "anonymous_id": BROWSER, "recommender": "buy-again"}
+    assert len(ask(client, SERVER, **asked)["items"]) == 1
+
+    say(client, "denied", user_id="ana")
+
+    assert ask(client, SERVER, **asked)["items"] == []
+
+
 def test_a_device_that_refused_is_left_out_and_the_others_count(
     services: Services, client: FlaskClient
 ) -> None:
@@ -198,6 +212,35 @@ def test_training_leaves_out_who_refused_since(services: Services, client: Flask
     assert material.facts["data"]["refused"] == 2
     assert {"u:0001", "u:0002"}.isdisjoint(learned)
     assert "u:0003" in learned
+
+
+def test_training_heeds_what_a_device_of_the_event_refused_since(
+    services: Services, client: FlaskClient
+) -> None:
+    put(services.store, replace(an_order("o-1", "ana", ["item-013"], NOW), anonymous_id=BROWSER))
+    put(services.store, replace(an_order("o-2", "ana", ["item-014"], NOW), anonymous_id=OLD_BROWSER))
+    say(client, "denied", "model_training", anonymous_id=BROWSER)
+
+    table = read_material(services.settings, services.store, now=NOW, progress=no_progress)
+
+    learned = table.interactions
+    mine = learned.user_index == list(learned.user_ids).index("u:ana")
+    assert [str(learned.item_ids[n]) for n in learned.item_index[mine]] == ["item-014"]
+
+
+def test_a_yes_under_the_device_of_an_event_lets_it_be_learned_where_one_is_needed(
+    services: Services, client: FlaskClient
+) -> None:
+    files = {**CATALOG, "data.yaml": "data: {unknown_consent: denied}\n"}
+    apply(services.store, files, by="test", now=services.clock())
+    put(services.store, replace(an_order("o-1", "ana", ["item-013"], NOW), anonymous_id=BROWSER))
+    put(services.store, an_order("o-2", "bob", ["item-013"], NOW))
+    for purpose in ("personalization", "model_training"):
+        say(client, "granted", purpose, anonymous_id=BROWSER)
+
+    material = read_material(services.settings, services.store, now=NOW, progress=no_progress)
+
+    assert list(material.interactions.user_ids) == ["u:ana"]
 
 
 @pytest.mark.parametrize(

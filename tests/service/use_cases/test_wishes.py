@@ -1,6 +1,6 @@
 """What people agreed to, put together for each event."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -130,7 +130,22 @@ def test_what_a_user_refused_holds_on_the_devices_and_accounts_of_that_user(stor
         store, [("a:phone",), ("u:ana-old",), ("a:other",), ("u:bob", "a:phone")], rules=AGREED, now=NOW
     )
 
-    assert [one.personalize for one in found] == [False, False, True, False]
+    assert [one.personalize for one in found] == [False, False, True, True]
+
+
+def test_on_a_shared_device_nobodys_refusal_silences_another_who_is_named(store: SqlStore) -> None:
+    decide(store, "u:bob", DENIED, *Purpose)
+    store.put_links(
+        [
+            IdentityLink(from_id="a:tablet", user_id=user_id, linked_at=NOW, trust="server")
+            for user_id in ("ana", "bob")
+        ]
+    )
+
+    assert wish(store, "u:ana", "a:tablet") == ALL
+    assert wish(store, "u:bob", "a:tablet") == wish(store, "a:tablet") == NOTHING
+    decide(store, "a:tablet", DENIED, Purpose.PERSONALIZATION)
+    assert not wish(store, "u:ana", "a:tablet").personalize
 
 
 def test_nobody_is_asked_about_until_somebody_decides_and_then_within_a_second(store: SqlStore) -> None:
@@ -149,6 +164,33 @@ def test_whoever_took_the_decision_heeds_it_at_once(store: SqlStore) -> None:
     decide(store, "u:ana", DENIED, *Purpose)
 
     wishes.heed()
+
+    assert wishes.of(store, [("u:ana",)], rules=AGREED, now=NOW) == [NOTHING]
+
+
+class SlowStore(SqlStore):
+    """A store in which somebody decides between the look and the answer."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def has_consents(self) -> bool:
+        """Look, and let happen what happens meanwhile."""
+        anybody = super().has_consents()
+        if self.meanwhile:
+            self.meanwhile()
+        return anybody
+
+
+def test_a_look_from_before_a_decision_is_not_remembered_after_it(store: SqlStore, tmp_path: Path) -> None:
+    slow, wishes = SlowStore(tmp_path / "opportune.db"), Wishes()
+
+    def withdraw() -> None:
+        decide(store, "u:ana", DENIED, *Purpose)
+        wishes.heed()
+
+    slow.meanwhile = withdraw
+    wishes.of(slow, [("u:ana",)], rules=AGREED, now=NOW)
+    slow.close()
 
     assert wishes.of(store, [("u:ana",)], rules=AGREED, now=NOW) == [NOTHING]
 
