@@ -109,6 +109,22 @@ class ExposureBook:
                 self._known.popitem(last=False)
         return found
 
+    def experiment_at(self, store: Store, key: str, at: datetime, *, live: int) -> Experiment | None:
+        """Return an experiment as the revision that was live at `at` has it.
+
+        What had no such experiment then is passed over, for the next newer revision that has it, or else the
+        newest older one: a backfill may predate the catalog.
+        """
+        found: Experiment | None = None
+        for number in range(live, max(0, live - LOOK_BACK), -1):
+            revision = self.read(store, number, live=live)
+            if revision is None:
+                continue
+            found = (revision.experiments or {}).get(key, found)
+            if revision.applied_at <= at and found is not None:
+                break
+        return found
+
 
 class ExposureDesk:
     """Checks the exposures of one batch; asks the store for the live revision once, and only if need be."""

@@ -68,7 +68,7 @@ class _Reader:
         return self._made(event_id, name, ids, said)
 
     def _exposure(self, said: Mapping[str, Any], ids: Mapping[str, Any]) -> dict[str, Any]:
-        found = exposure_of(said, ids, self._experiments)
+        found = exposure_of(said, ids, self._experiments.get)
         unit = found["unit_type"]
         if unit in (ANONYMOUS_ID, USER_ID):
             ids = {**ids, unit: found["unit_id"]}

@@ -3,8 +3,9 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -21,6 +22,9 @@ from service.use_cases.terms import ROW_IDS
 from service.use_cases.viewed import digits_as_text, exposure_of
 from service.wire import read_json
 
+ExperimentAt = Callable[[str, datetime], Experiment | None]
+"""Gives an experiment by its key as it was at a moment."""
+LATEST = datetime.max.replace(tzinfo=UTC)
 ENROLLED = "enrolled"
 IDS = (USER_ID, ANONYMOUS_ID)
 MEMBERS = ("event_id", "type", *IDS, "occurred_at")
@@ -111,9 +115,9 @@ def make_plan(rows_are: As, maps: Iterable[str], constants: Iterable[str], times
 class Mapper:
     """Reads the rows of one file; equal rows are counted, so that each of two equal purchases has its id."""
 
-    def __init__(self, plan: Plan, experiments: Mapping[str, Experiment]) -> None:
+    def __init__(self, plan: Plan, experiment_at: ExperimentAt) -> None:
         self._plan = plan
-        self._experiments = experiments
+        self._experiment_at = experiment_at
         self._alike: Counter[bytes] = Counter()
         self.columns_left: set[str] = set()
 
@@ -129,11 +133,13 @@ class Mapper:
         if self._plan.rows_are is As.EXPOSURES:
             if said.pop("decision", ENROLLED) != ENROLLED:
                 return None
+            inferred = "phase" not in said
             event = self._exposure(said)
         else:
+            inferred = False
             event = _outcome(said)
         if not event.get("event_id"):
-            event["event_id"] = self._content_id(event)
+            event["event_id"] = self._content_id(_without_phase(event) if inferred else event)
         return {name: event[name] for name in (*MEMBERS, NESTED) if name in event}
 
     def _said(self, row: Row) -> dict[str, Any]:
@@ -152,7 +158,9 @@ class Mapper:
 
     def _exposure(self, said: dict[str, Any]) -> dict[str, Any]:
         members = {name: said.pop(name) for name in ("event_id", "occurred_at", *IDS) if name in said}
-        found = {**said, **exposure_of(said, members, self._experiments)}
+        said_at = members.get("occurred_at")
+        at = datetime.fromisoformat(said_at) if isinstance(said_at, str) else LATEST
+        found = {**said, **exposure_of(said, members, lambda key: self._experiment_at(key, at))}
         if found["unit_type"] in IDS and found["unit_id"]:
             members.setdefault(found["unit_type"], found["unit_id"])
         return {"type": EXPOSURE_EVENT, **members, "properties": found}
@@ -162,6 +170,11 @@ class Mapper:
         self._alike[digest] += 1
         number_of = self._alike[digest]
         return ROW_IDS + digest.hex() + (f"-{number_of}" if number_of > 1 else "")
+
+
+def _without_phase(event: dict[str, Any]) -> dict[str, Any]:
+    """Return an event without the phase that nobody named: it follows from the catalog, not from the row."""
+    return {**event, NESTED: {name: one for name, one in event[NESTED].items() if name != "phase"}}
 
 
 def number(cell: object) -> int | float:

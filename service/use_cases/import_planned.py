@@ -1,14 +1,14 @@
 """Import files whose columns a plan explains: read whole before anything is stored, then stored."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.definitions import Experiment
-from service.catalog.loader import load
 from service.clock import Clock
 from service.storage.ports import Store
+from service.use_cases.exposures import ExposureBook
 from service.use_cases.import_events import EXAMPLES, ImportReport, store_rows
 from service.use_cases.import_files import (
     ImportFileError,
@@ -17,7 +17,7 @@ from service.use_cases.import_files import (
     read_rows,
     separator_hint,
 )
-from service.use_cases.import_mapping import As, Mapper, Plan
+from service.use_cases.import_mapping import ExperimentAt, Mapper, Plan
 
 SHOWN = 2
 
@@ -53,7 +53,7 @@ def preview(store: Store, file: PlannedFile, *, progress: Progress) -> Preview:
         If a column is missing or cells cannot be read; the message tells the first few.
     """
     _check_columns(file)
-    mapper = Mapper(file.plan, _experiments(store, file.plan))
+    mapper = Mapper(file.plan, _experiment_at(store))
     found = Preview()
     problems: list[str] = []
     n_problems = 0
@@ -85,7 +85,7 @@ def import_planned(store: Store, file: PlannedFile, *, clock: Clock, progress: P
     StoreUnavailableError
         If the store gives up; repeating the import goes on.
     """
-    mapper = Mapper(file.plan, _experiments(store, file.plan))
+    mapper = Mapper(file.plan, _experiment_at(store))
     events = (event for row in _rows(file, progress) if (event := mapper.event(row)) is not None)
     return store_rows(store, events, clock=clock)
 
@@ -104,9 +104,6 @@ def _check_columns(file: PlannedFile) -> None:
         )
 
 
-def _experiments(store: Store, plan: Plan) -> Mapping[str, Experiment]:
-    """Return what is live: it tells the unit and the phase of exposures that do not."""
-    if plan.rows_are is not As.EXPOSURES:
-        return {}
-    stored = store.revision(store.live_state().revision)
-    return load(stored.files).catalog.experiments if stored else {}
+def _experiment_at(store: Store) -> ExperimentAt:
+    """Return what tells the unit and the phase of exposures that do not: what was live at their time."""
+    return partial(ExposureBook().experiment_at, store, live=store.live_state().revision)

@@ -45,19 +45,20 @@ class Meaning(NamedTuple):
 class SegmentReader:
     """Reads the calls of one request.
 
-    `received_at` is when it came, `sent_at` what its batch says of when it was sent; `key_id` names the key,
-    so that ids made from content never meet across keys.
+    `experiment_at` gives an experiment by its key as it was at a moment, `received_at` is when the request
+    came, `sent_at` what its batch says of when it was sent; `key_id` names the key, so that ids made from
+    content never meet across keys.
     """
 
     def __init__(
         self,
         *,
-        experiments: Mapping[str, Experiment],
+        experiment_at: Callable[[str, datetime], Experiment | None],
         received_at: datetime,
         sent_at: object = None,
         key_id: str = "",
     ) -> None:
-        self._experiments = experiments
+        self._experiment_at = experiment_at
         self._received_at = received_at
         self._sent_at = sent_at
         self._key_id = key_id
@@ -85,12 +86,14 @@ class SegmentReader:
             ANONYMOUS_ID: digits_as_text(value.get("anonymousId")),
         }
         known = {name: said for name, said in ids.items() if said not in (None, "")}
-        properties = meant.properties
-        if meant.type == EXPOSURE_EVENT and isinstance(properties, Mapping):
-            properties = {**properties, **exposure_of(properties, known, self._experiments)}
-        event = {"type": meant.type, "properties": properties, **known}
+        event = {"type": meant.type, "properties": meant.properties, **known}
+        # Before anything is taken from the catalog of today: sent again tomorrow it is the same call.
         event["event_id"] = self._event_id(value, event)
         event["occurred_at"] = self._occurred_at(value)
+        if meant.type == EXPOSURE_EVENT and isinstance(meant.properties, Mapping):
+            at = _moment(event["occurred_at"]) or self._received_at
+            seen = exposure_of(meant.properties, known, lambda key: self._experiment_at(key, at))
+            event["properties"] = {**meant.properties, **seen}
         return {name: said for name, said in event.items() if said is not None}
 
     def _event_id(self, value: Said, event: Mapping[str, Any]) -> object:
@@ -216,8 +219,9 @@ def _door(call: str | None) -> Door:
     """Return the door of one kind of call, or of batches of any kind."""
 
     def understand(services: Services, delivery: Delivery) -> Sequence[Arrival]:
+        live = services.snapshots.current.state.revision
         reader = SegmentReader(
-            experiments=services.snapshots.current.loaded.catalog.experiments,
+            experiment_at=partial(services.exposures.experiment_at, services.store, live=live),
             received_at=delivery.now,
             sent_at=delivery.rest.get("sentAt"),
             key_id=delivery.caller.key_id,

@@ -1,6 +1,6 @@
 """What tools of others say when a variant was seen, in the words of our exposure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments.allocation import ANONYMOUS_ID
@@ -11,15 +11,16 @@ MAX_PLACE_DIGITS = 3
 
 
 def exposure_of(
-    said: Mapping[str, Any], ids: Mapping[str, Any], experiments: Mapping[str, Experiment]
+    said: Mapping[str, Any], ids: Mapping[str, Any], find: Callable[[str], Experiment | None]
 ) -> dict[str, Any]:
     """Return the properties of `Experiment Viewed` for what GrowthBook or Segment said.
 
     The variant may be named by its key or its place. Who does not name the unit means the event's own id of
-    the experiment's unit; who does not name the phase means the live one. Nothing is checked here.
+    the experiment's unit; who does not name the phase means that of the experiment which `find` gives by its
+    key: the one that was live when the variant was seen. Nothing is checked here.
     """
     experiment_key = first_of(said, "experiment_key", "experimentId", "experiment_id")
-    experiment = experiments.get(experiment_key) if isinstance(experiment_key, str) else None
+    experiment = find(experiment_key) if isinstance(experiment_key, str) else None
     unit = first_of(said, "unit_type", "hashAttribute", "hash_attribute") or _unit(experiment, ids)
     unit_id = first_of(said, "unit_id", "hashValue", "hash_value")
     if unit_id is None and isinstance(unit, str):

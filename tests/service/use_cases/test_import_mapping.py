@@ -1,11 +1,13 @@
 """Rows of other tools as events: what a column is, which id a row gets, what is refused."""
 
-from datetime import time
+from dataclasses import replace
+from datetime import UTC, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from experiments.definitions import Experiment
 from service.catalog.loader import load
 from service.use_cases.import_mapping import As, Mapper, MappingError, Plan, make_plan
 from service.use_cases.import_times import Times
@@ -17,6 +19,10 @@ CALLS = ("Customer no.=user_id", "Result=type", "Called=occurred_at", "Amount=re
 CALL = {"Customer no.": "007", "Result": "Sale", "Called": "2026-11-03", "Amount": "34.50", "Agent": "7"}
 
 
+def live(key: str, _: datetime) -> Experiment | None:
+    return EXPERIMENTS.get(key)
+
+
 def outcomes(*maps: str, constants: tuple[str, ...] = ()) -> Plan:
     return make_plan(As.OUTCOMES, maps, constants, MADRID)
 
@@ -26,7 +32,7 @@ def exposures(*maps: str, constants: tuple[str, ...] = ()) -> Plan:
 
 
 def event_of(plan: Plan, row: dict[str, Any]) -> dict[str, Any]:
-    event = Mapper(plan, EXPERIMENTS).event(row)
+    event = Mapper(plan, live).event(row)
     assert event is not None
     return event
 
@@ -44,7 +50,7 @@ def test_a_row_of_a_call_centre_is_an_outcome() -> None:
 
 
 def test_columns_that_nobody_named_are_not_taken_and_are_told() -> None:
-    mapper = Mapper(outcomes(*CALLS), EXPERIMENTS)
+    mapper = Mapper(outcomes(*CALLS), live)
 
     event = mapper.event({**CALL, "E-mail": "maria@shop.example"})
 
@@ -95,7 +101,7 @@ def test_what_opportune_assign_wrote_is_a_file_of_exposures() -> None:
 def test_a_unit_that_was_not_enrolled_is_left_out() -> None:
     row = {"unit": "v-1", "experiment": "price", "variant": "default", "decision": "not_in_allocation"}
 
-    assert Mapper(exposures(), EXPERIMENTS).event(row) is None
+    assert Mapper(exposures(), live).event(row) is None
 
 
 def test_an_e_mail_tool_names_the_variant_and_the_campaign_is_the_same_for_all() -> None:
@@ -121,8 +127,8 @@ def test_an_e_mail_tool_names_the_variant_and_the_campaign_is_the_same_for_all()
 def test_the_same_rows_have_the_same_ids_and_equal_rows_are_two() -> None:
     rows = [CALL, CALL, {**CALL, "Amount": "1"}]
 
-    first, second = ([Mapper(outcomes(*CALLS), {}).event(row) for row in rows[:1]] for _ in range(2))
-    mapper = Mapper(outcomes(*CALLS), {})
+    first, second = ([Mapper(outcomes(*CALLS), live).event(row) for row in rows[:1]] for _ in range(2))
+    mapper = Mapper(outcomes(*CALLS), live)
     ids = [event["event_id"] for row in rows if (event := mapper.event(row))]
 
     assert first == second
@@ -185,3 +191,22 @@ def test_a_plan_that_is_said_wrongly_is_refused(
 
 def test_the_name_of_a_column_may_hold_an_equals_sign() -> None:
     assert event_of(outcomes("a=b=user_id"), {"a=b": "u"})["user_id"] == "u"
+
+
+def test_an_exposure_has_the_phase_of_its_time_and_an_id_that_no_later_phase_changes() -> None:
+    def later(key: str, at: datetime) -> Experiment | None:
+        found = EXPERIMENTS.get(key)
+        return replace(found, phase=2) if found and at >= datetime(2026, 11, 10, tzinfo=UTC) else found
+
+    plan = exposures(constants=("experiment=button",))
+    row = {"unit": "x1", "variant": "control", "occurred_at": "2026-11-09T10:00:00Z"}
+    before, after = (Mapper(plan, find).event(row) for find in (live, later))
+    second = Mapper(plan, later).event({**row, "occurred_at": "2026-11-10T10:00:00Z"})
+    relaunched = Mapper(plan, lambda key, _: later(key, datetime.max.replace(tzinfo=UTC))).event(row)
+
+    assert before == after
+    assert before is not None
+    assert second is not None
+    assert relaunched is not None
+    assert (before["properties"]["phase"], second["properties"]["phase"]) == (1, 2)
+    assert relaunched["event_id"] == before["event_id"]

@@ -38,7 +38,14 @@ EVENT = {
 
 
 def a_reader(**changes: Any) -> SegmentReader:
-    return SegmentReader(**{"experiments": EXPERIMENTS, "received_at": NOW, "key_id": "key", **changes})
+    return SegmentReader(
+        **{
+            "experiment_at": lambda key, _: EXPERIMENTS.get(key),
+            "received_at": NOW,
+            "key_id": "key",
+            **changes,
+        }
+    )
 
 
 def canonical(value: Mapping[str, Any], *, call: str | None = None, **changes: Any) -> dict[str, Any]:
