@@ -26,8 +26,10 @@ from service.use_cases.archive import BackupError, Contents, Progress, pack, qui
 DATABASE = "opportune.db"
 LAKE, MODELS, KEYS = "lake", "models", "keys.env"
 PAGES = 2_048
-# Folders of the home that a process may leave behind when it is killed.
+# Folders that a process may leave behind when it is killed: in the home, and beside the new backup.
 HELD, UNPACKED = ".backup-", ".restore-"
+BESIDE = ".opportune-backup-"
+"""Another name than in the home, because the folder of the backups may hold anything."""
 
 
 class _Facts(NamedTuple):
@@ -71,14 +73,19 @@ def back_up(
         raise BackupError(f"{target} exists already; choose another name")
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep_unfinished(settings.home)
-    with _holding(target.parent) as scratch, _holding(settings.home) as held:
+    _sweep(target.parent, BESIDE)
+    with _holding(target.parent, BESIDE) as scratch, _holding(settings.home, HELD) as held:
         copy = scratch / DATABASE
         with _still(settings.lake):
             facts = _copy_database(source, copy, progress)
             lake = _hold_lake(settings.lake, held)
         files = {DATABASE: copy, **lake, **_others(settings, model=facts.model, with_keys=with_keys)}
         made = {"made_at": now.isoformat(), "log_offset": facts.log_offset, "revision": facts.revision}
-        contents = pack(target, files, made=made, progress=progress)
+        packed = scratch / "packed" / target.name
+        packed.parent.mkdir()
+        contents = pack(packed, files, made=made, progress=progress)
+        packed.replace(target)
+        sync_folder(target.parent)
     return _report(target, contents)
 
 
@@ -121,7 +128,11 @@ def restore(
 
 def sweep_unfinished(home: Path) -> None:
     """Remove what killed backups held on to: second names keep the rows of a person who was erased since."""
-    for folder in home.glob(f"{HELD}*"):
+    _sweep(home, HELD)
+
+
+def _sweep(parent: Path, prefix: str) -> None:
+    for folder in parent.glob(f"{prefix}*"):
         with _claimed(folder) as mine:
             if mine:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -244,9 +255,9 @@ def _copy_file(source: Path, copy: Path, progress: Progress) -> None:
 
 
 @contextmanager
-def _holding(parent: Path) -> Iterator[Path]:
+def _holding(parent: Path, prefix: str) -> Iterator[Path]:
     """Give a new folder below `parent`, claimed for as long as this process lives."""
-    with tempfile.TemporaryDirectory(prefix=HELD, dir=parent) as held, _claimed(Path(held)):
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as held, _claimed(Path(held)):
         yield Path(held)
 
 
@@ -322,10 +333,10 @@ def _exchange(new: Path, place: Path, aside: Path, half_done: Path | None) -> No
             kept.mkdir(parents=True, exist_ok=True)
             shutil.move(old, kept / old.name)
     if new.exists():
+        if new.name in (DATABASE, KEYS):
+            new.chmod(0o600)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(new, place)
-    if new.name == KEYS and place.exists():
-        place.chmod(0o600)
 
 
 def _exchange_rows(folder: Path, database: URL, aside: Path, half_done: Path | None) -> None:
