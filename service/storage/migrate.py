@@ -8,21 +8,29 @@ from sqlalchemy import Connection
 
 from service.storage.engine import store_errors
 from service.storage.places import open_database, place_of
+from service.storage.ports import StoreUnavailableError
 from service.storage.rehearsal import keep_copy, rehearsed
+from service.storage.sqlite import SqliteDatabase
 from service.storage.version import HEAD, SCRIPTS, revision_of
+
+UNAWARE = frozenset({"0001"})
+"""Schemas whose release does not look whether an open file was upgraded, and writes on as it always did."""
 
 
 def migrate(database_url: str) -> Path | None:
     """Create or upgrade the database behind `database_url`; harmless when there is nothing to do.
 
-    An upgrade is one transaction under the writer's turn, so it may run beside web workers, who wait: killed
-    at any point, it leaves the old schema or the new one. A SQLite file with data is copied first, and the
-    upgrade is tried on a second copy before it touches the file; returns the first copy, which stays.
+    An upgrade is one transaction under the writer's turn: killed at any point, it leaves the old schema or
+    the new one. It may run beside web workers, who wait, but not beside those of the release that wrote
+    schema 0001: they would go on without the rows that this version adds for each event. A SQLite file with
+    data is copied first, and the upgrade is tried on a second copy before it touches the file; returns the
+    first copy, which stays.
 
     Raises
     ------
     StoreUnavailableError
-        If the database cannot be reached, created, copied or written, or if a newer version wrote it.
+        If the database cannot be reached, created, copied or written, if a newer version wrote it, or if
+        the release that has it open must be stopped first.
     SettingsError
         If the URL names neither a SQLite file nor a PostgreSQL database.
     """
@@ -38,6 +46,11 @@ def migrate(database_url: str) -> Path | None:
                 return None
         with database.writing(within_s=None) as connection:
             found = revision_of(connection)
+            if found in UNAWARE and isinstance(database, SqliteDatabase) and not database.in_use.alone():
+                raise StoreUnavailableError(
+                    f"{place} is open in another process, and the release that wrote it must not go on "
+                    f"beside the upgrade: stop the service and its other commands, then do this again"
+                )
             if isinstance(place, Path) and found not in ("", HEAD):
                 kept = keep_copy(place)
                 with rehearsed(kept) as copy:

@@ -43,6 +43,16 @@ class InUse:
             os.close(self._fd)
             raise
 
+    def alone(self) -> bool:
+        """Keep other processes from opening the store from now on; return False if one has it open."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # The kernel may have let the shared lock go before it refused the other one.
+            fcntl.flock(self._fd, fcntl.LOCK_SH)
+            return False
+        return True
+
     def close(self) -> None:
         """Take the mark away."""
         os.close(self._fd)
@@ -69,7 +79,7 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         self.path = path
         create(path)
-        self._in_use = InUse(in_use_path(path))
+        self.in_use = InUse(in_use_path(path))
         self.lock = WriterLock(lock_path(path))
         self._readers = _engine(path, begin="BEGIN", size=READERS)
         self._writer = _engine(path, begin="BEGIN IMMEDIATE", size=1)
@@ -184,7 +194,7 @@ class SqliteDatabase:
         """Close every connection and lock of this process."""
         self._readers.dispose()
         self._writer.dispose()
-        self._in_use.close()
+        self.in_use.close()
 
 
 def create(path: Path) -> None:

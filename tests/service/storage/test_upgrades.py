@@ -218,6 +218,21 @@ def schema_of(path: Path) -> tuple[str, int]:
     return revision, n_events
 
 
+def test_the_release_that_would_not_notice_must_be_stopped_first(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    url = released_file(path)
+    old_release = SqlStore(path)
+    old_release.live_state()
+
+    with pytest.raises(StoreUnavailableError, match="stop the service"):
+        migrate(url)
+    assert schema_of(path) == ("0001", EVENTS)
+    old_release.close()
+    migrate(url)
+
+    assert schema_of(path) == (HEAD, EVENTS)
+
+
 def test_a_newer_schema_is_refused_in_one_line(store: SqlStore) -> None:
     store.append(a_batch(an_event("e1")))
     with store.writing() as connection:
