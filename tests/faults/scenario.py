@@ -168,7 +168,7 @@ def _unbalanced(subject: Subject) -> list[str]:
 
 
 def _missed(watcher: Watcher, history: History, kills: Sequence[float]) -> list[str]:
-    """Evaluations fail only while nobody listens, or because the process that had just taken one was killed."""
+    """Evaluations fail only while nobody listens, or with the process that had just taken them."""
     spans = [(blow.begun - SLACK_S, blow.ended) for blow in history.blows if blow.interrupts]
     return [
         f"evaluation from {miss.begun:.3f} to {miss.ended:.3f}: {miss.what}"
