@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -20,6 +21,7 @@ from service.lake.manifest import (
     write_table,
     writing,
 )
+from service.storage.naming import ALIASED, previous_in
 
 OWN_IDS: Mapping[str, tuple[str, ...]] = {
     EVENTS: ("user_id", "anonymous_id"),
@@ -83,9 +85,19 @@ def _among(column: pa.ChunkedArray, values: pa.Array) -> pa.ChunkedArray:
 
 
 def _seqs(lake: Path, file: LakeFile, person: _Person) -> pa.Array:
-    """Return the log offsets of the events in `file` that name the person."""
-    table = _columns(lake, file, "seq", *OWN_IDS[EVENTS])
-    return table.filter(person.named_in(EVENTS, table))["seq"].combine_chunks()
+    """Return the log offsets of the events in `file` that name the person, aliases of their ids too."""
+    table = _columns(lake, file, "seq", "type", *OWN_IDS[EVENTS])
+    own = table.filter(person.named_in(EVENTS, table))["seq"].combine_chunks()
+    if not pc.any(pc.equal(table["type"], ALIASED), min_count=0).as_py():
+        return own
+    whole = _columns(lake, file, "seq", "type", "properties")
+    ids = {*person.users.to_pylist(), *person.visitors.to_pylist()}
+    replaced = [
+        row["seq"]
+        for row in whole.filter(pc.equal(whole["type"], ALIASED)).to_pylist()
+        if previous_in(ALIASED, orjson.loads(row["properties"])) in ids
+    ]
+    return pa.concat_arrays([own, pa.array(replaced, pa.int64())])
 
 
 def _without(lake: Path, file: LakeFile, person: _Person, *, name: str) -> list[LakeFile]:

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, and_, delete, func, insert, or_, select
+from sqlalchemy import Connection, Select, and_, case, delete, func, insert, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from service.storage import schema
+from service.storage.naming import ALIASED, previous_in
 from service.storage.paging import PAGE_ROWS, Scope, delete_in_pages
 from service.storage.records import Mark
+from service.storage.rows import from_json
 
 SCAN_ROWS = 20_000
 OTHERS_AT_ONCE = 200
@@ -39,12 +41,21 @@ class Person:
         return (*(f"u:{u}" for u in self.user_ids), *(f"a:{a}" for a in self.anonymous_ids))
 
     def named_in_log(self) -> ColumnElement[bool]:
-        """Return the condition that an event names the person."""
+        """Return the condition that an event names the person, or is an alias, which may inside."""
         table = schema.event
         return and_(
             schema.residual(table.c.tenant) == self.tenant,
-            or_(table.c.user_id.in_(self.user_ids), table.c.anonymous_id.in_(self.anonymous_ids)),
+            or_(
+                table.c.user_id.in_(self.user_ids),
+                table.c.anonymous_id.in_(self.anonymous_ids),
+                table.c.type == ALIASED,
+            ),
         )
+
+    def is_in(self, hit: "Hit") -> bool:
+        """Tell whether an event names the person, be it as the id that an alias replaced."""
+        named = hit.user_id in self.user_ids or hit.anonymous_id in self.anonymous_ids
+        return named or hit.previous in self.user_ids or hit.previous in self.anonymous_ids
 
 
 def erase(person: Person, *, reading: Scope, writing: Scope) -> Mapping[str, int]:
@@ -60,6 +71,7 @@ def erase(person: Person, *, reading: Scope, writing: Scope) -> Mapping[str, int
         others.update(other for hit in hits for other in _others(person, hit))
         with writing() as connection:
             erased["interaction"] += _delete_copies(connection, person, hits)
+            erased["identity_link"] += _delete_said(connection, person, hits)
             gone = delete(schema.event).where(schema.event.c.seq.in_([hit.seq for hit in hits]))
             erased["event"] += connection.execute(gone).rowcount
     link, slate, bad = schema.identity_link, schema.slate, schema.quarantine
@@ -67,14 +79,10 @@ def erase(person: Person, *, reading: Scope, writing: Scope) -> Mapping[str, int
         (schema.interaction.c.person_id, person.person_ids),
         (schema.person_activity.c.person_id, person.person_ids),
         (schema.consent.c.person_id, person.person_ids),
-        (link.c.from_id, person.person_ids),
-        (link.c.user_id, person.user_ids),
     ):
         with writing() as connection:
-            tenant = column.table.c.tenant
-            owner = schema.residual(tenant) if column is link.c.user_id else tenant
-            mine = delete(column.table).where(owner == person.tenant, column.in_(ids))
-            erased[column.table.name] += connection.execute(mine).rowcount
+            gone = delete(column.table).where(column.table.c.tenant == person.tenant, column.in_(ids))
+            erased[column.table.name] += connection.execute(gone).rowcount
     shared = sorted(others)
     for start in range(0, len(shared), OTHERS_AT_ONCE):
         _count_again(
@@ -90,6 +98,13 @@ def erase(person: Person, *, reading: Scope, writing: Scope) -> Mapping[str, int
         bad.c.unit_id.in_((*person.user_ids, *person.anonymous_ids)),
     ):
         erased["quarantine"] += delete_in_pages(writing, bad.c.digest, (named,), tenant=person.tenant)
+    # Last, and at once: who asks again after half an erasure still finds the devices by them.
+    with writing() as connection:
+        for mine in (
+            and_(link.c.tenant == person.tenant, link.c.from_id.in_(person.person_ids)),
+            and_(schema.residual(link.c.tenant) == person.tenant, link.c.user_id.in_(person.user_ids)),
+        ):
+            erased["identity_link"] += connection.execute(delete(link).where(mine)).rowcount
     return erased
 
 
@@ -103,11 +118,20 @@ class Hit(NamedTuple):
     anonymous_id: str | None
     occurred_us: int
     privacy: str | None
+    alias: str | None
+    """The properties of an alias."""
+
+    @property
+    def previous(self) -> str | None:
+        """Return the id that an alias replaced."""
+        return previous_in(self.type, from_json(self.alias)) if self.alias else None
 
 
-def _select_hits(person: Person, after: int) -> Select[tuple[int, str, str, str, str, int, str]]:
+def _select_hits(person: Person, after: int) -> Select[tuple[int, str, str, str, str, int, str, str]]:
     columns = schema.event.c
-    return select(*(columns[name] for name in Hit._fields)).where(columns.seq > after, person.named_in_log())
+    alias = case((columns.type == ALIASED, columns.properties), else_=None)
+    own = (columns[name] for name in Hit._fields[:-1])
+    return select(*own, alias).where(columns.seq > after, person.named_in_log())
 
 
 def _last_seq(writing: Scope) -> int:
@@ -121,7 +145,7 @@ def _scan_events(person: Person, reading: Scope, last: int) -> Iterator[list[Hit
     for start in range(0, last, SCAN_ROWS):
         query = _select_hits(person, start).where(schema.event.c.seq <= min(start + SCAN_ROWS, last))
         with reading() as connection:
-            hits = [Hit._make(row) for row in connection.execute(query)]
+            hits = [hit for row in connection.execute(query) if person.is_in(hit := Hit._make(row))]
         for page in range(0, len(hits), PAGE_ROWS):
             yield hits[page : page + PAGE_ROWS]
 
@@ -147,6 +171,21 @@ def _delete_copies(connection: Connection, person: Person, hits: list[Hit]) -> i
                 table.c.event_id == hit.event_id,
             )
             erased += connection.execute(delete(table).where(mine)).rowcount
+    return erased
+
+
+def _delete_said(connection: Connection, person: Person, hits: list[Hit]) -> int:
+    """Delete the links that aliases of the person's ids said: an account's and a device's, it was both."""
+    table = schema.identity_link
+    erased = 0
+    for hit in hits:
+        if hit.previous:
+            said = and_(
+                table.c.tenant == person.tenant,
+                table.c.from_id.in_((f"a:{hit.previous}", f"u:{hit.previous}")),
+                table.c.user_id == hit.user_id,
+            )
+            erased += connection.execute(delete(table).where(said)).rowcount
     return erased
 
 

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 USER_IDS = ("user_id", "userId")
 ANONYMOUS_IDS = ("anonymous_id", "anonymousId", "device_id")
+ALIASED, PREVIOUS = "User Aliased", "previous_id"
+"""The event that says which id became a user, and the property that holds it."""
+PREVIOUS_IDS = (PREVIOUS, "previousId")
 NESTED = "context_json"
 """Where GrowthBook's plugins put the attributes of a visitor."""
 MAX_EXTRACTED = 256
@@ -39,15 +42,27 @@ def named_in(value: object) -> Named:
     said = value if isinstance(value, Mapping) else {}
     nested = said.get(NESTED)
     places = (said, nested) if isinstance(nested, Mapping) else (said,)
-    return Named(_ids(places, USER_IDS), _ids(reversed(places), ANONYMOUS_IDS))
+    properties = said.get("properties")
+    previous = previous_in(said.get("type"), properties if isinstance(properties, Mapping) else {})
+    # It may be an account as well as a device.
+    also = (previous,) if previous else ()
+    return Named(
+        tuple(dict.fromkeys((*_ids(places, USER_IDS), *also))),
+        tuple(dict.fromkeys((*_ids(reversed(places), ANONYMOUS_IDS), *also))),
+    )
+
+
+def previous_in(event_type: object, properties: Mapping[str, object]) -> str | None:
+    """Return the id that an alias replaces, None for any other event."""
+    return text_of(properties.get(PREVIOUS)) if event_type == ALIASED else None
 
 
 def named_in_text(text: str) -> Named:
     """Return whom a text names that looks like JSON, at any depth and as often as it does."""
-    found: dict[str, list[str]] = {name: [] for name in (*USER_IDS, *ANONYMOUS_IDS)}
+    found: dict[str, list[str]] = {name: [] for name in (*USER_IDS, *ANONYMOUS_IDS, *PREVIOUS_IDS)}
     for name, said in texts_in(text, found):
         found[name].append(said)
-    return Named(_each(found, USER_IDS), _each(found, ANONYMOUS_IDS))
+    return Named(_each(found, (*USER_IDS, *PREVIOUS_IDS)), _each(found, (*ANONYMOUS_IDS, *PREVIOUS_IDS)))
 
 
 def texts_in(text: str, names: Collection[str]) -> Iterator[tuple[str, str]]:

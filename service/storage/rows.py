@@ -8,7 +8,7 @@ from sqlalchemy import Row as SqlRow
 
 from service.clock import from_micros, to_micros
 from service.storage.commit import EncodedBatch
-from service.storage.naming import named_in, named_in_text, text_of
+from service.storage.naming import named_in, named_in_text, previous_in, text_of
 from service.storage.ports import IngestBatch
 from service.storage.records import (
     Event,
@@ -189,8 +189,10 @@ def _named_in(body: str) -> tuple[str | None, str | None, str | None, str | None
     return (
         next(iter(named.user_ids), None),
         next(iter(named.anonymous_ids), None),
-        # Who has two anonymous ids must be found by either.
-        text_of(properties.get("unit_id")) or next(iter(named.anonymous_ids[1:]), None),
+        # Who has two anonymous ids must be found by either, and who was replaced as what they were.
+        text_of(properties.get("unit_id"))
+        or previous_in(whole.get("type"), properties)
+        or next(iter(named.anonymous_ids[1:]), None),
         text_of(properties.get("experiment_key")) if exposure else None,
         _whole(properties.get("phase")) if exposure else None,
     )

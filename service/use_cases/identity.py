@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 from experiments.identifiers import is_identifier
 from service.log import logger
+from service.storage.naming import ALIASED, PREVIOUS, previous_in
 from service.storage.ports import People
-from service.storage.records import Event, IdentityLink
+from service.storage.records import Event, IdentityLink, person_ids
 from service.use_cases.unguessable import is_unguessable
 
 SERVER = "server"
-ALIASED = "User Aliased"
-PREVIOUS = "previous_id"
 MOST_ACCOUNTS = 10_000
 """Accounts that are looked up at once beyond those asked for: far more than people merge, and an end."""
 MOST_DEVICES = 30
@@ -43,6 +42,12 @@ def links_of(event: Event, trust: str) -> list[IdentityLink]:
         IdentityLink(from_id=from_id, user_id=event.user_id, linked_at=event.occurred_at, trust=trust)
         for from_id in dict.fromkeys(from_ids)
     ]
+
+
+def concerned(event: Event) -> tuple[str, ...]:
+    """Return whose wishes count for an event: whom it names, and the id that an alias replaces."""
+    previous = previous_in(event.type, event.properties)
+    return (*person_ids(event), f"u:{previous}", f"a:{previous}") if previous else person_ids(event)
 
 
 def replaced(previous: str, user_id: str, trust: str) -> list[str]:

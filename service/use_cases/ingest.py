@@ -18,7 +18,7 @@ from service.use_cases.event_rules import MAX_EVENT_BYTES, MAX_PRODUCTS, Bench
 from service.use_cases.exchange import Call
 from service.use_cases.exposures import ExposureBook, Refusal
 from service.use_cases.holding import echoed_id, held, is_exposure, persons_named
-from service.use_cases.identity import links_of
+from service.use_cases.identity import concerned, links_of
 from service.use_cases.one_person import about_others
 from service.use_cases.services import Services
 from service.use_cases.terms import (
@@ -192,7 +192,7 @@ def judge(
     if wishes is None:
         return Judged(arrivals, found, [GRANTED] * len(arrivals), terms)
     persons = [
-        person_ids(one) if isinstance(one, Event) else persons_named(arrival)
+        concerned(one) if isinstance(one, Event) else persons_named(arrival)
         for arrival, one in zip(arrivals, found, strict=True)
     ]
     asked = wishes.of(store, persons, rules=terms.rules, now=terms.now)

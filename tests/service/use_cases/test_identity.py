@@ -1,6 +1,7 @@
 """Whose ids belong together: the same for every order in which the links came."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,15 @@ from service.storage.migrate import migrate
 from service.storage.records import Event, IdentityLink
 from service.storage.sql import SqlStore
 from service.use_cases import identity
-from service.use_cases.identity import accounts_of, also_known_as, known_as, links_of, merged, user_of
+from service.use_cases.identity import (
+    accounts_of,
+    also_known_as,
+    concerned,
+    known_as,
+    links_of,
+    merged,
+    user_of,
+)
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SECRET_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -59,6 +68,13 @@ def test_an_alias_of_no_usable_id_links_nothing(previous: object) -> None:
     alias = an_event("User Aliased", user_id="ana", properties={"previous_id": previous})
 
     assert links_of(alias, "server") == []
+
+
+def test_an_alias_concerns_whom_it_replaces_as_an_account_and_as_a_device() -> None:
+    alias = an_event("User Aliased", user_id="ana", anonymous_id="x", properties={"previous_id": "old"})
+
+    assert concerned(alias) == ("u:ana", "a:x", "u:old", "a:old")
+    assert concerned(replace(alias, type="Page Viewed")) == ("u:ana", "a:x")
 
 
 def test_an_account_is_not_merged_with_itself() -> None:

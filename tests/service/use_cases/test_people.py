@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.lake import export_all, read_interactions
+from service.lake import export_all, read_interactions, read_persons
 from service.settings import Settings, load
 from service.storage.migrate import migrate
 from service.storage.records import IdentityLink
@@ -152,6 +152,21 @@ def test_a_device_that_only_its_owner_can_know_goes_with_the_user(
     erase_person(store, settings.lake, user_ids=["ana"], anonymous_ids=[])
 
     assert left(store) == []
+
+
+def test_the_id_that_an_alias_replaced_is_found_wherever_it_stands(
+    store: SqlStore, settings: Settings
+) -> None:
+    take(store, an_alias("e1", "0042", "ana"), view("e2", user_id="ana"), an_alias("e3", "other", "ana"))
+    take(store, {**an_alias("", "0042", "ana"), "event_id": None})
+    export_all(store, settings.lake)
+
+    erased = erase_person(store, settings.lake, user_ids=[], anonymous_ids=["0042"])
+
+    assert left(store) == ["e2", "e3"]
+    assert set(read_persons(settings.lake)["event_id"].to_pylist()) == {"e2", "e3"}
+    assert (erased["quarantine"], erased["identity_link"]) == (1, 2)
+    assert [one.n for one in store.activity("u:ana")] == [1, 1]
 
 
 def test_a_person_can_be_erased_before_there_is_a_lake(store: SqlStore, settings: Settings) -> None:

@@ -11,6 +11,8 @@ from service.catalog.rules import DataRules
 from service.storage.migrate import migrate
 from service.storage.records import Consent, IdentityLink, Purpose
 from service.storage.sql import SqlStore
+from service.use_cases.exposures import ExposureBook
+from service.use_cases.ingest import SERVER, Terms, take_in
 from service.use_cases.wishes import DENIED, GRANTED, Wish, Wishes
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -201,6 +203,26 @@ def test_a_clock_that_was_set_back_delays_nothing(store: SqlStore) -> None:
     decide(store, "u:ana", DENIED, *Purpose)
 
     assert wishes.of(store, [("u:ana",)], rules=AGREED, now=NOW) == [NOTHING]
+
+
+@pytest.mark.parametrize("refuser", ["u:old", "a:old"])
+def test_an_alias_of_somebody_who_refused_is_not_stored(store: SqlStore, refuser: str) -> None:
+    decide(store, refuser, DENIED, *Purpose)
+    alias = {
+        "event_id": "e1",
+        "type": "User Aliased",
+        "occurred_at": NOW.isoformat(),
+        "user_id": "ana",
+        "properties": {"previous_id": "old"},
+    }
+    terms = Terms(trust=SERVER, source="test", now=NOW)
+
+    good, bad = (
+        take_in(store, ExposureBook(), [one], terms=terms, wishes=Wishes())[0]
+        for one in (alias, {**alias, "occurred_at": "yesterday"})
+    )
+
+    assert (good["status"], good["reason"]) == (bad["status"], bad["reason"]) == ("refused", "no_consent")
 
 
 def test_no_events_need_no_answer(store: SqlStore) -> None:
