@@ -3,11 +3,15 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import TypeAlias
 
 from sqlalchemy import Connection, delete, select
+from sqlalchemy.sql import ColumnElement
 
 from service.storage import schema
 from service.storage.engine import Database
@@ -28,6 +32,8 @@ TENANT, EVENT_ID, TYPE, OCCURRED_US, PROPERTIES = 0, 1, 2, 6, 10
 """Places in a row of `event`."""
 BODY, CANONICAL = 5, 16
 """Places in a row of `quarantine`."""
+HeldKey: TypeAlias = tuple[str, str]
+"""(tenant, digest) of an event in quarantine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +44,7 @@ class EncodedBatch:
     interactions: Sequence[Sequence[Row]] = ()
     active: Sequence[Sequence[str]] = ()
     links: Sequence[Sequence[Row]] = ()
-    replayed: Sequence[str] = ()
+    replayed: Sequence[HeldKey] = ()
     quarantined: Sequence[Row] = ()
     slates: Sequence[Row] = ()
 
@@ -59,10 +65,11 @@ def commit_group(
 
     An id that comes twice in the group is accepted for the first that asked, a duplicate for the later one.
     A batch whose quarantined events are not all there any more, erased, dropped or replayed meanwhile, has
-    nothing written and one status: gone.
+    nothing written and one status: gone. They stay where they are when an event of the batch is a duplicate:
+    whether it is the same one, nobody has looked.
     """
     whole = batches
-    batches = _take_out(connection, whole)
+    batches = _still_there(connection, whole)
     new = writer.insert_events(connection, [row for batch in batches for row in batch.events])
     statuses: list[list[AppendStatus]] = []
     gathered = _Gathered()
@@ -80,6 +87,7 @@ def commit_group(
     writer.insert(connection, schema.interaction, gathered.interactions)
     writer.add_activity(connection, gathered.activity_rows())
     writer.add_links(connection, gathered.link_rows())
+    _take_out(connection, batches, statuses)
     writer.insert(connection, schema.quarantine, [row for batch in batches for row in batch.quarantined])
     writer.insert(connection, schema.slate, [row for batch in batches for row in batch.slates])
     if len(batches) == len(whole):
@@ -124,22 +132,39 @@ class _Gathered:
         return [(*key, linked_us) for key, linked_us in sorted(self._links.items())]
 
 
-def _take_out(connection: Connection, batches: Sequence[EncodedBatch]) -> Sequence[EncodedBatch]:
-    """Take what is replayed out of quarantine; return the batches of which all of it was still there."""
-    wanted = sorted({digest for batch in batches for digest in batch.replayed})
+def _still_there(connection: Connection, batches: Sequence[EncodedBatch]) -> Sequence[EncodedBatch]:
+    """Return the batches of which all that is replayed is in quarantine; nobody else takes it out now."""
+    wanted = {key for batch in batches for key in batch.replayed}
     if not wanted:
         return batches
-    digest = schema.quarantine.c.digest
-    query = select(digest).where(digest.in_(wanted)).order_by(digest).with_for_update()
-    there = set(connection.scalars(query))
+    table = schema.quarantine
+    there: set[HeldKey] = set()
+    for mine in _by_tenant(wanted):
+        query = select(table.c.tenant, table.c.digest).where(*mine).order_by(table.c.digest)
+        there.update((tenant, digest) for tenant, digest in connection.execute(query.with_for_update()))
     kept: list[EncodedBatch] = []
     for batch in batches:
         if there.issuperset(batch.replayed):
             there.difference_update(batch.replayed)
             kept.append(batch)
-    taken = [one for batch in kept for one in batch.replayed]
-    connection.execute(delete(schema.quarantine).where(digest.in_(taken)))
     return kept
+
+
+def _take_out(
+    connection: Connection, batches: Sequence[EncodedBatch], statuses: Sequence[Sequence[AppendStatus]]
+) -> None:
+    """Delete from quarantine what is replayed by batches without a duplicate."""
+    told = zip(batches, statuses, strict=True)
+    done = {key for batch, answer in told if AppendStatus.DUPLICATE not in answer for key in batch.replayed}
+    for mine in _by_tenant(done):
+        connection.execute(delete(schema.quarantine).where(*mine))
+
+
+def _by_tenant(keys: Iterable[HeldKey]) -> Iterator[Sequence[ColumnElement[bool]]]:
+    """Yield conditions that together name the rows of `keys`, each answered by the primary key."""
+    table = schema.quarantine
+    for tenant, mine in groupby(sorted(keys), key=itemgetter(0)):
+        yield table.c.tenant == tenant, table.c.digest.in_([digest for _, digest in mine])
 
 
 @dataclass(slots=True)

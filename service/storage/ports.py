@@ -54,7 +54,8 @@ class IngestBatch:
 
     `interactions[i]`, `active[i]` (the person ids whose activity the event counts for) and `links[i]` belong
     to `events[i]` and are written only if that event is new. `replayed` are digests of quarantined events
-    that this write takes out of quarantine, whatever became of the events.
+    that this write takes out of quarantine. It takes out none when one of the events is a duplicate, and
+    writes nothing at all when one of the digests is not there.
     """
 
     events: Sequence[ReceivedEvent] = ()

@@ -55,7 +55,7 @@ def encode(batch: IngestBatch, *, tenant: str) -> EncodedBatch:
         ],
         active=batch.active,
         links=[[link_row(tenant, link) for link in links] for links in batch.links],
-        replayed=batch.replayed,
+        replayed=[(tenant, digest) for digest in batch.replayed],
         quarantined=[_quarantine_row(tenant, bad) for bad in batch.quarantined],
         slates=[_slate_row(tenant, slate) for slate in batch.slates],
     )

@@ -22,13 +22,14 @@ from service.storage.ports import IngestBatch, Store, StoreUnavailableError
 from service.storage.records import AppendStatus, Event, HeldEvent, Mark, QuarantinedEvent
 from service.use_cases.arrivals import Arrival
 from service.use_cases.exposures import ExposureBook
-from service.use_cases.ingest import CONFLICT, NO_CONSENT, Judged, is_same, judge
+from service.use_cases.holding import STRANGER
+from service.use_cases.ingest import CONFLICT, NO_CONSENT, OTHER_PERSON, Judged, is_same, judge
 from service.use_cases.terms import Terms
 from service.use_cases.wishes import Wishes
 from service.wire import read_json
 
 PAGE = 200
-VOUCHED = "other_person"
+VOUCHED = OTHER_PERSON.reason
 """Alone in its request such an event is good: only who names it, or this reason, has it judged again."""
 ACCEPTED, DUPLICATE, REFUSED, GONE = "accepted", "duplicate", "refused", "gone"
 """What an event that leaves quarantine became; one that stays has a reason instead."""
@@ -52,6 +53,11 @@ class Asked:
     digests: Sequence[str] = ()
     dry_run: bool = False
     before_launch: bool = False
+
+    @property
+    def vouched(self) -> bool:
+        """Tell whether whoever asks says that events of somebody else's request are genuine."""
+        return bool(self.digests) or self.reason == VOUCHED
 
 
 @dataclass(slots=True)
@@ -148,14 +154,15 @@ class Replay:
     def _run(self, found: Sequence[HeldEvent]) -> Report:
         # Made anew for each page: what people decide while a long replay runs is heeded.
         wishes = Wishes()
-        plan = _Plan(self._store, [(one, self._judged(one.held, wishes)) for one in found])
+        judged = [(one, self._judged(one.held, wishes)) for one in found]
+        plan = _Plan(self._store, judged, vouched=self._asked.vouched)
         if not self._asked.dry_run:
             plan.carry_out(self._store)
         return plan.report
 
     def _judged(self, held: QuarantinedEvent, wishes: Wishes) -> Judged | None:
         """Judge one event again; None when there is nothing to judge, or nobody vouches for it."""
-        if held.reason == VOUCHED and not self._asked.digests and self._asked.reason != VOUCHED:
+        if held.reason == VOUCHED and not self._asked.vouched:
             return None
         sent = held.canonical.encode()
         try:
@@ -186,8 +193,11 @@ class _Write(NamedTuple):
 class _Plan:
     """What is to become of each event of a page, and the writes that it takes."""
 
-    def __init__(self, store: Store, page: Sequence[tuple[HeldEvent, Judged | None]]) -> None:
+    def __init__(
+        self, store: Store, page: Sequence[tuple[HeldEvent, Judged | None]], *, vouched: bool
+    ) -> None:
         self.report = Report()
+        self._vouched = vouched
         self._writes: list[_Write] = []
         ids = {received.event.event_id for _, judged in page if judged for received in judged.batch.events}
         self._known = _stored(store, ids) if ids else {}
@@ -201,6 +211,8 @@ class _Plan:
         elif judged.batch.quarantined:
             (again,) = judged.batch.quarantined
             self._keep(one, again.reason, again.detail)
+        elif judged.batch.events and one.held.context.get(STRANGER) and not self._vouched:
+            self._keep(one, OTHER_PERSON.reason, OTHER_PERSON.detail)
         elif judged.batch.events:
             self._store_once(one, judged.batch)
         else:
@@ -233,31 +245,42 @@ class _Plan:
     def carry_out(self, store: Store) -> None:
         """Write it, each event by itself; who was first in the meantime is asked about afterwards."""
         late: list[_Write] = []
-        for write, future in [(write, store.submit(write.batch)) for write in self._writes]:
-            was, statuses = write.one.held.reason, _outcome(future)
+        for write, statuses in _written(store, self._writes):
             if AppendStatus.GONE in statuses:
-                self.report.correct(was, write.now, GONE, "it was erased, dropped or replayed meanwhile")
-            elif AppendStatus.ACCEPTED in statuses and write.now == DUPLICATE:
-                self.report.correct(was, DUPLICATE, ACCEPTED)
-            elif AppendStatus.DUPLICATE in statuses and write.now == ACCEPTED:
+                self._say_gone(write)
+            elif AppendStatus.DUPLICATE in statuses:
                 late.append(write)
+            elif AppendStatus.ACCEPTED in statuses and write.now == DUPLICATE:
+                self.report.correct(write.one.held.reason, DUPLICATE, ACCEPTED)
         if late:
             self._give_way(store, late)
 
     def _give_way(self, store: Store, late: Sequence[_Write]) -> None:
-        """Correct the report for events whose id somebody took since it was looked for; lose none of them."""
+        """Take out events whose id is taken: they are in quarantine until this write, so none can be lost."""
         stored = _stored(store, {write.batch.events[0].event.event_id for write in late})
-        back: list[QuarantinedEvent] = []
+        writes: list[_Write] = []
         for write in late:
             held, event = write.one.held, write.batch.events[0].event
             taken = stored.get(event.event_id)
-            if taken is None or is_same(event, taken):
-                self.report.correct(held.reason, ACCEPTED, DUPLICATE)
-            else:
-                self.report.correct(held.reason, ACCEPTED, CONFLICT.reason, CONFLICT.detail)
-                back.append(replace(held, reason=CONFLICT.reason, detail=CONFLICT.detail))
-        if back:
-            store.append(IngestBatch(quarantined=back))
+            now, why, quarantined = DUPLICATE, "", []
+            if taken is None:
+                # It was erased a moment ago; the next replay finds the id free, or this one erased, too.
+                self.report.correct(held.reason, write.now, held.reason, held.detail)
+                continue
+            if not is_same(event, taken):
+                now, why = CONFLICT.reason, CONFLICT.detail
+                quarantined = [replace(held, reason=now, detail=why)]
+            if now != write.now:
+                self.report.correct(held.reason, write.now, now, why)
+            batch = IngestBatch(replayed=[write.one.digest], quarantined=quarantined)
+            writes.append(_Write(write.one, now, batch))
+        for write, statuses in _written(store, writes):
+            if AppendStatus.GONE in statuses:
+                self._say_gone(write)
+
+    def _say_gone(self, write: _Write) -> None:
+        why = "it was erased, dropped or replayed meanwhile"
+        self.report.correct(write.one.held.reason, write.now, GONE, why)
 
 
 def drop_reason(store: Store, reason: str, *, limit: int | None = None) -> int:
@@ -325,6 +348,11 @@ def _named(store: Store, digests: Iterable[str]) -> Sequence[HeldEvent]:
 def _stored(store: Store, event_ids: Iterable[str]) -> dict[str, Event]:
     found = store.stored_events(event_ids)
     return {logged.received.event.event_id: logged.received.event for logged in found}
+
+
+def _written(store: Store, writes: Sequence[_Write]) -> Iterator[tuple[_Write, Sequence[AppendStatus]]]:
+    for write, future in [(write, store.submit(write.batch)) for write in writes]:
+        yield write, _outcome(future)
 
 
 def _outcome(future: Future[Sequence[AppendStatus]]) -> Sequence[AppendStatus]:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from service.storage.ports import Keep
+from service.storage.ports import IngestBatch, Keep
 from service.storage.sql import SqlStore
-from tests.service.storage.facts import NOW, a_batch, an_event, file_of
+from tests.service.storage.facts import NOW, a_bad_event, a_batch, an_event, file_of
 
 SHOPPING = ("Order Completed", "Order Refunded", "Product Added", "Product Viewed")
 
@@ -92,6 +92,8 @@ def test_every_other_statement_is_answered_by_a_key_or_an_index(large: SqlStore)
         large.quarantined_event("abcdef")
         large.quarantined_exposures("x")
         large.quarantined_exposures("x", 1)
+        large.append(IngestBatch(quarantined=[a_bad_event("{}")]))
+        large.append(IngestBatch(replayed=[one.digest for one in large.quarantined()]))
         large.latest_verdict("x")
         large.verdict_history("x", 1, 30)
         large.live_state()

@@ -7,6 +7,7 @@ import pytest
 
 from service.storage.ports import IngestBatch, Store
 from service.storage.records import HeldReason, QuarantinedEvent
+from service.storage.sql import SqlStore
 from tests.service.storage.facts import NOW, a_bad_event, an_event
 
 HELD = 20
@@ -139,3 +140,26 @@ def test_nothing_is_written_of_a_batch_whose_quarantined_event_is_gone(filled: S
     assert filled.last_seq() == 1
     assert sum(filled.quarantine_counts().values()) == sum(before.values()) - 1
     assert filled.quarantined_event(other.digest) == [other]
+
+
+def test_a_replayed_event_stays_while_its_id_is_taken(filled: Store) -> None:
+    filled.append(IngestBatch(events=[an_event("e1")]))
+    (held,) = filled.quarantined(limit=1)
+
+    told = filled.append(IngestBatch(events=[an_event("e1", user_id="another")], replayed=[held.digest]))
+
+    assert list(told) == ["duplicate"]
+    assert filled.quarantined_event(held.digest) == [held]
+
+
+def test_a_replay_takes_nothing_out_of_the_quarantine_of_another_tenant(store: SqlStore) -> None:
+    other = SqlStore(store.place, tenant="other")
+    for one in (store, other):
+        one.append(IngestBatch(quarantined=[a_bad_event("{}")]))
+    (held,) = store.quarantined()
+
+    assert list(store.append(IngestBatch(events=[an_event("e1")], replayed=[held.digest]))) == ["accepted"]
+
+    assert store.quarantined() == []
+    assert [one.digest for one in other.quarantined()] == [held.digest]
+    other.close()
