@@ -23,7 +23,7 @@ class Days(fields.Field[int]):
         self.least, self.why = least, why
 
     def _deserialize(self, value: Any, *_: object, **__: object) -> int:  # noqa: ANN401 - anything may come
-        seconds = seconds_in(value)
+        seconds = 0 if value == "0d" else seconds_in(value)
         if seconds is None or seconds % DAY_S:
             message = f"expected whole days up to 400d, not {show(value)}"
             raise refuse("E306", message, "for example 90d or 26w")

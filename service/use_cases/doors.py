@@ -42,6 +42,8 @@ AWAY = ProblemError(
     "nothing was stored, or it is unknown whether it was; trying again is harmless",
     headers=RETRY,
 )
+ZIPPED = ("gzip", "x-gzip")
+MOST_MEMBERS = 8
 _GZIP = 16 + zlib.MAX_WBITS
 
 Results = list[dict[str, Any]]
@@ -170,18 +172,28 @@ def only_members(rest: Mapping[str, Any]) -> None:
 def _read(services: Services, call: Call, door: Door) -> Delivery:
     # A beacon's key is inside its body; every other body is read after the key is known to be good.
     in_body = may_ride_in_body(call, door.scopes)
-    caller = None if in_body else authenticate(services, call, door.scopes)
+    # Unzipping is work for known callers only, and a beacon never zips.
+    known = not in_body or _coding(call) in ZIPPED
+    caller = authenticate(services, call, door.scopes) if known else None
     body = _unpacked(call)
     try:
         rest, parts = _parts(body, door)
     except ProblemError as refused:
         if caller is None and refused.status != BAD_REQUEST:
             # It could be read, so it may hold a good key; without one that is all there is to say.
-            authenticate(services, call, door.scopes, read_json(body, limit=BODY_LIMIT))
+            authenticate(services, call, door.scopes, _rest_of(body, refused))
         raise
     if caller is None:
         caller = authenticate(services, call, door.scopes, rest)
     return Delivery(call, caller, rest, parts, services.clock(), len(body))
+
+
+def _rest_of(body: bytes, refused: ProblemError) -> object:
+    """Return what a body says that was refused for another reason than its form, else raise that."""
+    try:
+        return read_json(body, limit=BODY_LIMIT)
+    except ProblemError:
+        raise refused from None
 
 
 def _parts(body: bytes, door: Door) -> tuple[dict[str, Any], list[Part]]:
@@ -213,22 +225,29 @@ def _unpacked(call: Call) -> bytes:
     # sendBeacon can only say text/plain without a preflight.
     if kind and kind not in ("application/json", "text/plain") and not kind.endswith("+json"):
         raise ProblemError(415, "unsupported_media_type", "send Content-Type: application/json")
-    coding = call.content_encoding.strip().lower()
+    coding = _coding(call)
     if coding in ("", "identity"):
         return call.body
-    if coding not in ("gzip", "x-gzip"):
+    if coding not in ZIPPED:
         raise ProblemError(
             415, "unsupported_media_type", "send the body plain, or with Content-Encoding: gzip"
         )
     return _unzipped(call.body)
 
 
+def _coding(call: Call) -> str:
+    return call.content_encoding.strip().lower()
+
+
 def _unzipped(body: bytes) -> bytes:
-    """Return what a gzip file holds, at most as much as a plain body may have."""
+    """Return what a gzip file holds, at most as much as a plain body may have, in few members.
+
+    What follows a member is copied, so many of them would cost the square of their number.
+    """
     out: list[bytes] = []
     room = BODY_LIMIT + 1
     try:
-        while body:
+        for _ in range(MOST_MEMBERS):
             member = zlib.decompressobj(_GZIP)
             piece = member.decompress(body, room)
             room -= len(piece)
@@ -238,9 +257,11 @@ def _unzipped(body: bytes) -> bytes:
                 raise ProblemError(400, "bad_request", "the gzip body ends too early")
             out.append(piece)
             body = member.unused_data
+            if not body:
+                return b"".join(out)
     except zlib.error as error:
         raise ProblemError(400, "bad_request", "the body is not gzip, as Content-Encoding says") from error
-    return b"".join(out)
+    raise ProblemError(400, "bad_request", f"the gzip body has more than {MOST_MEMBERS} members; send one")
 
 
 def _problem(error: BaseException) -> ProblemError:

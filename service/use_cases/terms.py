@@ -38,8 +38,8 @@ class Terms:
 
     `trust` is client or server, `source` the front door, `rules` and `metrics` those of the live catalog.
     `user_agent` is the browser's, empty where the request comes from elsewhere; `signals` are the marks that
-    the request itself puts on every event; `key_id` names the key. With `backfill` exposures may be dated
-    before the launch, as those of a server key always may.
+    the request itself puts on every event. With `backfill` exposures may be dated before the launch, as those
+    of a server key always may.
     """
 
     trust: str
@@ -48,7 +48,6 @@ class Terms:
     rules: DataRules = field(default_factory=DataRules)
     user_agent: str = ""
     signals: frozenset[Mark] = frozenset()
-    key_id: str = ""
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     backfill: bool = False
 
@@ -65,7 +64,6 @@ def terms_of(services: Services, caller: Caller, *, source: str, call: Call | No
         rules=loaded.data,
         user_agent=said.user_agent[:MAX_AGENT] if trust == CLIENT else "",
         signals=signals_of(said),
-        key_id=caller.key_id,
         metrics=loaded.catalog.metrics,
     )
 

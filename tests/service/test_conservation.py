@@ -107,7 +107,8 @@ def test_what_came_in_is_what_came_out(server: Server) -> None:
     until(lambda: metrics_of(server)["received"] >= expected["received"])
     assert metrics_of(server) == expected
     page = server.get("/metrics").text
-    assert "opportune_events_imbalance" in page
+    (left,) = re.findall(r"^opportune_events_imbalance (\S+)$", page, re.MULTILINE)
+    assert float(left) == 0
     assert 'opportune_events_minute{status="received"}' in page
 
 

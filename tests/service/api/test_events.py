@@ -1,5 +1,6 @@
 """Events over a real server: refused, quarantined or stored, never lost and never a 500."""
 
+import gzip
 import json
 import re
 import uuid
@@ -70,6 +71,22 @@ def test_a_beacon_carries_its_key_in_the_query_or_the_body(server: Server) -> No
 
     assert in_query.json()["results"][0]["status"] == "accepted"
     assert in_body.json()["results"][0]["status"] == "duplicate"
+
+
+def test_a_zipped_body_is_not_opened_for_a_key_inside_it(server: Server) -> None:
+    body = gzip.compress(json.dumps({"events": [an_event()], "writeKey": server.client_key}).encode())
+    zipped = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    url = server.base_url + "/v1/events"
+
+    assert requests.post(url, data=body, headers=zipped, timeout=30).status_code == 401
+    in_query = requests.post(f"{url}?client_key={server.client_key}", data=body, headers=zipped, timeout=30)
+    assert in_query.status_code == 202
+
+
+def test_too_many_events_are_told_so_also_where_one_of_them_hides_the_key(server: Server) -> None:
+    body = b'{"events": [' + b",".join([b"NaN"] * 501) + b"]}"
+
+    assert requests.post(server.base_url + "/v1/events", data=body, timeout=30).status_code == 413
 
 
 def test_a_secret_key_in_the_body_is_refused(server: Server) -> None:

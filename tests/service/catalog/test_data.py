@@ -57,6 +57,7 @@ def test_data_may_stand_beside_collections() -> None:
     ("text", "expected"),
     [
         ("data: {keep: {events: 29d}}\n", ("E340", 1, 23)),
+        ("data: {keep: {slates: 0d}}\n", ("E340", 1, 23)),
         ("data: {keep: {slates: 36h}}\n", ("E306", 1, 23)),
         ("data: {keep: {events: 900d}}\n", ("E306", 1, 23)),
         ("data: {keep: {events: 45d}}\n", ("E415", 1, 23)),
