@@ -22,13 +22,16 @@ EXPOSED = frozenset({EXPOSURE_EVENT, "$$experiment_viewed"})
 TYPES = ("type", "event", "event_name")
 """Where an event's type stands, in the words of Segment and GrowthBook too."""
 MOST_ASKED = 20
+STRANGER = "other_person"
+"""In the context of an event: it came in somebody else's request, whatever else is wrong with it."""
 
 
-def held(arrival: Arrival, refusal: Refusal, terms: Terms) -> QuarantinedEvent:
+def held(arrival: Arrival, refusal: Refusal, terms: Terms, *, stranger: bool = False) -> QuarantinedEvent:
     """Return an event as quarantine keeps it: the bytes that came, and what was judged where it differs.
 
-    Of what cannot be read, neither addresses nor keys are kept; nor anything if it seems to be about several
-    people, since erasing one of them would have to find it.
+    Of a `stranger` it is remembered that its request was about somebody else. Of what cannot be read, neither
+    addresses nor keys are kept; nor anything if it seems to be about several people, since erasing one of
+    them would have to find it.
     """
     sent = arrival.bytes_sent()
     named = Named((), ())
@@ -39,6 +42,7 @@ def held(arrival: Arrival, refusal: Refusal, terms: Terms) -> QuarantinedEvent:
     if encoding == TEXT and canonical and _says_the_same(body, arrival.canonical):
         canonical = ""
     context = {"user_agent": agent_of(arrival, terms), "signals": " ".join(sorted(terms.signals))}
+    context[STRANGER] = "yes" if stranger else ""
     context["user_id"] = next(iter(named.user_ids), "")
     context["anonymous_id"] = next(iter(named.anonymous_ids), "")
     return QuarantinedEvent(

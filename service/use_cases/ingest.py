@@ -81,8 +81,10 @@ class Judged:
         found: Sequence[Event | Refusal],
         wishes: Sequence[Wish],
         terms: Terms,
+        strangers: frozenset[int] = frozenset(),
     ) -> None:
         self._arrivals = arrivals
+        self._strangers = strangers
         self._terms = terms
         self._found = [
             one if wish.exposures or (wish.store and not is_exposure(arrival)) else NO_CONSENT
@@ -124,7 +126,7 @@ class Judged:
         interactions, active, links = [], [], []
         quarantined: list[QuarantinedEvent] = []
         terms = self._terms
-        for arrival, one, wish in zip(self._arrivals, self._found, wishes, strict=True):
+        for place, (arrival, one, wish) in enumerate(zip(self._arrivals, self._found, wishes, strict=True)):
             if isinstance(one, Event):
                 personal = wish.personalize and not (terms.signals and terms.rules.respect_signals)
                 marks = _marks(terms.signals, personal=personal, train=wish.train)
@@ -141,7 +143,7 @@ class Judged:
                 active.append(person_ids(one) if personal else ())
                 links.append(links_of(one, terms.trust))
             elif one is not NO_CONSENT:
-                quarantined.append(held(arrival, one, terms))
+                quarantined.append(held(arrival, one, terms, stranger=place in self._strangers))
         return IngestBatch(
             events=events, interactions=interactions, active=active, links=links, quarantined=quarantined
         )
@@ -187,19 +189,20 @@ def judge(
     backfill = terms.backfill or terms.trust == SERVER
     bench = Bench(book.open(store, now=terms.now, backfill=backfill), terms)
     found = [bench.look(arrival) for arrival in arrivals]
-    if terms.trust == CLIENT and terms.source not in MANY_PERSONS:
+    of_one_person = terms.trust == CLIENT and terms.source not in MANY_PERSONS
+    if of_one_person:
         _keep_to_one_person(found)
+    strangers = _strangers(arrivals, found) if of_one_person else frozenset()
     if wishes is None:
-        return Judged(arrivals, found, [GRANTED] * len(arrivals), terms)
+        return Judged(arrivals, found, [GRANTED] * len(arrivals), terms, strangers)
     persons = [
         concerned(one) if isinstance(one, Event) else persons_named(arrival)
         for arrival, one in zip(arrivals, found, strict=True)
     ]
     asked = wishes.of(store, persons, rules=terms.rules, now=terms.now)
     # What names nobody has nobody to ask; it is bad, and kept so that the sender can find out why.
-    return Judged(
-        arrivals, found, [wish if ids else GRANTED for wish, ids in zip(asked, persons, strict=True)], terms
-    )
+    heeded = [wish if ids else GRANTED for wish, ids in zip(asked, persons, strict=True)]
+    return Judged(arrivals, found, heeded, terms, strangers)
 
 
 def take_in(
@@ -265,6 +268,23 @@ def _keep_to_one_person(found: list[Event | Refusal]) -> None:
     places = [place for place, one in enumerate(found) if isinstance(one, Event)]
     for n in about_others([one for one in found if isinstance(one, Event)]):
         found[places[n]] = OTHER_PERSON
+
+
+def _strangers(arrivals: Sequence[Arrival], found: Sequence[Event | Refusal]) -> frozenset[int]:
+    """Return the places of bad events that are about other people than the good ones.
+
+    Where none is good, the first that names anybody tells whose request it is.
+    """
+    bad = {
+        place: named
+        for place, one in enumerate(found)
+        if isinstance(one, Refusal) and (named := persons_named(arrivals[place]))
+    }
+    if not bad:
+        return frozenset()
+    own = {person for one in found if isinstance(one, Event) for person in person_ids(one)}
+    own = own or set(next(iter(bad.values())))
+    return frozenset(place for place, named in bad.items() if own.isdisjoint(named))
 
 
 def _marks(signals: frozenset[Mark], *, personal: bool, train: bool) -> str:

@@ -255,6 +255,23 @@ def test_another_persons_event_is_judged_only_for_whoever_names_it(store: Store)
     assert store.quarantined_event(other.digest) == []
 
 
+def test_another_persons_event_needs_somebodys_word_whatever_else_was_wrong_with_it(store: Store) -> None:
+    early, own, other = (wire(order(unit, START)) for unit in ("v3", "v1", "v2"))
+    early["occurred_at"] = (START + HOUR).isoformat()
+    terms = Terms(trust=CLIENT, source="events", now=START)
+    other["properties"] = {"revenue": 1}
+    own["properties"] = {}
+    told = take_in(store, ExposureBook(), [early, other, own], terms=terms)
+    assert [one.get("reason") for one in told] == ["in_future", "revenue_not_allowed", None]
+    apply(store, {**METRICS, "data.yaml": "data: {client_revenue: allow}\n"}, by="test", now=START)
+
+    report = replayed(store, reason="revenue_not_allowed")
+
+    assert report.outcomes == {("revenue_not_allowed", "other_person"): 1}
+    assert store.last_seq() == 1
+    assert replayed(store, reason="other_person").outcomes == {("other_person", "accepted"): 1}
+
+
 @pytest.mark.parametrize(
     "purposes", [(Purpose.EXPERIMENTATION,), (Purpose.EXPERIMENTATION, Purpose.PERSONALIZATION)]
 )
