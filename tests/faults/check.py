@@ -100,7 +100,7 @@ def _bytes_of(held: Held) -> bytes:
 
 
 def _traces_of_events(stored: Stored) -> Iterator[str]:
-    """Interactions and activity are of the same transaction as their event."""
+    """Interactions, activity and links are of the same transaction as their event."""
     known = {event.event_id for event in stored.events}
     for event_id in stored.interactions:
         if event_id not in known:
@@ -116,6 +116,14 @@ def _traces_of_events(stored: Stored) -> Iterator[str]:
     if activity != stored.activity:
         differing = set(activity.items()) ^ set(stored.activity.items())
         yield f"torn: activity is not that of the events: {sorted(differing)[:4]}"
+
+    seen = {
+        (f"a:{event.anonymous_id}", event.user_id)
+        for event in stored.events
+        if event.anonymous_id and event.user_id
+    }
+    if seen != stored.links:
+        yield f"torn: links are not those of the events: {sorted(seen ^ stored.links)[:4]}"
 
 
 def _surprises(history: History, clock_moved: bool) -> Iterator[str]:

@@ -165,7 +165,7 @@ FAULTS: Mapping[str, Fault] = {
     "power cut": Fault(do=cut_power, interrupts=True, kills=True, on=SQLITE),
     "SIGTERM": Fault(do=terminate, interrupts=True),
     "SIGHUP": Fault(do=reload),
-    "frozen worker": Fault(do=freeze_worker),
+    "frozen worker": Fault(do=freeze_worker, freezes=True),
     "sync fails": Fault(
         do=while_set(sync_errno=(errno.EIO, errno.ENOSPC), sync_ppm=(100_000, 500_000, 10**6)), on=SQLITE
     ),

@@ -111,6 +111,7 @@ def _play(plan: Plan, scene: Scene, history: History) -> Report:
     for client in clients:
         client.end()
     found = [*_finish(plan, scene, [probe, *writers]), *_missed(watcher, history, subject.kills)]
+    found += _waited(watcher, history)
     stored = read(scene.database_url)
     moved = any(blow.moves_clock for blow in history.blows)
     found += violations(history, stored, settled=plan.settles, clock_moved=moved)
@@ -175,6 +176,21 @@ def _missed(watcher: Watcher, history: History, kills: Sequence[float]) -> list[
         for miss in watcher.misses
         if not any(begun <= miss.ended <= ended for begun, ended in spans)
         and not any(miss.begun - SLACK_S <= kill <= miss.ended for kill in kills)
+    ]
+
+
+def _waited(watcher: Watcher, history: History) -> list[str]:
+    """Evaluations need no disk and no database: whatever becomes of those, nobody waits for half of it."""
+    calm = [
+        blow
+        for blow in history.blows
+        if not (blow.interrupts or FAULTS[blow.name].kills or FAULTS[blow.name].freezes)
+    ]
+    return [
+        f"evaluation waited {wait.ended - wait.begun:.3f} s during {blow.name}"
+        for wait in watcher.waits
+        for blow in calm
+        if min(wait.ended, blow.ended) - max(wait.begun, blow.begun) > (blow.ended - blow.begun) / 2
     ]
 
 

@@ -57,13 +57,17 @@ Harm: TypeAlias = Callable[[Scene, Blow], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A way to do harm. `interrupts`: nobody listens for a moment, evaluations may be refused, too."""
+    """A way to do harm. `interrupts`: nobody listens for a moment, evaluations may be refused, too.
+
+    `freezes`: a process that listens stands still, and whoever is connected to it waits.
+    """
 
     do: Harm
     on: frozenset[str] = SQLITE | POSTGRESQL
     interrupts: bool = False
     moves_clock: bool = False
     kills: bool = False
+    freezes: bool = False
 
 
 @contextmanager

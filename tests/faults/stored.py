@@ -40,6 +40,8 @@ class Stored:
     """How many rows each event left."""
     activity: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """How often each person had an event of each type."""
+    links: frozenset[tuple[str, str]] = frozenset()
+    """Which anonymous id was seen with which user."""
     integrity: str = "ok"
 
 
@@ -70,9 +72,20 @@ def read(url: str) -> Stored:
                 (row.person_id, row.event_type): int(row.n)
                 for row in connection.execute(text("SELECT person_id, event_type, n FROM person_activity"))
             }
+            links = frozenset(
+                (row.from_id, row.user_id)
+                for row in connection.execute(text("SELECT from_id, user_id FROM identity_link"))
+            )
     finally:
         engine.dispose()
-    return Stored(events=events, held=held, interactions=interactions, activity=activity, integrity=integrity)
+    return Stored(
+        events=events,
+        held=held,
+        interactions=interactions,
+        activity=activity,
+        links=links,
+        integrity=integrity,
+    )
 
 
 def properties_of(event: StoredEvent) -> object:

@@ -69,6 +69,8 @@ def test_a_history_that_is_as_promised_has_no_violations() -> None:
     [
         (replace(FINE, events=[], interactions={}, activity={}), "lost: e1 was told accepted"),
         (replace(FINE, held=[]), "lost: bad (old) was told too_old"),
+        (replace(FINE, events=[replace(ROW, user_id="u")]), "torn: links are not those of the events"),
+        (replace(FINE, links=frozenset({("a:v", "u")})), "torn: links are not those of the events"),
         (replace(FINE, events=[ROW, replace(ROW, seq=2)]), "twice: e1 is stored 2 times"),
         (replace(FINE, held=[HELD, HELD]), "twice: 2 rows in quarantine"),
         (replace(FINE, events=[replace(ROW, user_id="thief")]), "invented: e1 is stored as nobody sent it"),

@@ -208,6 +208,10 @@ def _sees_flags(address: Address) -> bool:
     return answer.status == 200
 
 
+LONG_S = 0.5
+"""An evaluation that takes longer is looked at; a busy machine makes a shorter one wait, too."""
+
+
 @dataclass(slots=True)
 class Miss:
     """An evaluation that was not answered as it should be."""
@@ -226,26 +230,44 @@ class Watcher(threading.Thread):
         self._connection: http.client.HTTPConnection | None = None
         self._ending = threading.Event()
         self._first: object = None
+        self._error: Exception | None = None
         self.answers = 0
         self.misses: list[Miss] = []
+        self.waits: list[Miss] = []
+        """Evaluations that took longer than `LONG_S`, answered or not."""
 
     def run(self) -> None:
-        """Evaluate until told to end; a connection that was reset is made anew once."""
-        while not self._ending.wait(PAUSE_S):
-            if self._ask() is not None:
-                begun = time.monotonic()
-                problem = self._ask()
-                if problem is not None:
-                    self.misses.append(Miss(begun, time.monotonic(), problem))
+        """Evaluate until told to end."""
+        try:
+            while not self._ending.wait(PAUSE_S):
+                self._evaluate()
+        except Exception as error:  # noqa: BLE001 - whoever ends the thread is told
+            self._error = error
 
     def end(self) -> None:
-        """Stop."""
+        """Stop; raise what ended the thread before its time."""
         self._ending.set()
         self.join()
         if self._connection is not None:
             self._connection.close()
+        if self._error is not None:
+            raise self._error
 
-    def _ask(self) -> str | None:
+    def _evaluate(self) -> None:
+        """Ask; a connection that was reset is made anew once, and nothing else is asked again."""
+        for last_time in (False, True):
+            begun = time.monotonic()
+            problem = self._ask()
+            ended = time.monotonic()
+            if ended - begun > LONG_S:
+                self.waits.append(Miss(begun, ended, "waited"))
+            if problem is None:
+                return
+            if last_time or not isinstance(problem, ConnectionError):
+                self.misses.append(Miss(begun, ended, repr(problem)))
+                return
+
+    def _ask(self) -> Exception | None:
         """Evaluate once; return what kept the answer from coming."""
         begun = time.monotonic()
         body = b'{"context":{"targetingKey":"visitor-7"}}'
@@ -258,7 +280,7 @@ class Watcher(threading.Thread):
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
-            return repr(error)
+            return error
         flags = {flag["key"]: (flag.get("value"), flag.get("variant")) for flag in told.get("flags", [])}
         self._first = self._first or flags
         self.answers += 1
