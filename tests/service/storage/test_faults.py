@@ -15,14 +15,14 @@ from sqlalchemy import exc
 from service.storage import commit
 from service.storage.commit import GroupCommitter
 from service.storage.migrate import migrate
-from service.storage.ports import StoreUnavailableError
+from service.storage.ports import IngestBatch, StoreUnavailableError
 from service.storage.records import AppendStatus, KeyClass
 from service.storage.rows import encode
 from service.storage.sql import SqlStore
 from service.storage.sqlite import SqliteDatabase, lock_path
 from service.storage.writers import SqliteWriter
 from tests.server import until
-from tests.service.storage.facts import NOW, a_batch, an_event, file_of
+from tests.service.storage.facts import NOW, a_bad_event, a_batch, an_event, file_of
 
 
 @pytest.fixture
@@ -155,6 +155,13 @@ def test_interactions_take_room_in_the_waiting_room() -> None:
     )
 
     assert batch.weight == 1 + 3 + (2 + 1 + 0)
+
+
+def test_large_events_take_more_room_so_that_bytes_are_bounded_like_rows() -> None:
+    large = an_event("e1", properties={"note": "x" * 32_000})
+    batch = encode(IngestBatch(events=[large], quarantined=[a_bad_event("y" * 1_000_000)]), tenant="default")
+
+    assert 250 < batch.weight < 260
 
 
 def test_an_error_of_the_driver_repeats_nothing_that_is_personal(store: SqlStore) -> None:
