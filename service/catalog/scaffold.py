@@ -41,8 +41,8 @@ allocation: 100%                 # share of visitors it is on for
 
 METRICS = """\
 # What is measured: one number per person, from the events within `window` of the first exposure.
-# Orders that carry money come from your server; browsers may send them only after `data: {client_revenue: allow}`
-# (docs/catalog.md, "Data").
+# Orders that carry money come from your server; browsers may send them only after
+# `data: {client_revenue: allow}` (docs/catalog.md, "Data").
 metrics:
   purchase:
     kind: conversion             # did it happen at all? Others: count (how often), mean (how much)
