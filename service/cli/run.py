@@ -223,6 +223,8 @@ def announce(settings: Settings) -> None:
         f"  export OPPORTUNE_HOME={shlex.quote(str(settings.home))} "
         f"OPPORTUNE_CATALOG={shlex.quote(str(settings.catalog))} PORT={settings.port}"
     )
+    if settings_module.explicit("OPPORTUNE_DATABASE_URL"):
+        click.echo("  and the same OPPORTUNE_DATABASE_URL as here; without it, it would use another database")
     click.echo("Ctrl-C drains and stops.\n")
 
 

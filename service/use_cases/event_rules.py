@@ -30,6 +30,7 @@ class Bench:
         self._newest = terms.now + AHEAD
         self._oldest = terms.now - OLDEST[terms.trust]
         self._money: dict[str, tuple[str, ...]] = {}
+        self._amounts: dict[str, tuple[str, ...]] = {}
         self._sees_money = terms.trust == CLIENT and not terms.rules.client_revenue
 
     def look(self, arrival: Arrival) -> Event | Refusal:
@@ -52,6 +53,7 @@ class Bench:
             self._check_content(event)
             or self._check_time(event.occurred_at)
             or self._check_agent(arrival)
+            or self._check_amounts(event)
             or (self._check_money(event) if self._sees_money else None)
         )
         if refusal is None and event.type == EXPOSURE_EVENT:
@@ -84,6 +86,23 @@ class Bench:
         if agent and is_crawler(agent):
             return Refusal("bot", "the User-Agent is that of a crawler, which is no visitor")
         return None
+
+    def _check_amounts(self, event: Event) -> Refusal | None:
+        for name in self._amounts_of(event.type):
+            if isinstance(event.properties.get(name), str):
+                said = "expected a number such as 34.5, not text, which would count as nothing"
+                return Refusal(INVALID, f"properties.{name}: {said}")
+        return None
+
+    def _amounts_of(self, event_type: str) -> tuple[str, ...]:
+        """Return the properties that are summed in events of this type."""
+        known = self._amounts.get(event_type)
+        if known is None:
+            metrics = self._terms.metrics.values()
+            mine = (m.value for m in metrics if m.kind is MetricKind.MEAN and m.event == event_type)
+            usual = MONEY if event_type in PRODUCT_EVENTS else ()
+            known = self._amounts[event_type] = tuple(dict.fromkeys((*usual, *mine)))
+        return known
 
     def _check_money(self, event: Event) -> Refusal | None:
         said = event.properties

@@ -112,7 +112,7 @@ BOUNCES = Metric(key="pages", kind=MetricKind.MEAN, event="Order Completed", win
         ("Anything", {"revenue": 0}, True),
         ("Product Viewed", {"profit": 1}, False),
         ("Order Completed", {"pages": 3}, False),
-        ("Order Completed", {"revenue": "9.5", "total": True, "profit": None}, False),
+        ("Order Completed", {"total": True, "profit": None}, False),
         ("Order Completed", {"products": [{"item_id": "tea", "price": 3}]}, False),
     ],
 )
@@ -130,6 +130,29 @@ def test_a_client_key_sends_money_only_if_the_catalog_lets_it(
 
     assert client.get("reason") == ("revenue_not_allowed" if refused else None)
     assert [allowed["status"], server["status"]] == ["accepted", "accepted"]
+
+
+@pytest.mark.parametrize("trust", [CLIENT, SERVER])
+@pytest.mark.parametrize("name", ["revenue", "total", "profit", "pages"])
+def test_an_amount_that_is_text_is_set_aside_since_it_would_count_as_nothing(
+    store: SqlStore, name: str, trust: str
+) -> None:
+    (told,) = send(
+        store,
+        an_event(type="Order Completed", properties={name: "34,50"}),
+        metrics={"margin": REVENUE, "pages": BOUNCES},
+        trust=trust,
+    )
+
+    assert [told["status"], told["reason"]] == ["quarantined", "invalid_event"]
+    assert told["detail"].startswith(f"properties.{name}: expected a number such as 34.5")
+
+
+@pytest.mark.parametrize(("kind", "name"), [("Survey Answered", "total"), ("Order Completed", "coupon")])
+def test_text_that_nobody_sums_is_fine(store: SqlStore, kind: str, name: str) -> None:
+    (told,) = send(store, an_event(type=kind, properties={name: "many"}), metrics={"margin": REVENUE})
+
+    assert told["status"] == "accepted"
 
 
 # --- consent and signals
