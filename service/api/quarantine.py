@@ -7,7 +7,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from service.api.context import caller, services
 from service.api.describe import Query, describe
-from service.errors import ProblemError
+from service.errors import Pointer, ProblemError
 from service.log import logger
 from service.storage.records import KeyClass
 from service.use_cases.quarantine import (
@@ -22,7 +22,7 @@ from service.use_cases.quarantine import (
     summary,
     whole,
 )
-from service.use_cases.quarantine_reasons import words_of
+from service.use_cases.quarantine_reasons import check_reason, words_of
 from service.wire import Identifier, JsonField, Truth, Whole
 
 bp = Blueprint("quarantine", __name__, url_prefix="/v1/quarantine")
@@ -171,6 +171,7 @@ class DropAnswer(Schema):
 def get_quarantine(asked: dict[str, Any]) -> dict[str, Any]:
     """List a page."""
     store, limit = services().store, asked["limit"]
+    _check(asked["reason"])
     found = store.quarantined(reason=asked["reason"], after=asked["after"], limit=limit)
     last = found[-1] if len(found) == limit else None
     reasons = [
@@ -213,6 +214,8 @@ def get_event(event: str) -> dict[str, Any]:
 def replay(body: dict[str, Any]) -> dict[str, Any]:
     """Judge a page of events again."""
     wired = services()
+    if body["after"] is None:
+        _check(body["reason"])
     asked = Asked(
         reason=body["reason"],
         digests=body["events"],
@@ -241,9 +244,18 @@ def replay(body: dict[str, Any]) -> dict[str, Any]:
 def delete_quarantine(body: dict[str, Any]) -> dict[str, Any]:
     """Delete up to ten thousand events."""
     store, reason = services().store, body["reason"]
+    _check(reason)
     if reason:
         dropped = drop_reason(store, reason, limit=MAX_DROPPED)
     else:
         dropped = store.drop_quarantined(body["events"])
     logger().info("quarantine_dropped", by=caller().key_id, reason=reason, events=dropped)
     return {"dropped": dropped, "left": store.quarantine_counts().get(reason, 0)}
+
+
+def _check(reason: str) -> None:
+    try:
+        check_reason(services().store, reason)
+    except ValueError as error:
+        where = Pointer("/reason", str(error))
+        raise ProblemError(422, "invalid_body", "some members are missing or wrong", (where,)) from error

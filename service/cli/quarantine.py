@@ -30,7 +30,7 @@ from service.use_cases.quarantine import (
     summary,
     whole,
 )
-from service.use_cases.quarantine_reasons import words_of
+from service.use_cases.quarantine_reasons import check_reason, words_of
 from service.use_cases.steer import RefusedError
 from service.use_cases.verdicts import when
 
@@ -60,6 +60,7 @@ def list_(reason: str, limit: int, *, as_json: bool) -> None:
     With --json: one event a line.
     """
     with _store() as store:
+        _check(store, reason)
         reasons, found = store.quarantine_reasons(), _newest(store, reason, limit)
     if as_json:
         for one in found:
@@ -132,6 +133,7 @@ def replay(
     if events and reason:
         raise click.UsageError("name events or a reason, not both")
     with _store() as store:
+        _check(store, reason)
         loaded = live_catalog(store)
         if loaded is None:
             raise RefusedError("no catalog is live yet; `opportune apply` makes one live")
@@ -157,6 +159,7 @@ def drop(events: tuple[str, ...], reason: str, *, dry_run: bool, yes: bool, as_j
     if bool(events) == bool(reason):
         raise click.UsageError("name events, or a reason")
     with _store() as store:
+        _check(store, reason)
         digests = [_find(store, event).digest for event in events]
         n = _total(store, Asked(reason=reason, digests=digests))
         if n and not dry_run:
@@ -173,6 +176,13 @@ def drop(events: tuple[str, ...], reason: str, *, dry_run: bool, yes: bool, as_j
 
 def _store() -> AbstractContextManager[Store]:
     return store_of(settings_module.load())
+
+
+def _check(store: Store, reason: str) -> None:
+    try:
+        check_reason(store, reason)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--reason") from error
 
 
 def _find(store: Store, event: str) -> HeldEvent:

@@ -30,7 +30,7 @@ from service.use_cases.quarantine import (
     place_text,
     read_place,
 )
-from service.use_cases.quarantine_reasons import words_of
+from service.use_cases.quarantine_reasons import check_reason, words_of
 from service.use_cases.verdicts import when
 
 bp = Blueprint("quarantine", __name__, url_prefix="/quarantine")
@@ -56,7 +56,8 @@ def overview() -> ResponseReturnValue:
     admin = visitor() is KeyClass.ADMIN
     reason, after = request.args.get("reason", ""), _place(request.args.get("after", ""))
     known = store.quarantine_reasons()
-    if reason and reason not in {one.reason for one in known}:
+    missed = _missed(reason)
+    if missed:
         reason = ""
     found = store.quarantined(reason=reason, after=after, limit=LISTED) if admin else []
     last = found[-1] if len(found) == LISTED else None
@@ -71,6 +72,7 @@ def overview() -> ResponseReturnValue:
         admin=admin,
         ask_for_admin=pieces(ASK_FOR_ADMIN),
         reason=reason,
+        missed=missed,
         older=place_text((last.held.received_at, last.digest)) if last else "",
         first_page=after is None,
         **_form(),
@@ -172,6 +174,18 @@ def _reason() -> str:
     if reason and reason not in services().store.quarantine_counts():
         raise ProblemError(404, "not_found", "No event is in quarantine for that reason any more.")
     return reason
+
+
+def _missed(reason: str) -> str:
+    """Return why a list of `reason` would be empty: it is misspelt, or nothing is held for it."""
+    store = services().store
+    if not reason or reason in store.quarantine_counts():
+        return ""
+    try:
+        check_reason(store, reason)
+    except ValueError as error:
+        return str(error)
+    return f"no event is in quarantine for '{reason}'"
 
 
 def _place(text: str) -> Place | None:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from service.catalog.findings import did_you_mean
+from service.storage.ports import Store
+
 
 class Words(NamedTuple):
     """A reason for people; `help` says what to do before events of it are judged again, or why not to."""
@@ -82,3 +85,16 @@ REASONS: Mapping[str, Words] = {
 def words_of(reason: str) -> Words:
     """Return the words of a reason; of one that this release does not know, the reason itself."""
     return REASONS.get(reason, Words(reason.replace("_", " "), "This release knows nothing more about it."))
+
+
+def check_reason(store: Store, reason: str) -> None:
+    """Refuse a reason that there is not; one of another release that events are held for is good.
+
+    Raises
+    ------
+    ValueError
+        If no event can be held for it; the message tells which reasons there are.
+    """
+    if reason and reason not in REASONS and reason not in store.quarantine_counts():
+        hint = did_you_mean(reason, REASONS) or f"there are: {', '.join(sorted(REASONS))}"
+        raise ValueError(f"there is no reason '{reason}'; {hint}")

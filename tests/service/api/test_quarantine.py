@@ -105,6 +105,7 @@ def test_pages_of_the_list_hold_every_event_once_newest_first(door: Door) -> Non
         ({"after": "yesterday"}, "/after"),
         ({"after": "99999999999999999999-" + "a" * 64}, "/after"),
         ({"reason": "\0"}, "/reason"),
+        ({"reason": "too_odl"}, "/reason"),
         ({"sort": "asc"}, "/sort"),
     ],
 )
@@ -187,6 +188,19 @@ def test_what_would_be_unclear_to_replay_or_drop_is_refused(door: Door) -> None:
 
         assert (answer.status_code, answer.json["code"]) == (422, "invalid_body")
     assert sum(door.store.quarantine_counts().values()) == N + 1
+
+
+def test_a_misspelt_reason_is_told_and_one_of_another_release_is_not(door: Door) -> None:
+    door.store.append(IngestBatch(quarantined=[bad(7, "too_blue")]))
+
+    for method, path in (("POST", "/replay"), ("DELETE", "")):
+        answer = door.ask(method, path, json={"reason": "too_odl"})
+        assert answer.status_code == 422
+        why = "there is no reason 'too_odl'; did you mean 'too_old'?"
+        assert answer.json["errors"] == [{"pointer": "/reason", "reason": why}]
+
+    assert len(door.names(reason="too_blue")) == 1
+    assert door.ask("DELETE", json={"reason": "too_blue"}).json["dropped"] == 1
 
 
 def test_dropping_says_how_many_went_and_how_many_are_left(door: Door) -> None:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from service.cli.main import cli
 from service.storage.ports import IngestBatch
 from service.storage.records import QuarantinedEvent
+from service.use_cases.quarantine_reasons import REASONS
 from tests.service.use_cases.shops import START, a_store, launched
 
 ORDER = '{"event_id":"o1","type":"Order Completed","user_id":"maria","occurred_at":"2026-03-02T09:00:00Z"}'
@@ -161,3 +162,18 @@ def test_without_a_catalog_nothing_can_be_judged(tmp_path: Path) -> None:
 
     assert code == 1
     assert "no catalog is live yet" in err
+
+
+def test_a_misspelt_reason_is_refused_and_one_of_another_release_is_not(home: Path) -> None:
+    with a_store(home) as store:
+        store.append(IngestBatch(quarantined=[bad("{}", "too_blue")]))
+
+    for command in ("list", "replay", "drop"):
+        code, _, err = invoke(home, command, "--reason", "too_odl")
+        assert code == 2
+        assert "there is no reason 'too_odl'; did you mean 'too_old'?" in " ".join(err.split())
+    far = " ".join(invoke(home, "list", "--reason", "q")[2].replace("│", " ").split())
+    assert all(reason in far for reason in REASONS)
+
+    assert len(invoke(home, "list", "--json", "--reason", "too_blue")[1].splitlines()) == 1
+    assert "Deleted 1 event." in invoke(home, "drop", "--reason", "too_blue", "--yes")[1]

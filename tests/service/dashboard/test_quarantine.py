@@ -179,6 +179,8 @@ def test_pages_of_the_list_lead_to_every_event_and_keep_to_the_reason(desk: Desk
     assert len(second) == ORDERS - 50
     assert desk.admin.get("?after=nonsense").status_code == 404
     assert len(desk.admin.names("?reason=nobody")) == 50
+    assert "there is no reason &#39;nobody&#39;" in desk.admin.get("?reason=nobody").text
+    assert "no event is in quarantine for &#39;bot&#39;" in desk.admin.get("?reason=bot").text
 
 
 def test_an_event_is_shown_as_it_was_sent_and_never_becomes_markup(desk: Desk) -> None:
