@@ -12,11 +12,12 @@ import click
 
 from service import settings as process_settings
 from service.cli.data import bar, clear_errors, opened_store
+from service.cli.desk_text import count
 from service.clock import utc_now
 from service.storage.sql import SqlStore
 from service.use_cases.import_events import ImportReport, import_events, import_items
-from service.use_cases.import_files import SEPARATORS, separator_hint
-from service.use_cases.import_mapping import As, MappingError, Plan, make_plan
+from service.use_cases.import_files import SEPARATORS, columns_of, separator_hint
+from service.use_cases.import_mapping import MEMBERS, As, MappingError, Plan, make_plan
 from service.use_cases.import_planned import PlannedFile, Preview, import_planned, preview
 from service.use_cases.import_times import Times
 
@@ -86,7 +87,7 @@ def import_(
         for path in item_files:
             with bar(f"items {path.name}") as progress:
                 written = import_items(store, path, separator=wanted.separator, progress=progress)
-            click.echo(f"{path}: {written} items")
+            click.echo(f"{path}: {count(written, 'item')}")
         for path in files:
             report = _import_one(store, path, wanted)
             refused += not report.accepted and not report.duplicate and bool(report.total)
@@ -113,7 +114,7 @@ def _import_one(store: SqlStore, path: Path, wanted: Wanted) -> ImportReport:
     if wanted.plan is None:
         with bar(f"events {path.name}") as progress:
             report = import_events(store, path, separator=wanted.separator, clock=utc_now, progress=progress)
-        _tell_import(path, report)
+        _tell_import(path, report, hint=_unsplit_hint(path, wanted.separator))
         return report
     file = PlannedFile(path=path, plan=wanted.plan, separator=wanted.separator)
     with bar(f"reading {path.name}") as progress:
@@ -139,7 +140,7 @@ def _tell_preview(path: Path, found: Preview, *, dry_run: bool) -> None:
         click.echo("Nothing was stored.")
 
 
-def _tell_import(path: Path, report: ImportReport) -> None:
+def _tell_import(path: Path, report: ImportReport, *, hint: str = "") -> None:
     bad = report.quarantined.total()
     refused = f", {report.refused} refused" if report.refused else ""
     click.echo(
@@ -149,8 +150,15 @@ def _tell_import(path: Path, report: ImportReport) -> None:
         click.echo(f"  {reason}: {n}")
     for example in report.examples:
         click.echo(f"    e.g. {example}")
-    if bad and bad == report.total:
-        click.echo("Nothing of this file was stored." + separator_hint(path))
+    if bad and not report.accepted and not report.duplicate:
+        kept = f"{count(bad, 'row')} {'is' if bad == 1 else 'are'} kept in quarantine"
+        click.echo(f"Nothing of this file was accepted; {kept} (opportune quarantine list).{hint}")
+
+
+def _unsplit_hint(path: Path, separator: str) -> str:
+    """Return what to do about a file none of whose columns is a member of events."""
+    columns = columns_of(path, separator=separator)
+    return "" if columns is None or set(MEMBERS) & set(columns) else separator_hint(path)
 
 
 commands: tuple[click.Command, ...] = (import_,)

@@ -177,3 +177,15 @@ def test_options_that_cannot_be_meant_are_refused(
     assert done.exit_code == 2
     assert why in " ".join(done.output.replace("│", " ").split())
     assert not home.exists()
+
+
+def test_only_a_header_without_members_of_events_is_doubted(store: SqlStore, tmp_path: Path) -> None:
+    old = "e1,Sale,2020-01-01T00:00:00Z,maria\n"
+    split = run("import", written(tmp_path / "a.csv", "event_id,type,occurred_at,user_id\n" + old))
+    bare = run("import", written(tmp_path / "b.csv", old + old))
+
+    kept = "Nothing of this file was accepted; 1 row is kept in quarantine (opportune quarantine list)."
+    assert split.output.endswith(kept + "\n")
+    assert "A CSV file needs a header of column names" in bare.output
+    assert (split.exit_code, bare.exit_code) == (1, 1)
+    assert sum(store.quarantine_counts().values()) == 2

@@ -185,7 +185,7 @@ def test_the_commands_work_together(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert "up to date" in opportune("migrate")
     told = opportune("import", str(tmp_path / "orders.ndjson"), "--items", str(tmp_path / "items.ndjson"))
-    assert "1 items" in told
+    assert "1 item\n" in told
     assert "1 accepted, 0 duplicate, 1 quarantined" in told
     assert "keys.env" in opportune("backup", str(tmp_path / "b.tar.gz"))
     assert "event 1, interaction 1" in opportune("delete-person", "--user-id", "u1", "--yes")
