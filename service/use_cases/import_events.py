@@ -65,11 +65,26 @@ def store_rows(store: Store, events: Iterable[Row], *, clock: Clock) -> ImportRe
     report = ImportReport()
     live = live_catalog(store)
     rules = live.data if live else DataRules()
-    for batch in _batches(events, MAX_EVENTS):
-        terms = Terms(trust=SERVER, source=IMPORT, now=clock(), rules=rules)
-        for result in take_in(store, book, batch, terms=terms, wishes=wishes):
-            _count(report, result)
+    try:
+        for batch in _batches(events, MAX_EVENTS):
+            terms = Terms(trust=SERVER, source=IMPORT, now=clock(), rules=rules)
+            for result in take_in(store, book, batch, terms=terms, wishes=wishes):
+                _count(report, result)
+    except ImportFileError as error:
+        raise ImportFileError(f"{str(error).strip().rstrip('.')}. {_before(report)}") from error
     return report
+
+
+def _before(report: ImportReport) -> str:
+    """Return what a file gave until it could not be read on."""
+    if not report.total:
+        return "Nothing was stored."
+    refused = f", {report.refused} refused" if report.refused else ""
+    return (
+        f"The first {report.total} events were taken in: {report.accepted} accepted, "
+        f"{report.duplicate} duplicate, {report.quarantined.total()} quarantined{refused}. "
+        "Mend the file and import it again: what is stored is not stored twice."
+    )
 
 
 def import_items(store: Store, path: Path, *, separator: str = ",", progress: Progress) -> int:

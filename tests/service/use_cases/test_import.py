@@ -150,6 +150,27 @@ def test_an_unreadable_file_is_one_clear_line(store: SqlStore, tmp_path: Path, n
 
     assert message in str(refused.value)
     assert "\n" not in str(refused.value).strip()
+    assert str(refused.value).endswith(". Nothing was stored.")
+
+
+def test_a_file_that_breaks_off_says_what_was_taken_in_and_may_be_run_again(
+    store: SqlStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "orders.ndjson"
+    lines = [json.dumps(ORDER | {"event_id": f"o{n}"}) for n in range(1_200)]
+    path.write_text("\n".join([*lines[:700], "{", *lines[700:]]))
+
+    with pytest.raises(ImportFileError) as refused:
+        bring_in(store, path)
+
+    assert "orders.ndjson:701: " in str(refused.value)
+    assert "The first 500 events were taken in: 500 accepted, 0 duplicate, 0 quarantined." in str(
+        refused.value
+    )
+    assert "import it again" in str(refused.value)
+    path.write_text("\n".join(lines))
+    again = bring_in(store, path)
+    assert (again.accepted, again.duplicate) == (700, 500)
 
 
 def test_items_come_from_lines_and_tables(store: SqlStore, tmp_path: Path) -> None:
