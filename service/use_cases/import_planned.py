@@ -1,6 +1,6 @@
 """Import files whose columns a plan explains: read whole before anything is stored, then stored."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from service.use_cases.import_files import (
     read_rows,
     separator_hint,
 )
-from service.use_cases.import_mapping import ExperimentAt, Mapper, Plan
+from service.use_cases.import_mapping import IDS, ExperimentAt, Mapper, Plan
 
 SHOWN = 2
 
@@ -60,6 +60,7 @@ def preview(store: Store, file: PlannedFile, *, progress: Progress) -> Preview:
     for place, row in enumerate(_rows(file, progress), 1):
         try:
             event = mapper.event(row)
+            _check_members(event)
         except ValueError as error:
             n_problems += 1
             if len(problems) < EXAMPLES:
@@ -72,7 +73,9 @@ def preview(store: Store, file: PlannedFile, *, progress: Progress) -> Preview:
     if n_problems:
         told = "\n".join(problems) + ("\n  ..." if n_problems > len(problems) else "")
         rows = "1 row" if n_problems == 1 else f"{n_problems} rows"
-        raise ImportFileError(f"{file.path}: {rows} cannot be read, nothing was stored:\n{told}")
+        there = columns_of(file.path, separator=file.separator) or ()
+        hint = f"\n {separator_hint(file.path)}" if len(there) == 1 else ""
+        raise ImportFileError(f"{file.path}: {rows} cannot be read, nothing was stored:\n{told}{hint}")
     found.columns_left = tuple(sorted(mapper.columns_left))
     return found
 
@@ -94,8 +97,19 @@ def _rows(file: PlannedFile, progress: Progress) -> Iterator[dict[str, Any]]:
     return read_rows(file.path, separator=file.separator, progress=progress)
 
 
+def _check_members(event: Mapping[str, Any] | None) -> None:
+    if event is None:
+        return
+    needed = {"type": ("type",), "user_id or anonymous_id": IDS, "occurred_at": ("occurred_at",)}
+    missing = [words for words, names in needed.items() if not any(event.get(name) for name in names)]
+    if missing:
+        raise ValueError(f"it has no {', no '.join(missing)}: say what gives it (--map or --set)")
+
+
 def _check_columns(file: PlannedFile) -> None:
     there = columns_of(file.path, separator=file.separator)
+    if there is not None and not there:
+        raise ImportFileError(f"{file.path}: the file is empty; expected a header of column names")
     missing = [column for column in file.plan.columns if there is not None and column not in there]
     if there is not None and missing:
         hint = separator_hint(file.path) if len(there) == 1 else ""

@@ -189,3 +189,38 @@ def test_only_a_header_without_members_of_events_is_doubted(store: SqlStore, tmp
     assert "A CSV file needs a header of column names" in bare.output
     assert (split.exit_code, bare.exit_code) == (1, 1)
     assert sum(store.quarantine_counts().values()) == 2
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_rows_without_type_person_or_time_are_refused_with_the_separator(
+    store: SqlStore, tmp_path: Path, dry_run: bool
+) -> None:
+    calls = written(tmp_path / "calls.csv", f"user_id;type;occurred_at\n007;Sale;{YESTERDAY}T10:15:00Z\n")
+    arguments = ["import", calls, "--as", "outcomes", *(["--dry-run"] if dry_run else [])]
+
+    unsplit, split = run(*arguments), run(*arguments, "--separator", ";")
+
+    assert unsplit.exit_code == 1
+    assert "row 1, it has no type, no user_id or anonymous_id, no occurred_at" in unsplit.output
+    assert "Its columns are separated by semicolons: say --separator ';'." in unsplit.output
+    assert split.exit_code == 0, split.output
+    assert len(stored(store)) == (not dry_run)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_row_without_a_person_is_named_without_doubting_the_separator(tmp_path: Path) -> None:
+    rows = f"user_id,type,occurred_at\n007,Sale,{YESTERDAY}T10:15:00Z\n,Sale,{YESTERDAY}T10:16:00Z\n"
+
+    done = run("import", written(tmp_path / "calls.csv", rows), "--as", "outcomes", "--dry-run")
+
+    assert done.exit_code == 1
+    assert "row 2, it has no user_id or anonymous_id: say what gives it" in done.output
+    assert "separat" not in done.output
+
+
+@pytest.mark.usefixtures("store")
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    done = run("import", written(tmp_path / "empty.csv", ""), *AS_OUTCOMES)
+
+    assert done.exit_code == 1
+    assert "empty.csv: the file is empty" in done.output
