@@ -1,4 +1,4 @@
-"""`opportune quarantine`: look at events that were refused, judge them again, throw them away."""
+"""`opportune quarantine`: look at events that were set aside, judge them again, throw them away."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -35,6 +35,7 @@ from service.use_cases.steer import RefusedError
 from service.use_cases.verdicts import when
 
 SHOWN_DIGITS = 12
+LEFT_AS = {ACCEPTED: "accepted", DUPLICATE: "duplicate", REFUSED: "refused, so not stored"}
 EVENTS = click.argument("events", nargs=-1, metavar="[EVENT]...")
 REASON = click.option("--reason", default="", help="Only events of this reason.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -42,7 +43,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group()
 def quarantine() -> None:
-    """Look after events that were refused.
+    """Look after events that were set aside.
 
     Each is kept whole, with the reason (docs/quarantine.md). EVENT is its name in the list, or the first 6
     digits of it or more.
@@ -228,8 +229,10 @@ def _told(report: Report, *, dry_run: bool) -> Iterator[str]:
     if not report.judged:
         yield "No such event is in quarantine."
         return
-    left = report.became(ACCEPTED, DUPLICATE, REFUSED)
-    yield f"{count(report.judged, 'event')} judged again: {left:,} leave quarantine, {report.stay:,} stay."
+    left = report.became(*LEFT_AS)
+    as_what = ", ".join(f"{n:,} {words}" for now, words in LEFT_AS.items() if (n := report.became(now)))
+    leave = f"{left:,} leave quarantine" + (f" ({as_what})" if left else "")
+    yield f"{count(report.judged, 'event')} judged again: {leave}, {report.stay:,} stay."
     rows = [
         (was, _became(was, now), f"{n:,}", _plain(report.why[was, now]))
         for (was, now), n in sorted(report.outcomes.items())

@@ -1,4 +1,4 @@
-"""Whoever looks after the events that were refused, at the command line."""
+"""Whoever looks after the events that were set aside, at the command line."""
 
 import json
 from pathlib import Path
@@ -115,7 +115,7 @@ def test_a_name_that_leads_nowhere_is_told(home: Path, event: str, said: str) ->
 
 def test_a_dry_run_tells_and_changes_nothing_then_the_replay_does_it(home: Path) -> None:
     dry = invoke(home, "replay", "--dry-run")
-    assert "3 events judged again: 1 leave quarantine, 2 stay." in dry[1]
+    assert "3 events judged again: 1 leave quarantine (1 accepted), 2 stay." in dry[1]
     assert "this was a dry run" in dry[1]
     assert len(names(home)) == 3
 

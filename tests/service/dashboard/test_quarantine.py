@@ -128,7 +128,7 @@ def test_an_analyst_sees_counts_and_what_helps_but_no_event(desk: Desk) -> None:
     page = desk.analyst.get()
 
     assert page.status_code == 200
-    assert "62 events were refused" in page.text
+    assert "62 events were set aside" in page.text
     assert page.text.index('id="too_old"') < page.text.index('id="invalid_event"')
     assert "400 days" in page.text
     assert "<button" not in page.text
