@@ -250,7 +250,15 @@ def read_claim(properties: Mapping[str, Any]) -> Claim | Refusal:
     try:
         return Claim(**_SCHEMA.load(dict(properties)))
     except ValidationError as error:
-        return Refusal("invalid_event", describe(error, prefix="properties."))
+        wrong = {**error.messages_dict, **_no_unit(properties)}
+        return Refusal("invalid_event", describe(ValidationError(wrong), prefix="properties."))
+
+
+def _no_unit(properties: Mapping[str, Any]) -> dict[str, list[str]]:
+    unit = properties.get("unit_type")
+    if properties.get("unit_id") is not None or not is_identifier(unit):
+        return {}
+    return {"unit_id": [f"the experiment splits by {unit} (unit_type), and there is none here"]}
 
 
 def obvious_claim(properties: Mapping[str, Any]) -> Claim | None:

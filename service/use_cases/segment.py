@@ -78,7 +78,9 @@ class SegmentReader:
         problem = _UNKNOWN if mean is None else _problem_of(str(kind), value)
         # What says nothing has no type, so that judging it again finds no event in it either.
         meant = Meaning(None, {}) if mean is None or problem else mean(value)
-        return Arrival(self._event(value, meant), original, problem, _user_agent(value))
+        return Arrival(
+            self._event(value, meant), original, problem or _time_problem(value), _user_agent(value)
+        )
 
     def _event(self, value: Said, meant: Meaning) -> dict[str, Any]:
         ids = {
@@ -131,6 +133,15 @@ def _user_agent(value: Said) -> str:
 
 def _timestamp(value: Said) -> object:
     return first_of(value, "timestamp", "originalTimestamp")
+
+
+def _time_problem(value: Said) -> Refusal | None:
+    """Return what is wrong with the time of a call, under the name that its sender knows."""
+    said = _timestamp(value)
+    if said is None or _moment(said) is not None:
+        return None
+    name = "originalTimestamp" if value.get("timestamp") is None else "timestamp"
+    return Refusal("invalid_event", f"{name}: expected a time with an offset such as 2026-11-21T09:30:00Z")
 
 
 def _moment(said: object) -> datetime | None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from service.catalog.loader import load
 from service.use_cases.arrivals import Arrival
+from service.use_cases.exposures import Refusal, read_claim
 from service.use_cases.segment import CALLS, SegmentReader
 from tests.server import CATALOG
 
@@ -177,7 +178,6 @@ def test_nobody_chooses_an_id_that_the_service_makes() -> None:
         ("1970-01-01T00:10:00Z", "1970-01-01T00:00:00Z", "2026-11-22T11:50:00.000000+00:00"),
         ("yesterday", "2026-11-22T11:59:00Z", "2026-11-22T11:59:00Z"),
         (None, "2026-11-22T11:59:00Z", "2026-11-22T11:59:00Z"),
-        ("2026-11-22T13:00:00Z", "half past nine", "half past nine"),
         ("2026-11-22T13:00:00Z", None, "2026-11-22T12:00:00.000000+00:00"),
         ("0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z", "9999-12-31T00:00:00Z"),
     ],
@@ -187,7 +187,6 @@ def test_nobody_chooses_an_id_that_the_service_makes() -> None:
         "in-1970",
         "unreadable-sent-at",
         "no-sent-at",
-        "unreadable-time",
         "no-time",
         "beyond",
     ],
@@ -197,6 +196,17 @@ def test_a_wrong_clock_is_corrected_by_when_it_says_the_batch_was_sent(
 ) -> None:
     assert canonical({**ORDER, "timestamp": timestamp}, sent_at=sent_at)["occurred_at"] == occurred_at
     assert canonical({**ORDER, "timestamp": timestamp, "sentAt": sent_at})["occurred_at"] == occurred_at
+
+
+@pytest.mark.parametrize("name", ["timestamp", "originalTimestamp"])
+def test_a_time_that_cannot_be_read_is_told_under_the_name_its_sender_knows(name: str) -> None:
+    value = {**ORDER, "timestamp": None, name: "half past nine"}
+
+    arrival = a_reader().read(value)
+
+    assert arrival.problem is not None
+    assert arrival.problem.detail.startswith(f"{name}: expected a time with an offset such as ")
+    assert arrival.canonical == {**EVENT, "occurred_at": "half past nine"}
 
 
 # --- exposures
@@ -230,6 +240,19 @@ def test_the_unit_of_an_exposure_is_the_experiments_own() -> None:
     event = canonical({**ORDER, "event": "Experiment Viewed", "properties": properties})
 
     assert (event["properties"]["unit_type"], event["properties"]["unit_id"]) == ("user_id", "maria")
+
+
+def test_an_exposure_without_the_experiments_id_says_which_one_is_missing() -> None:
+    properties = {"experiment_id": "button", "variation_id": "loud"}
+    value = said("track", event="Experiment Viewed", properties=properties)
+
+    claim = read_claim(canonical(value)["properties"])
+
+    assert isinstance(claim, Refusal)
+    assert (
+        claim.detail
+        == "properties.unit_id: the experiment splits by anonymous_id (unit_type), and there is none here"
+    )
 
 
 # --- what must not be kept
