@@ -261,4 +261,5 @@ def test_an_empty_quarantine_says_so(desk: Desk) -> None:
         desk.admin.send("drop", reason=reason, step="do")
 
     assert "The quarantine is empty" in desk.analyst.get().text
+    assert "Not found: there is no reason &#39;nobody&#39;" in desk.analyst.get("?reason=nobody").text
     assert "Quarantine</a>" in desk.analyst.client.get("/").text
