@@ -1,10 +1,11 @@
 """Everything that is known of one person, for the people who answer when that person asks."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from service.storage.ports import People
-from service.storage.records import Activity, Consent, IdentityLink, Interaction
+from service.storage.records import Activity, IdentityLink, Interaction
 from service.use_cases.consent import statuses
 from service.use_cases.identity import known_as
 
@@ -34,12 +35,12 @@ def profile(store: People, *, user_id: str | None, anonymous_id: str | None) -> 
     return {
         "user_ids": list(users),
         "anonymous_ids": anonymous,
-        "links": [_link(one) for one in sorted(links, key=_names)],
+        "links": [asdict(one) for one in sorted(links, key=_names)],
         "in_force": {person: said for person, said in statuses(consents, persons).items() if said},
-        "consents": [_consent(one) for one in consents],
+        "consents": [asdict(one) for one in consents],
         "last_seen": max((one.last_at for one in activity), default=None),
-        "activity": [_activity(one) for one in activity],
-        "interactions": [_interaction(one) for one in _latest(store, activity)],
+        "activity": [asdict(one) for one in activity],
+        "interactions": [asdict(one) for one in _latest(store, activity)],
     }
 
 
@@ -53,47 +54,3 @@ def _latest(store: People, activity: Sequence[Activity]) -> list[Interaction]:
 
 def _names(one: IdentityLink) -> tuple[str, str, str]:
     return one.from_id, one.user_id, one.trust
-
-
-def _link(one: IdentityLink) -> dict[str, Any]:
-    return {
-        "from_id": one.from_id,
-        "user_id": one.user_id,
-        "linked_at": one.linked_at,
-        "trust": one.trust,
-    }
-
-
-def _consent(one: Consent) -> dict[str, Any]:
-    return {
-        "consent_id": one.consent_id,
-        "person_id": one.person_id,
-        "purpose": one.purpose.value,
-        "status": one.status,
-        "decided_at": one.decided_at,
-        "received_at": one.received_at,
-        "text_version": one.text_version,
-        "source": one.source,
-        "trust": one.trust,
-        "proof": one.proof,
-    }
-
-
-def _activity(one: Activity) -> dict[str, Any]:
-    return {
-        "person_id": one.person_id,
-        "event_type": one.event_type,
-        "n": one.n,
-        "first_at": one.first_at,
-        "last_at": one.last_at,
-    }
-
-
-def _interaction(one: Interaction) -> dict[str, Any]:
-    return {
-        "person_id": one.person_id,
-        "item_id": one.item_id,
-        "event_type": one.event_type,
-        "occurred_at": one.occurred_at,
-        "quantity": one.quantity,
-    }
