@@ -13,10 +13,9 @@ import orjson
 
 from service.clock import to_micros
 from service.lake.manifest import EVENTS, EXPOSURES, INTERACTIONS
-from service.storage.interactions import interactions_of
+from service.storage.interactions import EXPOSURE_EVENT, interactions_of
 from service.storage.records import LoggedEvent, Mark, person_ids
 
-EXPOSURE_EVENT = "Experiment Viewed"
 MICRO = Decimal(1_000_000)
 # A single number beyond this (1e12 units) is cut to it: it must fit 64 bits, and no honest value comes near.
 MAX_AMOUNT = 10**18

@@ -9,8 +9,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from json import JSONDecoder
 from typing import NamedTuple
 
+from service.storage.interactions import EXPOSURE_EVENT
+
 USER_IDS = ("user_id", "userId")
 ANONYMOUS_IDS = ("anonymous_id", "anonymousId", "device_id")
+EXPOSURES = frozenset({EXPOSURE_EVENT, "$$experiment_viewed"})
+"""The names of an exposure; GrowthBook's Python SDK has one of its own."""
 ALIASED, PREVIOUS = "User Aliased", "previous_id"
 """The event that says which id became a user, and the property that holds it."""
 PREVIOUS_IDS = (PREVIOUS, "previousId")

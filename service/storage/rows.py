@@ -8,6 +8,7 @@ from sqlalchemy import Row as SqlRow
 
 from service.clock import from_micros, to_micros
 from service.storage.commit import EncodedBatch
+from service.storage.interactions import EXPOSURE_EVENT
 from service.storage.naming import named_in, named_in_text, previous_in, text_of
 from service.storage.ports import IngestBatch
 from service.storage.records import (
@@ -185,7 +186,7 @@ def _named_in(body: str) -> tuple[str | None, str | None, str | None, str | None
     whole = whole if isinstance(whole, dict) else {}
     properties = whole.get("properties")
     properties = properties if isinstance(properties, dict) else {}
-    exposure = whole.get("type") == "Experiment Viewed"
+    exposure = whole.get("type") == EXPOSURE_EVENT
     return (
         next(iter(named.user_ids), None),
         next(iter(named.anonymous_ids), None),

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from service.clock import from_micros, to_micros
-from service.use_cases.demo_replay import EXPOSURE, RawEvent, Ticket
+from service.storage.interactions import EXPOSURE_EVENT
+from service.use_cases.demo_replay import RawEvent, Ticket
 from service.use_cases.watermark import as_of_us
 
 BATCH_EVENTS = 500
@@ -110,7 +111,7 @@ class Sender:
         status = result["status"]
         reason = f" ({result['reason']})" if result.get("reason") else ""
         self.counts[status + reason] += 1
-        if status == "accepted" and event["type"] == EXPOSURE:
+        if status == "accepted" and event["type"] == EXPOSURE_EVENT:
             self.exposures[event["properties"]["experiment_key"]] += 1
 
     @property

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from service.clock import from_micros, to_micros
+from service.storage.interactions import EXPOSURE_EVENT
 from service.use_cases.demo_data import CUTOFF, DemoOrder, order_properties
 from service.use_cases.demo_people import DAY_US, Lives, People, World, loses_purchases
 
 MAX_HISTORY_LINES = 10
-EXPOSURE = "Experiment Viewed"
 VISIT = "Page Viewed"
 
 RawEvent = dict[str, Any]
@@ -128,7 +128,7 @@ class Replay:
                 "phase": ticket.phase,
                 "revision": ticket.revision,
             }
-            yield at_us, place, self._event(person, f"x{number}{place}", EXPOSURE, at_us, seen)
+            yield at_us, place, self._event(person, f"x{number}{place}", EXPOSURE_EVENT, at_us, seen)
 
     def _orders(self, day: int) -> Iterator[tuple[int, int, RawEvent]]:
         lives = self._lives

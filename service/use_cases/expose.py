@@ -9,14 +9,13 @@ import orjson
 
 from experiments.allocation import ANONYMOUS_ID, unit_id_of
 from experiments.assignment import Assignment
+from service.storage.interactions import EXPOSURE_EVENT
 from service.use_cases.access import Caller
 from service.use_cases.admission import OfrepError
 from service.use_cases.exchange import Call, Reply
 from service.use_cases.ingest import EVALUATION, OWN_IDS, ingest
 from service.use_cases.ofrep import assign, failure, single_members, success, understand
 from service.use_cases.services import Services
-
-EXPOSURE = "Experiment Viewed"
 
 
 def answer_exposed(services: Services, call: Call) -> Reply:
@@ -53,7 +52,7 @@ def exposure_event(
     identity = "\0".join((assigned.key, str(assigned.phase), assigned.variant_key, unit, unit_id))
     event = {
         "event_id": OWN_IDS + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:40],
-        "type": EXPOSURE,
+        "type": EXPOSURE_EVENT,
         "anonymous_id": anonymous_id,
         "user_id": unit_id_of("user_id", context),
         "occurred_at": now.isoformat(timespec="microseconds"),

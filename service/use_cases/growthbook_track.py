@@ -14,14 +14,14 @@ import orjson
 from experiments.allocation import ANONYMOUS_ID
 from experiments.units import USER_ID
 from service.batches import Part
+from service.storage.interactions import EXPOSURE_EVENT
+from service.storage.naming import EXPOSURES
 from service.use_cases.arrivals import Arrival
 from service.use_cases.doors import Delivery, Door
-from service.use_cases.expose import EXPOSURE
 from service.use_cases.services import Services
 from service.use_cases.terms import GROWTHBOOK, SDK_IDS
 from service.use_cases.viewed import exposure_of
 
-VIEWED = frozenset({"Experiment Viewed", "$$experiment_viewed"})
 EVALUATED = frozenset({"Feature Evaluated", "$$feature_evaluated"})
 
 
@@ -60,7 +60,7 @@ class _Reader:
             return raw
         name, said = raw.get("event_name"), dict(raw.get("properties_json", {}))
         ids = _ids(raw)
-        if _is_named(name, VIEWED):
+        if _is_named(name, EXPOSURES):
             return self._exposure(said, ids)
         event_id = said.get("event_id")
         if not isinstance(event_id, str) or not event_id or event_id.startswith(SDK_IDS):
@@ -72,8 +72,8 @@ class _Reader:
         unit = found["unit_type"]
         if unit in (ANONYMOUS_ID, USER_ID):
             ids = {**ids, unit: found["unit_id"]}
-        identity = orjson.dumps([EXPOSURE, *found.values()])
-        return self._made(self._hashed(identity), EXPOSURE, ids, found)
+        identity = orjson.dumps([EXPOSURE_EVENT, *found.values()])
+        return self._made(self._hashed(identity), EXPOSURE_EVENT, ids, found)
 
     def _content_id(self, name: object, said: Mapping[str, Any], ids: Mapping[str, Any]) -> str:
         """Return an id that equal events of one second share; of those in one batch each has its own."""

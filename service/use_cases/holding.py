@@ -8,8 +8,7 @@ import orjson
 
 from experiments.identifiers import is_identifier
 from service.batches import MALFORMED
-from service.storage.interactions import EXPOSURE_EVENT
-from service.storage.naming import Named, named_in, named_in_text, texts_in, without
+from service.storage.naming import EXPOSURES, Named, named_in, named_in_text, texts_in, without
 from service.storage.records import QuarantinedEvent
 from service.use_cases.arrivals import Arrival
 from service.use_cases.event_rules import agent_of
@@ -18,7 +17,6 @@ from service.use_cases.terms import Terms
 
 TEXT, BASE64 = "utf-8", "base64"
 NEVER_KEPT = ("ip", "writeKey")
-EXPOSED = frozenset({EXPOSURE_EVENT, "$$experiment_viewed"})
 TYPES = ("type", "event", "event_name")
 """Where an event's type stands, in the words of Segment and GrowthBook too."""
 MOST_ASKED = 20
@@ -77,9 +75,9 @@ def is_exposure(arrival: Arrival) -> bool:
     """Tell whether an event is, or would be, an exposure: a bad one is not kept against a person's wish."""
     if _is_unreadable(arrival):
         text = _loosely(arrival.bytes_sent() or b"")
-        return any(said in EXPOSED for _, said in texts_in(text, TYPES))
+        return any(said in EXPOSURES for _, said in texts_in(text, TYPES))
     said = arrival.canonical if isinstance(arrival.canonical, dict) else {}
-    return any(said.get(name) == one for name in TYPES for one in EXPOSED)
+    return any(said.get(name) == one for name in TYPES for one in EXPOSURES)
 
 
 def _is_unreadable(arrival: Arrival) -> bool:

@@ -8,11 +8,11 @@ from experiments.definitions import Experiment
 from experiments.launch import MovedUnits, moved_units
 from experiments.lifecycle import Status
 from service.catalog import LoadedCatalog
+from service.storage.interactions import EXPOSURE_EVENT
 from service.storage.ports import Store
 
 SYNTHETIC_UNITS = 100_000
 READ_EVENTS = 10_000
-EXPOSURE = "Experiment Viewed"
 
 Progress = Callable[[int, int], None]
 
@@ -78,7 +78,7 @@ def _exposed_units(
         after = events[-1].seq
         for logged in events:
             event = logged.received.event
-            if event.type == EXPOSURE:
+            if event.type == EXPOSURE_EVENT:
                 _note(units, experiments, event.properties)
         if progress:
             progress(min(after, last), last)
