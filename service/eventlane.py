@@ -15,9 +15,10 @@ from service.hotpath import Scope
 from service.log import bind_request
 from service.storage.records import AppendStatus
 from service.use_cases.conservation import count_refused
-from service.use_cases.doors import BUSY, PATIENCE_S, Door, Waiting, begin, failure, out_of_patience
+from service.use_cases.doors import PATIENCE_S, Door, Waiting, begin, failure, out_of_patience
 from service.use_cases.doors_by_path import DOORS
 from service.use_cases.exchange import Call, Reply
+from service.use_cases.problems import BUSY
 from service.use_cases.services import Services
 
 MOST_BYTES = 16 << 20

@@ -9,11 +9,10 @@ from werkzeug.exceptions import HTTPException
 from service.api.context import request_id
 from service.errors import PROBLEM_TYPE, ProblemError
 from service.log import logger
-from service.storage.ports import StoreBusyError, StoreUnavailableError
+from service.storage.ports import StoreUnavailableError
 from service.use_cases.fragments import error_members
 from service.use_cases.ofrep import flag_key
-
-RETRY = {"Retry-After": "1"}
+from service.use_cases.problems import store_problem
 
 CODES = {
     HTTPStatus.NOT_FOUND: "not_found",
@@ -47,12 +46,7 @@ def answer(problem: ProblemError) -> Response:
 
 
 def _store_unavailable(error: StoreUnavailableError) -> Response:
-    busy = isinstance(error, StoreBusyError)
-    logger().warning("store_refused", error=type(error).__name__)
-    if busy:
-        return answer(ProblemError(503, "busy", "the store has too much to do; try again", headers=RETRY))
-    detail = "nothing was stored, or it is unknown whether it was; trying again is harmless"
-    return answer(ProblemError(503, "store_unavailable", detail, headers=RETRY))
+    return answer(store_problem(error))
 
 
 def _http_exception(error: HTTPException) -> Response:

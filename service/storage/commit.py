@@ -38,7 +38,10 @@ HeldKey: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedBatch:
-    """The rows of one request, ready for the driver; `interactions[i]` and so on belong to `events[i]`."""
+    """The rows of one request, ready for the driver; `interactions[i]` and so on belong to `events[i]`.
+
+    Interactions have no part yet: it follows from where in the log the events come to lie.
+    """
 
     events: Sequence[Row] = ()
     interactions: Sequence[Sequence[Row]] = ()
@@ -77,15 +80,15 @@ def commit_group(
         answer: list[AppendStatus] = []
         for position, row in enumerate(batch.events):
             key = (row[TENANT], row[EVENT_ID])
-            if key in new:
-                new.discard(key)
+            if key in new.keys:
+                new.keys.discard(key)
                 answer.append(AppendStatus.ACCEPTED)
                 gathered.take(batch, position, row)
             else:
                 answer.append(AppendStatus.DUPLICATE)
         statuses.append(answer)
-    writer.insert(connection, schema.interaction, gathered.interactions)
-    writer.add_activity(connection, gathered.activity_rows())
+    writer.insert(connection, schema.interaction, gathered.interaction_rows(new.part))
+    writer.add_activity(connection, gathered.activity_rows(new.part))
     writer.add_links(connection, gathered.link_rows())
     _take_out(connection, batches, statuses)
     writer.insert(connection, schema.quarantine, [row for batch in batches for row in batch.quarantined])
@@ -103,14 +106,14 @@ class _Gathered:
     """
 
     def __init__(self) -> None:
-        self.interactions: list[Row] = []
+        self._interactions: list[Row] = []
         self._activity: dict[tuple[str, str, str], list[int]] = {}
         self._links: dict[Row, int] = {}
 
     def take(self, batch: EncodedBatch, position: int, event: Row) -> None:
         """Take in what belongs to one new event."""
         if position < len(batch.interactions):
-            self.interactions.extend(batch.interactions[position])
+            self._interactions.extend(batch.interactions[position])
         if position < len(batch.active):
             at = event[OCCURRED_US]
             for person_id in batch.active[position]:
@@ -123,9 +126,13 @@ class _Gathered:
                 key = tuple(names)
                 self._links[key] = min(self._links.get(key, linked_us), linked_us)
 
-    def activity_rows(self) -> list[Row]:
+    def interaction_rows(self, part: int) -> list[Row]:
+        """Return the rows for `interaction`."""
+        return [(tenant, part, *rest) for tenant, *rest in self._interactions]
+
+    def activity_rows(self, part: int) -> list[Row]:
         """Return the rows for `person_activity`."""
-        return [(*key, *value) for key, value in sorted(self._activity.items())]
+        return [(tenant, part, *rest, *value) for (tenant, *rest), value in sorted(self._activity.items())]
 
     def link_rows(self) -> list[Row]:
         """Return the rows for `identity_link`."""

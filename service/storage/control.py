@@ -20,8 +20,8 @@ class Connections(Protocol):
     """Where the mixins below get their connections from."""
 
     tenant: str
-    swept: dict[str, str]
-    """By table, the person up to whom old rows were swept out; the next sweep goes on there."""
+    swept: dict[str, tuple[int, str]]
+    """By table, the part and person up to whom old rows were swept out; the next sweep goes on there."""
 
     @property
     def writer(self) -> Writer:

@@ -1,6 +1,6 @@
 """What the store asks of a database, whichever it is, and what it makes of its complaints."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeVar
 
@@ -23,6 +23,10 @@ class Database(Protocol):
 
     def writing(self, *, within_s: float | None = CONTROL_PATIENCE_S) -> AbstractContextManager[Connection]:
         """Wait to be the only writer; commit at the end of the block, or roll back when it raises."""
+        ...
+
+    def look_ahead(self, tenant: str, event_ids: Sequence[str]) -> None:
+        """Let what writing these events needs come from the disk before anybody's turn, where that helps."""
         ...
 
     def turn(self) -> AbstractContextManager[None]:

@@ -10,6 +10,7 @@ from sqlalchemy.sql import ColumnElement
 from service.storage import schema
 from service.storage.naming import ALIASED, previous_in
 from service.storage.paging import PAGE_ROWS, Scope, delete_in_pages
+from service.storage.parts import in_any_part, part_of
 from service.storage.records import Mark
 from service.storage.rows import from_json
 
@@ -84,14 +85,12 @@ def erase(person: Person, *, reading: Scope, writing: Scope) -> Mapping[str, int
             gone = delete(schema.event).where(schema.event.c.seq.in_([hit.seq for hit in hits]))
             erased["event"] += connection.execute(gone).rowcount
     link, slate = schema.identity_link, schema.slate
-    for column, ids in (
-        (schema.interaction.c.person_id, person.person_ids),
-        (schema.person_activity.c.person_id, person.person_ids),
-        (schema.consent.c.person_id, person.person_ids),
-    ):
+    for table in (schema.interaction, schema.person_activity, schema.consent):
+        gone = delete(table).where(table.c.tenant == person.tenant, table.c.person_id.in_(person.person_ids))
+        if table is not schema.consent:
+            gone = gone.where(in_any_part(table, person.tenant))
         with writing() as connection:
-            gone = delete(column.table).where(column.table.c.tenant == person.tenant, column.in_(ids))
-            erased[column.table.name] += connection.execute(gone).rowcount
+            erased[table.name] += connection.execute(gone).rowcount
     shared = sorted(others)
     for start in range(0, len(shared), OTHERS_AT_ONCE):
         _count_again(
@@ -169,6 +168,7 @@ def _delete_copies(connection: Connection, person: Person, hits: list[Hit]) -> i
         if others:
             mine = and_(
                 table.c.tenant == person.tenant,
+                in_any_part(table, person.tenant),
                 table.c.person_id.in_(others),
                 table.c.event_id == hit.event_id,
             )
@@ -201,11 +201,16 @@ def _count_again(others: Person, reading: Scope, writing: Scope) -> None:
         _add(found, ids, hits)
     with writing() as connection:
         _add(found, ids, [Hit._make(row) for row in connection.execute(_select_hits(others, last))])
-        gone = delete(table).where(table.c.tenant == others.tenant, table.c.person_id.in_(ids))
-        connection.execute(gone)
+        mine = (
+            table.c.tenant == others.tenant,
+            in_any_part(table, others.tenant),
+            table.c.person_id.in_(ids),
+        )
+        connection.execute(delete(table).where(*mine))
         values = [
             {
                 "tenant": others.tenant,
+                "part": part_of(last),
                 "person_id": person_id,
                 "event_type": event_type,
                 "n": times.n,

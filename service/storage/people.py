@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
-from sqlalchemy import Column, Row, bindparam, select, union_all
+from sqlalchemy import Column, Row, bindparam, func, select, union_all
 from sqlalchemy.sql import ColumnElement
 
 from service.clock import from_micros, to_micros
 from service.storage import schema
 from service.storage.control import Connections
 from service.storage.dialects import upsert
+from service.storage.parts import in_any_part
 from service.storage.records import Activity, Consent, IdentityLink, Purpose
 from service.storage.rows import link_row
 
@@ -19,6 +20,22 @@ IDS_AT_ONCE = 500
 _CONSENTS = select(schema.consent).where(
     schema.consent.c.tenant == bindparam("tenant"),
     schema.consent.c.person_id.in_(bindparam("person_ids", expanding=True)),
+)
+_DONE = schema.person_activity
+_ACTIVITY = (
+    select(
+        _DONE.c.event_type,
+        func.sum(_DONE.c.n).label("n"),
+        func.min(_DONE.c.first_us).label("first_us"),
+        func.max(_DONE.c.last_us).label("last_us"),
+    )
+    .where(
+        _DONE.c.tenant == bindparam("tenant"),
+        in_any_part(_DONE, bindparam("tenant")),
+        _DONE.c.person_id == bindparam("person_id"),
+    )
+    .group_by(_DONE.c.event_type)
+    .order_by(_DONE.c.event_type)
 )
 _AROUND = union_all(
     select(schema.identity_link).where(
@@ -39,22 +56,16 @@ class SqlPeople:
 
     def activity(self: Connections, person_id: str) -> Sequence[Activity]:
         """Return what one person did, in order of event_type."""
-        table = schema.person_activity
-        query = (
-            select(table)
-            .where(table.c.tenant == self.tenant, table.c.person_id == person_id)
-            .order_by(table.c.event_type)
-        )
         with self.reading() as connection:
             return [
                 Activity(
-                    person_id=row.person_id,
+                    person_id=person_id,
                     event_type=row.event_type,
-                    n=row.n,
+                    n=int(row.n),
                     first_at=from_micros(row.first_us),
                     last_at=from_micros(row.last_us),
                 )
-                for row in connection.execute(query)
+                for row in connection.execute(_ACTIVITY, {"tenant": self.tenant, "person_id": person_id})
             ]
 
     def put_links(self: Connections, links: Sequence[IdentityLink]) -> None:

@@ -8,7 +8,7 @@ as on SQLite. docs/decisions/0013-postgresql.md has the reasons.
 
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -107,6 +107,9 @@ class PostgresDatabase:
             finally:
                 if mine:
                     _holds(connection, "pg_advisory_unlock")
+
+    def look_ahead(self, tenant: str, event_ids: Sequence[str]) -> None:
+        """Do nothing: writers, and with them their reads, are side by side."""
 
     def turn(self) -> AbstractContextManager[None]:
         """Return at once: commit threads write side by side."""

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 from sqlalchemy import Connection, Table
 
 from service.storage import schema
-from service.storage.writers import EventKey, Row, natural_key
+from service.storage.parts import part_of
+from service.storage.writers import NewEvents, Row, natural_key
 
 
 def _arrays(table: Table) -> tuple[str, str]:
@@ -37,13 +38,14 @@ class PostgresWriter:
     groups repeat each other's events in another order, the database ends one of them, and it is done again.
     """
 
-    _EVENTS = f"{new_only(schema.event)} RETURNING tenant, event_id"
+    _EVENTS = f"{new_only(schema.event)} RETURNING tenant, event_id, seq"
     _INSERT: ClassVar = {
         table.name: new_only(table) for table in (schema.interaction, schema.quarantine, schema.slate)
     }
     _ADD_ACTIVITY = (
-        f"{insert_sql(schema.person_activity)} ON CONFLICT (tenant, person_id, event_type) DO UPDATE SET "
-        "n = person_activity.n + excluded.n, first_us = least(person_activity.first_us, excluded.first_us), "
+        f"{insert_sql(schema.person_activity)} ON CONFLICT (tenant, part, person_id, event_type) "
+        "DO UPDATE SET n = person_activity.n + excluded.n, "
+        "first_us = least(person_activity.first_us, excluded.first_us), "
         "last_us = greatest(person_activity.last_us, excluded.last_us)"
     )
     # A link that says nothing new writes nothing.
@@ -52,12 +54,11 @@ class PostgresWriter:
         "linked_us = excluded.linked_us WHERE excluded.linked_us < identity_link.linked_us"
     )
 
-    def insert_events(self, connection: Connection, rows: Sequence[Row]) -> set[EventKey]:
-        """Insert events in order, pass over those that are there; return the keys of the new ones."""
-        if not rows:
-            return set()
-        new = connection.exec_driver_sql(self._EVENTS, _columns(rows))
-        return {(tenant, event_id) for tenant, event_id in new}
+    def insert_events(self, connection: Connection, rows: Sequence[Row]) -> NewEvents:
+        """Insert events in order, pass over those that are there."""
+        new = connection.exec_driver_sql(self._EVENTS, _columns(rows)).all() if rows else []
+        first = min((row.seq for row in new), default=0)
+        return NewEvents({(row.tenant, row.event_id) for row in new}, part_of(first))
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows, pass over those whose key is there."""

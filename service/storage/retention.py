@@ -11,9 +11,10 @@ from sqlalchemy import delete, func, or_, select
 from service.clock import from_micros, to_micros
 from service.storage import schema
 from service.storage.control import Connections
+from service.storage.merging import merge
 from service.storage.paging import PAGE_ROWS, delete_in_pages
 from service.storage.ports import Keep
-from service.storage.sweep import sweep
+from service.storage.sweep import sweep_activity, sweep_interactions
 
 # At most this many pages of a table at once: a backlog is worked off by the calls that follow.
 PRUNE_PAGES = 400
@@ -64,10 +65,10 @@ class SqlRetention:
                 (bad, "digest", bad.c.received_us < _before(now, days=keep.quarantine)),
             )
         }
-        for last in (schema.interaction.c.occurred_us, schema.person_activity.c.last_us):
-            deleted[last.table.name] = sweep(
-                self, last, before_us=_before(now, days=keep.interactions), pages=PRUNE_PAGES
-            )
+        before_us = _before(now, days=keep.interactions)
+        deleted["interaction"] = sweep_interactions(self, before_us=before_us, pages=PRUNE_PAGES)
+        deleted["person_activity"] = sweep_activity(self, before_us=before_us, pages=PRUNE_PAGES)
+        merge(self)
         deleted["event"] = _forget_events(self, before_us=_before(now, days=keep.events), until=exported)
         deleted["verdict_snapshot"] = sum(
             _forget(self, experiment, phase, newest=keep.verdicts)

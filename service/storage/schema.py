@@ -52,32 +52,35 @@ event = Table(
     sqlite_autoincrement=True,
 )
 
-# Clustered by person and time, so that the newest interactions of one person are neighbours on disk.
+# Clustered by part, person and time: a part takes the rows of a stretch of the log (see parts.py), in it the
+# newest interactions of one person are neighbours on disk.
 interaction = Table(
     "interaction",
     metadata,
     Column("tenant", NAME, nullable=False),
+    Column("part", BigInteger, nullable=False),
     Column("person_id", NAME, nullable=False),
     Column("occurred_us", BigInteger, nullable=False),
     Column("event_id", NAME, nullable=False),
     Column("item_id", NAME, nullable=False),
     Column("event_type", NAME, nullable=False),
     Column("quantity", Float, nullable=False),
-    PrimaryKeyConstraint("tenant", "person_id", "occurred_us", "event_id", "item_id"),
+    PrimaryKeyConstraint("tenant", "part", "person_id", "occurred_us", "event_id", "item_id"),
     sqlite_with_rowid=False,
 )
 
-# How often and when a person did what; clustered by person. Sums, least and greatest: order cannot matter.
+# How often and when a person did what, in each part. Sums, least and greatest: order cannot matter.
 person_activity = Table(
     "person_activity",
     metadata,
     Column("tenant", NAME, nullable=False),
+    Column("part", BigInteger, nullable=False),
     Column("person_id", NAME, nullable=False),
     Column("event_type", NAME, nullable=False),
     Column("n", BigInteger, nullable=False),
     Column("first_us", BigInteger, nullable=False),
     Column("last_us", BigInteger, nullable=False),
-    PrimaryKeyConstraint("tenant", "person_id", "event_type"),
+    PrimaryKeyConstraint("tenant", "part", "person_id", "event_type"),
     sqlite_with_rowid=False,
 )
 

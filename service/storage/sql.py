@@ -45,7 +45,7 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlPeople, SqlQuarantine, Sql
     def __init__(self, place: Place, *, tenant: str = DEFAULT_TENANT) -> None:
         self.place = place
         self.tenant = tenant
-        self.swept: dict[str, str] = {}
+        self.swept: dict[str, tuple[int, str]] = {}
         self.writer = writer_for(place)
         self._opening = threading.Lock()
         self._open: tuple[Database, GroupCommitter] | None = None
@@ -55,12 +55,16 @@ class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlPeople, SqlQuarantine, Sql
     def append(self, batch: IngestBatch) -> Sequence[AppendStatus]:
         """Write `batch` in one durable transaction; return the status of each event, in order."""
         encoded = rows.encode(batch, tenant=self.tenant)
-        return self._process()[1].append(encoded)
+        database, committer = self._process()
+        database.look_ahead(self.tenant, [one.event.event_id for one in batch.events])
+        return committer.append(encoded)
 
     def submit(self, batch: IngestBatch) -> "Future[Sequence[AppendStatus]]":
-        """Queue what `append` would write and return at once."""
+        """Queue what `append` would write and return without waiting for it."""
         encoded = rows.encode(batch, tenant=self.tenant)
-        return self._process()[1].submit(encoded)
+        database, committer = self._process()
+        database.look_ahead(self.tenant, [one.event.event_id for one in batch.events])
+        return committer.submit(encoded)
 
     def read(self, after: int, limit: int) -> Sequence[LoggedEvent]:
         """Return up to `limit` events with seq > `after`, in log order, by several short reads."""

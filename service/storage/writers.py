@@ -1,12 +1,13 @@
 """The statements of the commit thread, as few and as cheap as the driver allows."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import sqlite
 
 from service.storage import schema
+from service.storage.parts import part_of
 
 Row: TypeAlias = tuple[Any, ...]
 """The columns of a table in order, as the driver takes them; those of `event` without `seq`."""
@@ -14,11 +15,18 @@ EventKey: TypeAlias = tuple[str, str]
 """(tenant, event_id)."""
 
 
+class NewEvents(NamedTuple):
+    """The events of a group that were new, and the part of the first of them: for what they leave behind."""
+
+    keys: set[EventKey]
+    part: int
+
+
 class Writer(Protocol):
     """What a group of batches is written with, inside the open transaction of `connection`."""
 
-    def insert_events(self, connection: Connection, rows: Sequence[Row]) -> set[EventKey]:
-        """Insert events in order, pass over those that are there; return the keys of the new ones."""
+    def insert_events(self, connection: Connection, rows: Sequence[Row]) -> NewEvents:
+        """Insert events in order, pass over those that are there."""
         ...
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -59,8 +67,8 @@ class SqliteWriter:
         for table in (schema.event, schema.interaction, schema.quarantine, schema.slate)
     }
     _ADD_ACTIVITY = (
-        "INSERT INTO person_activity (tenant, person_id, event_type, n, first_us, last_us) "
-        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n, "
+        "INSERT INTO person_activity (tenant, part, person_id, event_type, n, first_us, last_us) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n, "
         "first_us = min(first_us, excluded.first_us), last_us = max(last_us, excluded.last_us)"
     )
     # A link that says nothing new costs a look, not a page.
@@ -69,16 +77,16 @@ class SqliteWriter:
         "ON CONFLICT DO UPDATE SET linked_us = excluded.linked_us WHERE excluded.linked_us < linked_us"
     )
 
-    def insert_events(self, connection: Connection, rows: Sequence[Row]) -> set[EventKey]:
-        """Insert events in order, pass over those that are there; return the keys of the new ones."""
+    def insert_events(self, connection: Connection, rows: Sequence[Row]) -> NewEvents:
+        """Insert events in order, pass over those that are there."""
         if not rows:
-            return set()
+            return NewEvents(set(), 0)
         high_water = connection.exec_driver_sql("SELECT coalesce(max(seq), 0) FROM event").scalar_one()
         written = connection.exec_driver_sql(self._INSERT["event"], list(rows)).rowcount
         if written == len(rows):
-            return {(row[0], row[1]) for row in rows}
+            return NewEvents({(row[0], row[1]) for row in rows}, part_of(high_water + 1))
         found = connection.exec_driver_sql("SELECT tenant, event_id FROM event WHERE seq > ?", (high_water,))
-        return {(tenant, event_id) for tenant, event_id in found}
+        return NewEvents({(tenant, event_id) for tenant, event_id in found}, part_of(high_water + 1))
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows, pass over those whose key is there."""

@@ -16,7 +16,7 @@ import orjson
 from service.batches import Part, parts_of, whole_of
 from service.errors import PROBLEM_TYPE, Pointer, ProblemError, too_large
 from service.log import logger
-from service.storage.ports import StoreBusyError, StoreUnavailableError
+from service.storage.ports import StoreUnavailableError
 from service.storage.records import AppendStatus, KeyClass
 from service.use_cases.access import Caller
 from service.use_cases.arrivals import Arrival
@@ -25,6 +25,7 @@ from service.use_cases.conservation import Tally
 from service.use_cases.cors import answer_headers
 from service.use_cases.exchange import JSON_TYPE, PRIVATE, Call, Headers, Reply
 from service.use_cases.ingest import MAX_EVENTS, Judged, judge, terms_of
+from service.use_cases.problems import store_problem
 from service.use_cases.services import Services
 from service.wire import read_json
 
@@ -34,14 +35,6 @@ BAD_REQUEST = 400
 MOST_POINTERS = 50
 EITHER_KEY = frozenset({KeyClass.CLIENT, KeyClass.SERVER})
 COUNTED = "counted"
-RETRY = {"Retry-After": "1"}
-BUSY = ProblemError(503, "busy", "the store has too much to do; try again", headers=RETRY)
-AWAY = ProblemError(
-    503,
-    "store_unavailable",
-    "nothing was stored, or it is unknown whether it was; trying again is harmless",
-    headers=RETRY,
-)
 ZIPPED = ("gzip", "x-gzip")
 MOST_MEMBERS = 8
 _GZIP = 16 + zlib.MAX_WBITS
@@ -268,8 +261,7 @@ def _problem(error: BaseException) -> ProblemError:
     if isinstance(error, ProblemError):
         return error
     if isinstance(error, StoreUnavailableError):
-        logger().warning("store_refused", error=type(error).__name__)
-        return BUSY if isinstance(error, StoreBusyError) else AWAY
+        return store_problem(error)
     logger().error("request_failed", exc_info=error)
     return ProblemError(500, "internal", "the request id names the line in our log")
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import create_engine, text
 
+# A sum over the parts that a person's rows lie in.
+ACTIVITY = "SELECT person_id, event_type, sum(n) AS n FROM person_activity GROUP BY person_id, event_type"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvent:
@@ -69,8 +72,7 @@ def read(url: str) -> Stored:
                 for event_id in connection.execute(text("SELECT event_id FROM interaction")).scalars()
             )
             activity = {
-                (row.person_id, row.event_type): int(row.n)
-                for row in connection.execute(text("SELECT person_id, event_type, n FROM person_activity"))
+                (row.person_id, row.event_type): int(row.n) for row in connection.execute(text(ACTIVITY))
             }
             links = frozenset(
                 (row.from_id, row.user_id)

@@ -1,16 +1,20 @@
 """How SQLite answers the statements of the store: by a key or an index, never by sorting the log."""
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from hashlib import md5
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
 
 from service.storage.ports import IngestBatch, Keep
+from service.storage.records import AppendStatus
 from service.storage.sql import SqlStore
+from service.storage.sqlite import LOOK_FROM, LOOK_TOGETHER
 from tests.service.storage.facts import NOW, a_bad_event, a_batch, an_event, file_of
 
 SHOPPING = ("Order Completed", "Order Refunded", "Product Added", "Product Viewed")
@@ -18,6 +22,8 @@ SHOPPING = ("Order Completed", "Order Refunded", "Product Added", "Product Viewe
 # Small by their nature: a shop's revisions, switches, keys and items.
 READ_WHOLE = {"catalog_revision", "kill_switch", "api_key", "sign_in", "session"}
 EVENTS = 20_000
+# From one part of a table to the next.
+STEP = re.compile(r"SCAN parts|USING PRIMARY KEY \(tenant=\?( AND part>\?)?\)")
 
 Statement = tuple[str, Sequence[Any]]
 
@@ -82,9 +88,28 @@ def test_the_log_is_read_by_its_own_key_and_never_sorted(large: SqlStore) -> Non
     assert any("rowid>?" in line for line in searches)
 
 
+def test_scattered_ids_of_a_large_batch_are_looked_for_before_its_turn(store: SqlStore) -> None:
+    scattered = [
+        an_event(md5(b"%d" % n, usedforsecurity=False).hexdigest()) for n in range(LOOK_TOGETHER + 1)
+    ]
+    in_order = [an_event(f"019aabcd-{n:04}") for n in range(LOOK_TOGETHER + 1)]
+    with statements() as seen:
+        told = [
+            store.append(IngestBatch(events=events))
+            for events in (scattered, in_order, scattered[:LOOK_FROM], scattered[: LOOK_FROM - 1])
+        ]
+
+    looks = [one for one in seen if "event_id IN" in one[0]]
+    assert [len(parameters) - 1 for _, parameters in looks] == [LOOK_TOGETHER, 1, LOOK_FROM]
+    assert [line for look in looks for line in plan(store, look)] == [
+        "SEARCH event USING COVERING INDEX sqlite_autoindex_event_1 (tenant=? AND event_id=?)"
+    ] * 3
+    assert set(told[0]) == set(told[1]) == {AppendStatus.ACCEPTED}
+    assert set(told[2]) == set(told[3]) == {AppendStatus.DUPLICATE}
+
+
 def test_every_other_statement_is_answered_by_a_key_or_an_index(large: SqlStore) -> None:
     with statements() as seen:
-        large.recent_of_types("u:1", SHOPPING, 50)
         large.quarantine_counts()
         large.quarantine_reasons()
         large.quarantined(after=(NOW, ""))
@@ -111,10 +136,30 @@ def test_every_other_statement_is_answered_by_a_key_or_an_index(large: SqlStore)
     assert len(asked) >= 15
     for statement in asked:
         told = plan(large, statement)
-        assert not [line for line in told if line.startswith("SCAN") and "CONSTANT ROW" not in line], (
-            statement
-        )
+        scans = [line for line in told if line.startswith("SCAN") and not STEP.search(line)]
+        assert not [line for line in scans if "CONSTANT ROW" not in line], statement
         assert not [line for line in told if "TEMP B-TREE" in line], statement
+
+
+def test_a_person_is_looked_for_in_each_part_and_nothing_but_theirs_is_sorted(large: SqlStore) -> None:
+    large.append(a_batch(an_event("e1")))
+    with statements() as seen:
+        large.recent_of_types("u:1", SHOPPING, 50)
+        large.items_of_types("u:1", SHOPPING)
+        large.activity("u:1")
+        large.delete_person([], user_ids=["u1"], anonymous_ids=["a1"])
+
+    told = [
+        line
+        for statement in seen
+        if re.search("(FROM|,) (interaction|person_activity)", statement[0])
+        for line in plan(large, statement)
+        if line.startswith(("SCAN", "SEARCH"))
+    ]
+    searches = [line for line in told if not STEP.search(line)]
+    assert len(told) - len(searches) >= 5 * 3
+    assert len(searches) >= 6
+    assert all("(tenant=? AND part=? AND person_id=?" in line for line in searches), searches
 
 
 def test_pruning_finds_old_slates_by_their_time(large: SqlStore) -> None:

@@ -136,7 +136,8 @@ def test_writers_that_wait_for_each_other_in_a_circle_are_both_written(
         for thread in threads:
             thread.join()
 
-    assert len(attempts) == 3
+    # On a busy machine the one that was given up may get in the way a second time.
+    assert len(attempts) > 2
     assert sorted(ids(store)) == ["e1", "e2"]
 
 

@@ -13,12 +13,11 @@ from service.storage.paging import PAGE_ROWS
 from service.storage.ports import IngestBatch, Keep, Store
 from service.storage.records import person_ids
 from service.storage.sql import SqlStore
-from service.storage.sweep import SCAN_ROWS, sweep
+from service.storage.sweep import SCAN_ROWS, sweep_interactions
 from tests.service.storage.facts import NOW, a_bad_event, an_event
 
 MONTH = timedelta(days=30)
 KEEP = Keep(events=60, interactions=60, quarantine=60, slates=60)
-MOMENT = schema.interaction.c.occurred_us
 LONG_AGO, LATELY = to_micros(NOW - 10 * MONTH), to_micros(NOW)
 
 
@@ -87,6 +86,7 @@ def fill(store: SqlStore, persons: range, *, at_us: int, each: int = 1) -> None:
     rows = [
         {
             "tenant": store.tenant,
+            "part": person % 2,
             "person_id": f"u:{person:08d}",
             "occurred_us": at_us,
             "event_id": f"e{number}",
@@ -111,15 +111,15 @@ def test_a_sweep_finds_the_few_old_rows_in_a_long_table(store: SqlStore) -> None
     fill(store, range(0, 2 * SCAN_ROWS + 10, 1_000), at_us=LONG_AGO)
     fill(store, range(7, 8), at_us=LONG_AGO - 1, each=3 * PAGE_ROWS)
 
-    assert sweep(store, MOMENT, before_us=LATELY, pages=400) == 41 + 3 * PAGE_ROWS
+    assert sweep_interactions(store, before_us=LATELY, pages=400) == 41 + 3 * PAGE_ROWS
     assert left(store) == 2 * SCAN_ROWS + 10
-    assert sweep(store, MOMENT, before_us=LATELY, pages=400) == 0
+    assert sweep_interactions(store, before_us=LATELY, pages=400) == 0
 
 
 def test_a_sweep_that_was_ended_goes_on_where_it_was(store: SqlStore) -> None:
     fill(store, range(5 * PAGE_ROWS), at_us=LONG_AGO)
 
-    found = [sweep(store, MOMENT, before_us=LATELY, pages=2) for _ in range(4)]
+    found = [sweep_interactions(store, before_us=LATELY, pages=2) for _ in range(4)]
 
     assert found == [2 * PAGE_ROWS, 2 * PAGE_ROWS, PAGE_ROWS, 0]
     assert left(store) == 0
@@ -127,9 +127,9 @@ def test_a_sweep_that_was_ended_goes_on_where_it_was(store: SqlStore) -> None:
 
 def test_after_the_last_person_the_first_is_looked_at_again(store: SqlStore) -> None:
     fill(store, range(10), at_us=LATELY)
-    assert sweep(store, MOMENT, before_us=LATELY, pages=9) == 0
+    assert sweep_interactions(store, before_us=LATELY, pages=9) == 0
 
-    assert sweep(store, MOMENT, before_us=LATELY + 1, pages=9) == 10
+    assert sweep_interactions(store, before_us=LATELY + 1, pages=9) == 10
 
 
 def test_the_database_says_how_much_room_it_takes(store: Store) -> None:

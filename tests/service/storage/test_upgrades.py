@@ -5,16 +5,17 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, event, text
 
+from service.clock import to_micros
 from service.storage.migrate import migrate, upgrade
 from service.storage.places import open_database, place_of
-from service.storage.ports import StoreUnavailableError
+from service.storage.ports import IngestBatch, StoreUnavailableError
 from service.storage.records import Activity, AppendStatus
 from service.storage.sql import SqlStore
 from service.storage.sqlite import lock_path
@@ -24,6 +25,8 @@ from tests.service.storage.facts import a_batch, an_event
 
 RELEASED = Path(__file__).parent / "released"
 EVENTS = 12
+SHOPPING = ("Order Completed", "Page Viewed", "Product Viewed")
+Released = Callable[[str], str]
 LINKS = [
     ("a:a1", "u1", "client"),
     ("a:a2", "u1", "client"),
@@ -42,27 +45,32 @@ def released_file(path: Path, *, release: str = "0001") -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def released(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Give the URL of a database with the rows of release 0001."""
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Released]:
+    """Give what makes a database with the rows of a release and returns its URL."""
     if request.param == "sqlite":
-        yield released_file(tmp_path / "shop.db")
+        yield lambda release: released_file(tmp_path / "shop.db", release=release)
         return
     cluster: Cluster = request.getfixturevalue("cluster")
     url = cluster.new_database(migrated=False)
+    yield lambda release: released_to_postgresql(url, release=release)
+    cluster.drop(url)
+
+
+def released_to_postgresql(url: str, *, release: str) -> str:
+    """Write the rows of a release into an empty database; return its URL."""
     database = open_database(place_of(url))
     rows = [
         line
-        for line in (RELEASED / "r0001.sql").read_text("utf-8").splitlines()
+        for line in (RELEASED / f"r{release}.sql").read_text("utf-8").splitlines()
         if line.startswith("INSERT") and "sqlite_sequence" not in line and "alembic_version" not in line
     ]
     with database.writing() as connection:
-        upgrade(connection, to="0001")
+        upgrade(connection, to=release)
         for row in rows:
             connection.exec_driver_sql(row.replace("%", "%%"))
-        connection.execute(text("SELECT setval('event_seq_seq', :last)"), {"last": EVENTS})
+        connection.execute(text("SELECT setval('event_seq_seq', max(seq)) FROM event"))
     database.close()
-    yield url
-    cluster.drop(url)
+    return url
 
 
 def counted(store: SqlStore) -> dict[str, int]:
@@ -74,11 +82,12 @@ def counted(store: SqlStore) -> dict[str, int]:
 
 
 def test_what_an_earlier_release_wrote_is_all_there_and_what_follows_from_it_is_filled_in(
-    released: str,
+    place: Released,
 ) -> None:
-    migrate(released)
+    url = place("0001")
+    migrate(url)
 
-    store = SqlStore(place_of(released))
+    store = SqlStore(place_of(url))
     log = store.read(0, 100)
     activity = store.activity("u:u1")
     links = [(link.from_id, link.user_id, link.trust) for link in store.links_to(["u1", "u2"])]
@@ -111,6 +120,40 @@ def test_what_an_earlier_release_wrote_is_all_there_and_what_follows_from_it_is_
     assert (held.held.body, held.held.encoding, held.held.context) == (held.held.canonical, "utf-8", {})
     assert told == [AppendStatus.DUPLICATE, AppendStatus.ACCEPTED]
     assert newest > EVENTS
+
+
+def test_what_is_known_of_each_person_is_what_0002_knew(place: Released) -> None:
+    with closing(sqlite3.connect(":memory:")) as written:
+        written.executescript((RELEASED / "r0002.sql").read_text("utf-8"))
+        interactions = written.execute(
+            "SELECT person_id, occurred_us, item_id, event_type, quantity FROM interaction "
+            "ORDER BY person_id, occurred_us DESC, event_id DESC, item_id DESC"
+        ).fetchall()
+        activity = written.execute(
+            "SELECT person_id, event_type, n, first_us, last_us FROM person_activity ORDER BY 1, 2"
+        ).fetchall()
+    url = place("0002")
+    migrate(url)
+
+    store = SqlStore(place_of(url))
+    persons = sorted({row[0] for row in (*interactions, *activity)})
+    recents = [one for person in persons for one in store.recent_of_types(person, SHOPPING, 100)]
+    done = [one for person in persons for one in store.activity(person)]
+    store.append(IngestBatch(events=[an_event("new")], active=[["u:u1"]]))
+    seen = sum(one.n for one in store.activity("u:u1"))
+    store.close()
+
+    assert len(persons) == 11
+    assert len(interactions) > 30
+    assert interactions == [
+        (one.person_id, to_micros(one.occurred_at), one.item_id, one.event_type, one.quantity)
+        for one in recents
+    ]
+    assert activity == [
+        (one.person_id, one.event_type, one.n, to_micros(one.first_at), to_micros(one.last_at))
+        for one in done
+    ]
+    assert seen == 1 + sum(row[2] for row in activity if row[0] == "u:u1")
 
 
 def test_every_release_has_a_database_of_its_own_here() -> None:
