@@ -1,15 +1,18 @@
 """From readings to one word: the order in which the rules are asked is the whole policy."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
 from experiments.checks.finding import CheckState, Finding
+from experiments.decision_rules import ROLLBACK_WHEN, SHIP_WHEN, asked, holds
+from experiments.decision_rules import Rule as Expression
 from experiments.definitions import Direction, Experiment, Metric
+from experiments.estimates import Reading
 from experiments.evidence import Evidence
 from experiments.lifecycle import Status
-from experiments.readings import MetricState, Reading, Role
+from experiments.states import MetricState, Role
 
 
 class Decision(StrEnum):
@@ -35,15 +38,58 @@ class Rule(StrEnum):
     BURN_IN = "burn_in"
     MIN_RUNTIME = "min_runtime"
     NOT_YET_KNOWN = "not_yet_known"
+    SHIP_WHEN = "ship_when"
+    ROLLBACK_WHEN = "rollback_when"
+    RULES_NOT_MET = "rules_not_met"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleInput:
+    """One thing that a rule looked at.
+
+    Attributes
+    ----------
+    rule : str
+        ``ship_when``, ``rollback_when``, ``no_effect``, ``min_runtime`` or ``checks``.
+    variant : str or None
+        The treatment that was asked about.
+    subject : str
+        What the rule names: ``primary``, ``any_guardrail``, the key of a metric, a check, ``runtime_s``.
+    wanted : tuple of str or int
+        The states that it asks for; of a runtime the least, in seconds.
+    values : mapping of str to str or int
+        What was seen there.
+    holds : bool
+        Whether this part of the rule holds.
+    """
+
+    rule: str
+    variant: str | None
+    subject: str
+    wanted: tuple[str | int, ...]
+    values: Mapping[str, str | int]
+    holds: bool
+
+    def members(self) -> dict[str, object]:
+        """Return one entry of a verdict's ``rule_inputs``."""
+        return {
+            "rule": self.rule,
+            "variant": self.variant,
+            "subject": self.subject,
+            "wanted": list(self.wanted),
+            "values": dict(self.values),
+            "holds": self.holds,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The word, the treatment it is about, and the rule that fired."""
+    """The word, the treatment it is about, the rule that fired, and what that rule looked at."""
 
     decision: Decision
     variant: str | None
     rule: str
+    inputs: tuple[RuleInput, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +120,41 @@ class Case:
         """Return the guardrails of one treatment."""
         return tuple(r for r in self.readings if r.role is Role.GUARDRAIL and r.variant == variant)
 
+    def states(self, variant: str) -> dict[str, MetricState]:
+        """Return what is known of each metric of the plan, for one treatment."""
+        found: dict[str, MetricState] = {}
+        for reading in self.readings:
+            if reading.variant == variant:
+                found.setdefault(reading.metric.key, reading.state)
+        return found
+
+    def meets(self, rule: Expression, variant: str) -> bool:
+        """Return whether a rule of the plan holds for a treatment."""
+        return holds(rule, self.states(variant), self.experiment.metrics.roles())
+
+    def leaves(self, name: str, rule: Expression, variant: str) -> tuple[RuleInput, ...]:
+        """Return what a rule of the plan looks at, for one treatment."""
+        return tuple(
+            RuleInput(
+                rule=name,
+                variant=variant,
+                subject=one.leaf.subject,
+                wanted=tuple(state.value for state in one.leaf.states),
+                values={key: state.value for key, state in one.seen.items()},
+                holds=one.holds,
+            )
+            for one in asked(rule, self.states(variant), self.experiment.metrics.roles())
+        )
+
     def harm(self, variant: str) -> Rule | None:
         """Return why a treatment must be rolled back, or None."""
-        if any(r.state is MetricState.WORSE for r in self.guardrails(variant)):
-            return Rule.GUARDRAIL_WORSE
-        return Rule.PRIMARY_WORSE if self.reading(variant).state is MetricState.WORSE else None
+        rule = self.experiment.decide.rollback_when
+        if not self.meets(rule, variant):
+            return None
+        if rule != ROLLBACK_WHEN:
+            return Rule.ROLLBACK_WHEN
+        worse = any(r.state is MetricState.WORSE for r in self.guardrails(variant))
+        return Rule.GUARDRAIL_WORSE if worse else Rule.PRIMARY_WORSE
 
     def focus(self, among: Sequence[str] = ()) -> str:
         """Return the treatment with the best estimate of the primary metric, the first one on a tie."""
@@ -91,12 +167,16 @@ class Case:
         return max(among or self.treatments, key=worth)
 
     @property
+    def runtime_s(self) -> int:
+        """Whole seconds since the first exposure; 0 before it."""
+        first = self.evidence.first_exposure_at
+        return 0 if first is None else (self.evidence.as_of - first) // timedelta(seconds=1)
+
+    @property
     def has_run_long_enough(self) -> bool:
         """Whether the plan's shortest runtime has passed since the first exposure."""
-        first = self.evidence.first_exposure_at
-        if first is None:
-            return False
-        return self.evidence.as_of - first >= timedelta(seconds=self.experiment.decide.min_runtime_s)
+        started = self.evidence.first_exposure_at is not None
+        return started and self.runtime_s >= self.experiment.decide.min_runtime_s
 
     @property
     def has_ended(self) -> bool:
@@ -113,9 +193,10 @@ class Case:
 def decide(case: Case) -> Outcome:
     """Apply the rules in order; the first that fires decides.
 
-    1. A check alarms: untrustworthy. 2. A treatment is better, worsens no guardrail and has run long enough:
-    ship the best one. 3. A guardrail is worse, or the primary is: roll back. 4. Every lift lies within the
-    smallest effect of interest: no effect. 5. Nothing more will come: inconclusive. 6. Keep running.
+    1. A check alarms: untrustworthy. 2. `ship_when` holds for a treatment, `rollback_when` does not, and it
+    has run long enough: ship the best one. 3. `rollback_when` holds for a treatment: roll back. 4. Every lift
+    lies within the smallest effect of interest: no effect. 5. Nothing more will come: inconclusive. 6. Keep
+    running. Unless the plan says otherwise, its two rules ask the guardrails first, then the primary metric.
 
     Parameters
     ----------
@@ -132,35 +213,80 @@ def decide(case: Case) -> Outcome:
     >>> Decision.SHIP.value
     'ship'
     """
-    for finding in case.findings:
-        if finding.state is CheckState.ALARM:
-            return Outcome(Decision.UNTRUSTWORTHY, None, finding.check)
-    better = [
-        variant
-        for variant in case.treatments
-        if case.reading(variant).state is MetricState.BETTER and case.harm(variant) is None
-    ]
-    if better and case.has_run_long_enough:
-        return Outcome(Decision.SHIP, case.focus(better), Rule.PRIMARY_BETTER)
+    alarms = [finding for finding in case.findings if finding.state is CheckState.ALARM]
+    if alarms:
+        inputs = tuple(_alarmed(finding) for finding in alarms)
+        return Outcome(Decision.UNTRUSTWORTHY, None, alarms[0].check, inputs)
+    plan = case.experiment.decide
+    good = [v for v in case.treatments if case.meets(plan.ship_when, v) and case.harm(v) is None]
+    if good and case.has_run_long_enough:
+        best = case.focus(good)
+        rule = Rule.PRIMARY_BETTER if plan.ship_when == SHIP_WHEN else Rule.SHIP_WHEN
+        return Outcome(
+            Decision.SHIP, best, rule, (*case.leaves("ship_when", plan.ship_when, best), _runtime(case))
+        )
     for variant in case.treatments:
         harm = case.harm(variant)
         if harm is not None:
-            return Outcome(Decision.ROLLBACK, variant, harm)
-    states = {case.reading(variant).state for variant in case.treatments}
-    if states == {MetricState.NO_EFFECT} and case.has_run_long_enough:
-        return Outcome(Decision.NO_EFFECT, None, Rule.WITHIN_MDE)
-    return _unanswered(case, states)
+            leaves = case.leaves("rollback_when", plan.rollback_when, variant)
+            return Outcome(Decision.ROLLBACK, variant, harm, leaves)
+    states = {variant: case.reading(variant).state for variant in case.treatments}
+    if set(states.values()) == {MetricState.NO_EFFECT} and case.has_run_long_enough:
+        return Outcome(Decision.NO_EFFECT, None, Rule.WITHIN_MDE, (*_without_effect(case), _runtime(case)))
+    return _unanswered(case, set(states.values()), waiting=bool(good))
 
 
-def _unanswered(case: Case, states: set[MetricState]) -> Outcome:
-    if case.evidence.first_exposure_at is not None and case.has_ended:
-        return Outcome(Decision.INCONCLUSIVE, None, Rule.ENDED)
+def _unanswered(case: Case, states: set[MetricState], *, waiting: bool) -> Outcome:
     if case.evidence.first_exposure_at is None:
-        rule = Rule.NO_DATA
-    elif states == {MetricState.BURN_IN}:
+        return Outcome(Decision.KEEP_RUNNING, None, Rule.NO_DATA)
+    plan, variant = case.experiment.decide, case.focus()
+    inputs = case.leaves("ship_when", plan.ship_when, variant)
+    inputs += case.leaves("rollback_when", plan.rollback_when, variant)
+    if case.has_ended:
+        return Outcome(Decision.INCONCLUSIVE, None, Rule.ENDED, inputs)
+    shown = states & {MetricState.BETTER, MetricState.WORSE}
+    if states == {MetricState.BURN_IN}:
         rule = Rule.BURN_IN
-    elif states & {MetricState.BETTER, MetricState.NO_EFFECT} and not case.has_run_long_enough:
-        rule = Rule.MIN_RUNTIME
+    elif (waiting or MetricState.NO_EFFECT in states) and not case.has_run_long_enough:
+        rule, inputs = Rule.MIN_RUNTIME, (*inputs, _runtime(case))
     else:
-        rule = Rule.NOT_YET_KNOWN
-    return Outcome(Decision.KEEP_RUNNING, None, rule)
+        rule = Rule.RULES_NOT_MET if shown else Rule.NOT_YET_KNOWN
+    return Outcome(Decision.KEEP_RUNNING, None, rule, inputs)
+
+
+def _alarmed(finding: Finding) -> RuleInput:
+    state = finding.state.value
+    return RuleInput(
+        rule="checks",
+        variant=None,
+        subject=finding.check,
+        wanted=(state,),
+        values={finding.check: state},
+        holds=True,
+    )
+
+
+def _runtime(case: Case) -> RuleInput:
+    return RuleInput(
+        rule="min_runtime",
+        variant=None,
+        subject="runtime_s",
+        wanted=(case.experiment.decide.min_runtime_s,),
+        values={"runtime_s": case.runtime_s},
+        holds=case.has_run_long_enough,
+    )
+
+
+def _without_effect(case: Case) -> tuple[RuleInput, ...]:
+    state = MetricState.NO_EFFECT.value
+    return tuple(
+        RuleInput(
+            rule="no_effect",
+            variant=variant,
+            subject="primary",
+            wanted=(state,),
+            values={case.primary.key: state},
+            holds=True,
+        )
+        for variant in case.treatments
+    )

@@ -1,15 +1,20 @@
 """What a catalog defines about experiments: frozen values whose invariants hold from construction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import TypeAlias
 
+from experiments.decision_rules import ROLLBACK_WHEN, SHIP_WHEN, Rule
 from experiments.errors import InvalidDefinitionError
-from experiments.gates import ANONYMOUS_UNIT, Holdout, Layer, LayerSlot, Prerequisite
+from experiments.gates import ANONYMOUS_UNIT, Holdout, Layer, LayerSlot, Prerequisite, check_overrides
 from experiments.lifecycle import TOTAL_BP, RampStep, Schedule, Status, check_ramp, share_at
+from experiments.metric_kinds import MetricKind as MetricKind  # noqa: PLC0414 - for importers of this module
+from experiments.metric_kinds import Test as Test  # noqa: PLC0414 - likewise
+from experiments.rule_faults import refuse_faulty
+from experiments.states import Role
 from experiments.targeting import Condition
 from experiments.targeting.operators import Scalar
 
@@ -17,6 +22,7 @@ JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, J
 
 NO_OVERRIDES: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 MIN_VARIANTS = 2
+MAX_ALPHA = 0.5
 RESERVED_VARIANTS = frozenset({"default", "on", "off"})
 FLAG_VARIANTS = ("on", "off")
 
@@ -27,12 +33,16 @@ class ControlValue(Enum):
     CONTROL = "control"
 
 
-class MetricKind(StrEnum):
-    """How a metric turns a unit's events into one number."""
-
-    CONVERSION = "conversion"
-    COUNT = "count"
-    MEAN = "mean"
+_OF_A_PROPERTY = frozenset(
+    {
+        MetricKind.MEAN,
+        MetricKind.QUANTILE,
+        MetricKind.NPS,
+        MetricKind.CSAT,
+        MetricKind.CES,
+        MetricKind.LIFETIME_VALUE,
+    }
+)
 
 
 class Direction(StrEnum):
@@ -62,33 +72,69 @@ class Guardrail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricPlan:
-    """Which metrics judge an experiment, in which role."""
+    """Which metrics judge an experiment; each in one role, and with one margin."""
 
     primary: str
     secondary: tuple[str, ...] = ()
     guardrails: tuple[Guardrail, ...] = ()
 
+    def __post_init__(self) -> None:
+        named = [self.primary, *self.secondary, *(g.metric for g in self.guardrails)]
+        twice = next((key for key in named if named.count(key) > 1), None)
+        if twice is not None:
+            raise InvalidDefinitionError(
+                f"the metric '{twice}' plays two roles",
+                path=("metrics",),
+                code="E317",
+                hint="name it once, in its most important role",
+            )
+
     def keys(self) -> tuple[str, ...]:
         """Return every metric key once, primary first."""
         return tuple(dict.fromkeys((self.primary, *self.secondary, *(g.metric for g in self.guardrails))))
 
+    def roles(self) -> dict[str, Role]:
+        """Return what each metric is for, primary first."""
+        minor = dict.fromkeys(self.secondary, Role.SECONDARY)
+        return {
+            key: Role.PRIMARY if key == self.primary else minor.get(key, Role.GUARDRAIL)
+            for key in self.keys()
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysisPlan:
-    """How the experiment is judged; fixed before launch. Shares in (0, 1); `mde` is relative to control."""
+    """How the experiment is judged; fixed before launch. Shares in (0, 1); `mde` is relative to control.
+
+    `alpha` is below 0.5: a bound that misses in half of all runs is none.
+    """
 
     alpha: float = 0.05
     power: float = 0.8
     mde: float = 0.1
     baseline: float = 0.05
 
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < MAX_ALPHA:
+            raise InvalidDefinitionError(
+                f"alpha must be above 0% and below {MAX_ALPHA:.0%}, not {self.alpha:.4g}",
+                path=("analysis", "alpha"),
+                code="E308",
+                hint="5% is usual",
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionPlan:
-    """When a verdict may speak; `min_runtime_s` in seconds since the first exposure."""
+    """When a verdict may speak; `min_runtime_s` in seconds since the first exposure.
+
+    `ship_when` and `rollback_when` are asked of each treatment; where both hold, it is rolled back.
+    """
 
     min_runtime_s: int = 7 * 86_400
     at_end_otherwise: str = "keep_control"
+    ship_when: Rule = SHIP_WHEN
+    rollback_when: Rule = ROLLBACK_WHEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +204,9 @@ class Experiment:
                 code="E313",
             )
         _check_same_type(self.default_value, self.control.value, "otherwise and the variants")
-        _check_overrides(self.overrides, [v.key for v in self.variants])
+        check_overrides(self.overrides, [v.key for v in self.variants])
         check_ramp(self.ramp, self.allocation_bp)
+        refuse_faulty(self.decide.ship_when, self.decide.rollback_when, self.metrics.roles())
 
     @property
     def salt(self) -> str:
@@ -203,7 +250,7 @@ class Flag:
 
     def __post_init__(self) -> None:
         _check_same_type(self.otherwise, self.value, "value and otherwise")
-        _check_overrides(self.overrides, FLAG_VARIANTS)
+        check_overrides(self.overrides, FLAG_VARIANTS)
         check_ramp(self.ramp, self.allocation_bp)
 
     @property
@@ -223,7 +270,21 @@ class Metric:
     Attributes
     ----------
     value : str
-        Property summed for ``mean``; empty for ``conversion`` and ``count``.
+        Property that is summed (of a survey: the score; of a ratio: empty to count events).
+    per, per_value : str
+        Denominator of a ratio: its event, and the property summed (empty to count events).
+    then : str
+        Event that a funnel's step leads to, and that an abandoned cart lacks.
+    after_s : int
+        Retention and churn look at events from this many seconds after the first exposure on.
+    quantile : float
+        Of a quantile; in (0, 1).
+    scale : pair of int or None
+        Lowest and highest score of a survey.
+    factor : float
+        What one unit of value is worth, in a lifetime value.
+    lookback_s : int
+        The same number from this many seconds before the first exposure is a covariate; 0 for none.
     where : mapping of property to value
         Only events whose properties equal all of these count.
     cap : float or None
@@ -235,6 +296,14 @@ class Metric:
     event: str
     window_s: int
     value: str = ""
+    per: str = ""
+    per_value: str = ""
+    then: str = ""
+    after_s: int = 0
+    quantile: float = 0.5
+    scale: tuple[int, int] | None = None
+    factor: float = 1.0
+    lookback_s: int = 0
     where: Mapping[str, JsonValue] = field(default_factory=dict)
     currency: str = ""
     cap: float | None = None
@@ -242,16 +311,31 @@ class Metric:
     label: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind is MetricKind.MEAN and not self.value:
-            raise InvalidDefinitionError(
-                "a mean needs 'value': the property to add up", path=("value",), code="E330"
-            )
+        if self.kind in _OF_A_PROPERTY and not self.value:
+            wanted = f"'{self.kind.value}' needs 'value': the property that holds its number"
+            raise InvalidDefinitionError(wanted, path=("value",), code="E330")
         if self.window_s <= 0:
             raise InvalidDefinitionError(
                 "the window must be longer than nothing", path=("window",), code="E331"
             )
         if self.cap is not None and self.cap <= 0:
             raise InvalidDefinitionError("the cap must be above zero", path=("cap",), code="E332")
+        if not 0 <= self.after_s < self.window_s:
+            raise InvalidDefinitionError(
+                "'after' must be shorter than the window: nothing is left of it", path=("after",), code="E335"
+            )
+
+    @property
+    def test(self) -> Test:
+        """Which test judges it: that of its kind, but a count with a covariate is judged as a mean."""
+        if self.kind.test is Test.COUNT and self.lookback_s:
+            return Test.MEAN
+        return self.kind.test
+
+    def sums(self) -> tuple[tuple[str, str], ...]:
+        """Return the types of events and their properties whose numbers it reads."""
+        pairs = ((self.event, self.value), (self.per, self.per_value))
+        return tuple((event, name) for event, name in pairs if event and name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,24 +354,6 @@ class Catalog:
 def _check_same_type(value: JsonValue, other: JsonValue, which: str) -> None:
     if type_name(value) != type_name(other):
         raise InvalidDefinitionError(f"{which} must have the same type", path=("otherwise",), code="E313")
-
-
-def _check_overrides(overrides: Mapping[str, tuple[str, ...]], variants: Sequence[str]) -> None:
-    unknown = [key for key in overrides if key not in variants]
-    if unknown:
-        raise InvalidDefinitionError(
-            f"override for {unknown[0]!r}, which is no variant", path=("overrides", unknown[0]), code="E314"
-        )
-    first: dict[str, str] = {}
-    for variant, units in overrides.items():
-        for i, unit in enumerate(units):
-            if first.setdefault(unit, variant) != variant:
-                raise InvalidDefinitionError(
-                    f"override of {unit!r} for {first[unit]!r} and for {variant!r}",
-                    path=("overrides", variant, i),
-                    code="E314",
-                    hint="a unit gets one variant: remove it from one of the two",
-                )
 
 
 def type_name(value: JsonValue) -> str:

@@ -20,11 +20,15 @@ class PeriodMoments:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """Units first exposed to `variant` on the UTC day `period`, without those that saw several variants."""
+    """Units first exposed to `variant` on the UTC day `period`, without those that saw several variants.
+
+    `source` is what sent the first exposure (a door of the service, an import); empty where it is not known.
+    """
 
     period: date
     variant: str
     n: int
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,8 @@ class ExposureAccount:
     exposed_units : mapping of variant to units
         ``sum(exposed_units) == sum(excluded) + sum(analysed)``.
     excluded : mapping of reason to units
-        ``multiple_variants`` and ``immature`` (the primary metric's window is still open).
+        ``multiple_variants``, ``immature`` (the primary metric's window is still open), and where the primary
+        is about units with an event only, ``without_event``.
     analysed : mapping of variant to units
         In the primary metric.
     contaminated_units : int

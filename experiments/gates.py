@@ -1,5 +1,6 @@
-"""What a unit must pass before it can be enrolled, beside targeting: holdouts, layers, prerequisites."""
+"""What decides about a unit beside targeting: holdouts, layers, prerequisites, overrides."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.errors import InvalidDefinitionError
@@ -99,3 +100,22 @@ class Prerequisite:
 
     key: str
     condition: Condition
+
+
+def check_overrides(overrides: Mapping[str, tuple[str, ...]], variants: Sequence[str]) -> None:
+    """Refuse overrides for what is no variant, and of one unit for two variants."""
+    unknown = [key for key in overrides if key not in variants]
+    if unknown:
+        raise InvalidDefinitionError(
+            f"override for {unknown[0]!r}, which is no variant", path=("overrides", unknown[0]), code="E314"
+        )
+    first: dict[str, str] = {}
+    for variant, units in overrides.items():
+        for i, unit in enumerate(units):
+            if first.setdefault(unit, variant) != variant:
+                raise InvalidDefinitionError(
+                    f"override of {unit!r} for {first[unit]!r} and for {variant!r}",
+                    path=("overrides", variant, i),
+                    code="E314",
+                    hint="a unit gets one variant: remove it from one of the two",
+                )

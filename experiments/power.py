@@ -1,20 +1,23 @@
 """How many units an experiment needs: what the sequences are tuned to, and what they need for their power."""
 
 import math
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from experiments.definitions import AnalysisPlan, Experiment
+from experiments.definitions import AnalysisPlan, Experiment, Test
 from experiments.errors import InvalidParameterError
+from experiments.inference.interval import FloatArray
+from experiments.inference.normal import critical_values
 from experiments.lifecycle import TOTAL_BP
-from experiments.sequential import critical_value
 
 MAX_PLANNED = 10**12
 LOOKS = 28  # within the fixed-horizon plan: daily looks over four weeks
 MAX_RATIO = 50
 STEP = 0.02  # of the grid on which the distribution of the score is followed
+HALVINGS = 60
 UNITS = 10**6  # any large number: only n / n_star enters the boundary
 
 
@@ -118,10 +121,13 @@ def alpha_per_treatment(experiment: Experiment) -> float:
     return experiment.analysis.alpha / (len(experiment.variants) - 1)
 
 
-def sequential_n(experiment: Experiment, variant_key: str) -> int:
-    """Return the units of control and one treatment by which daily looks find `mde` with the planned power.
+def sequential_n(
+    experiment: Experiment, variant_key: str, *, test: Test = Test.CONVERSION, chance: float | None = None
+) -> int:
+    """Return the units of control and one treatment by which daily looks find `mde` with a given chance.
 
-    Half of all runs that find it are done long before. The base rate is taken to be as planned.
+    The base rate is taken to be as planned, and the primary metric to be a conversion: for other metrics it
+    is a rough guide.
 
     Parameters
     ----------
@@ -129,11 +135,16 @@ def sequential_n(experiment: Experiment, variant_key: str) -> int:
         Its `analysis` and its number of treatments count.
     variant_key : str
         A treatment.
+    test : Test
+        The one that judges the primary metric: conversions and counts are tested against a mixture of the
+        planned effect and a normal one around none, others against a normal mixture tuned to the plan.
+    chance : float or None
+        In (0, 1); the planned power unless given.
 
     Returns
     -------
     int
-        Units; at least `planned_total`.
+        Units; at least 1.
 
     References
     ----------
@@ -145,40 +156,117 @@ def sequential_n(experiment: Experiment, variant_key: str) -> int:
     >>> from experiments.definitions import MetricPlan, Variant
     >>> halves = (Variant(key="a", value=1, weight_bp=5000), Variant(key="b", value=2, weight_bp=5000))
     >>> e = Experiment(key="x", variants=halves, metrics=MetricPlan(primary="m"))
-    >>> round(sequential_n(e, "b") / planned_total(e, "b"), 2)
-    1.7
+    >>> planned = planned_total(e, "b")
+    >>> round(sequential_n(e, "b") / planned, 2), round(sequential_n(e, "b", test=Test.MEAN) / planned, 2)
+    (1.53, 1.7)
     """
     planned = planned_total(experiment, variant_key)
     plan = experiment.analysis
-    ratio = _sequential_ratio(plan.alpha, plan.power, alpha_per_treatment(experiment))
+    level = alpha_per_treatment(experiment)
+    bounds = _bounds(test, _drift(plan.alpha, plan.power), level)
+    ratio = _time_of(plan.power if chance is None else chance, _drift(plan.alpha, plan.power), bounds)
     return min(math.ceil(planned * ratio), MAX_PLANNED)
 
 
-@lru_cache(maxsize=64)
-def _sequential_ratio(planned_alpha: float, power: float, alpha: float) -> float:
-    """Return sequential_n / planned_total: when a score of the planned drift has crossed with this power.
+def power_by(time: float, plan: AnalysisPlan, *, test: Test, level: float) -> float:
+    """Return with which chance daily looks find `mde` within `time` times the fixed-horizon units.
 
-    Time runs from 0 and is 1 at the planned units. `inside` holds the mass of runs that have not crossed, by
-    score; each look spreads it by one step of the motion and cuts off what lies beyond the boundary.
+    Parameters
+    ----------
+    time : float
+        Above 0; 1 is `units_needed`, which has 28 looks.
+    plan : AnalysisPlan
+        Its `alpha` and `power` set how large `mde` is in standard errors.
+    test : Test
+        As in `sequential_n`.
+    level : float
+        Evidence of 1 / level rejects; in (0, 1).
+
+    Returns
+    -------
+    float
+        In [0, 1]; in the limit of many units.
+
+    Examples
+    --------
+    >>> round(power_by(1, AnalysisPlan(), test=Test.CONVERSION, level=0.05), 2)
+    0.58
     """
-    drift = float(ndtri(1 - planned_alpha / 2) + ndtri(power))
-    width = 1 / math.sqrt(LOOKS)
-    reach = math.ceil((6 * width + drift / LOOKS) / STEP)
-    offsets = STEP * np.arange(-reach, reach + 1)
-    kernel = np.diff(ndtr((np.append(offsets, offsets[-1] + STEP) - STEP / 2 - drift / LOOKS) / width))
-    score, inside, before = np.zeros(1), np.ones(1), 0.0
-    for look in range(1, MAX_RATIO * LOOKS + 1):
-        time = look / LOOKS
-        bound = critical_value(round(time * UNITS), n_star=UNITS, alpha=alpha) * math.sqrt(time)
-        spread = np.convolve(inside, kernel)
-        score = score[0] - STEP * reach + STEP * np.arange(len(spread))
-        kept = np.abs(score) < bound
-        score, inside = score[kept], spread[kept]
-        crossed = 1 - float(inside.sum())
+    drift = _drift(plan.alpha, plan.power)
+    crossed = _crossed(drift, _bounds(test, drift, level))
+    found = 0.0
+    for _ in range(math.floor(time * LOOKS)):
+        found = next(crossed)
+    return found
+
+
+def _drift(alpha: float, power: float) -> float:
+    """Return how many standard errors the planned effect is at the planned units."""
+    return float(ndtri(1 - alpha / 2) + ndtri(power))
+
+
+@lru_cache(maxsize=64)
+def _bounds(test: Test, drift: float, level: float) -> tuple[float, ...]:
+    """Return the score, of variance 1 at the planned units, at which each look rejects."""
+    time = np.arange(1, MAX_RATIO * LOOKS + 1) / LOOKS
+    if test in (Test.CONVERSION, Test.COUNT):
+        return tuple(_mixture_bounds(time, drift, level).tolist())
+    units = np.round(time * UNITS).astype(np.int64)
+    critical = critical_values(units, n_star=UNITS, alpha=level, level=level)
+    return tuple((critical * np.sqrt(time)).tolist())
+
+
+def _mixture_bounds(time: FloatArray, drift: float, level: float) -> FloatArray:
+    """Return where half the two-point mixture at +-drift and half the normal one reach 1 / level.
+
+    Both halves grow with the distance of the score from 0, so that halving an interval finds the place.
+    """
+    low, high = np.zeros_like(time), np.full_like(time, 2.0)
+    while np.any(short := _log_mixture(high, time, drift) < -math.log(level)):
+        high = np.where(short, 2 * high, high)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        beyond = _log_mixture(middle, time, drift) >= -math.log(level)
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+    return high
+
+
+def _log_mixture(score: FloatArray, time: FloatArray, drift: float) -> FloatArray:
+    """Return the logarithm of the evidence of a score, as `experiments.inference.conversion` in the limit."""
+    two_point = np.logaddexp(drift * score, -drift * score) - math.log(2) - drift**2 * time / 2
+    spread = 1 + drift**2 * time
+    normal = np.square(drift * score) / (2 * spread) - np.log(spread) / 2
+    return np.asarray(np.logaddexp(two_point, normal) - math.log(2))
+
+
+@lru_cache(maxsize=64)
+def _time_of(power: float, drift: float, bounds: tuple[float, ...]) -> float:
+    """Return when a score with the planned drift has crossed with this chance; 1 is the planned units."""
+    before = 0.0
+    for look, crossed in enumerate(_crossed(drift, bounds), start=1):
         if crossed >= power:
             return (look - (crossed - power) / (crossed - before)) / LOOKS
         before = crossed
     return float(MAX_RATIO)
+
+
+def _crossed(drift: float, bounds: Sequence[float]) -> Iterator[float]:
+    """Yield the chance that a score has crossed its boundary, after each look.
+
+    `inside` holds the mass of runs that have not crossed, by score; each look spreads it by one step of the
+    motion and cuts off what lies beyond the boundary.
+    """
+    width = 1 / math.sqrt(LOOKS)
+    reach = math.ceil((6 * width + drift / LOOKS) / STEP)
+    offsets = STEP * np.arange(-reach, reach + 1)
+    kernel = np.diff(ndtr((np.append(offsets, offsets[-1] + STEP) - STEP / 2 - drift / LOOKS) / width))
+    score, inside = np.zeros(1), np.ones(1)
+    for bound in bounds:
+        spread = np.convolve(inside, kernel)
+        score = score[0] - STEP * reach + STEP * np.arange(len(spread))
+        kept = np.abs(score) < bound
+        score, inside = score[kept], spread[kept]
+        yield 1 - float(inside.sum())
 
 
 def _check(plan: AnalysisPlan, share: float) -> None:

@@ -1,159 +1,72 @@
-"""What each metric says at one look, behind a published burn-in."""
+"""What each metric says at one look: one call per test for all comparisons, one level per family."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from itertools import product
+from typing import NamedTuple
 
-from experiments.definitions import Direction, Experiment, Guardrail, Metric, MetricKind
-from experiments.effect import Comparison, Estimate, compare, effect_interval, lift_interval
+import numpy as np
+
+from experiments.burn_in import burn_in_of
+from experiments.comparisons import (
+    Pair,
+    by_day,
+    estimate_of,
+    infer,
+    infer_unadjusted,
+    is_adjusted,
+)
+from experiments.definitions import Direction, Experiment, Guardrail, Metric, Test
 from experiments.errors import InvalidParameterError
-from experiments.evidence import Evidence, cumulate
-from experiments.moments import NOTHING, Moments
+from experiments.estimates import Adjusted, BurnIn, Estimate, Reading
+from experiments.evidence import Evidence, PeriodMoments
+from experiments.inference.interval import FloatArray, Inference, IntArray, Intervals
+from experiments.inference.multiplicity import shared_level
 from experiments.power import alpha_per_treatment, planned_total
-from experiments.sequential import one_sided_critical_value
-
-BURN_IN_CONVERSIONS = 100  # in both variants together, and as many units that do not convert
-BURN_IN_EXPECTED = 25  # of these expected in the smaller variant
-BURN_IN_UNITS = 1_000  # in each variant, for metrics that are no conversions
+from experiments.sequential import MAX_LOG_E
+from experiments.states import MetricState, Role
 
 
-class Role(StrEnum):
-    """What a metric is for."""
+class Asked(NamedTuple):
+    """One comparison of the plan."""
 
-    PRIMARY = "primary"
-    SECONDARY = "secondary"
-    GUARDRAIL = "guardrail"
-
-
-class MetricState(StrEnum):
-    """What is known of a metric; `safe` is for guardrails, `no_effect` for the primary."""
-
-    CONTROL = "control"
-    BURN_IN = "burn_in"
-    NOT_YET_KNOWN = "not_yet_known"
-    BETTER = "better"
-    WORSE = "worse"
-    NO_EFFECT = "no_effect"
-    SAFE = "safe"
+    role: Role
+    margin: Guardrail | None
+    variant: str
+    pair: Pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """One metric of one variant; a treatment is compared with control.
+class Seen:
+    """What the arrays say of one comparison. Interval, p-value, e-value and `side` never disagree.
 
     Attributes
     ----------
-    n : int
-        Units of this variant.
-    estimate : float or None
-        Mean per unit in the metric's unit; None without units.
-    effect, lift : Estimate or None
-        Two-sided for primary and secondary; for a guardrail each end is a one-sided bound. None for control.
-    margin : Guardrail or None
-        The limit of a guardrail.
+    level : float
+        Of the intervals.
+    side : int
+        1 or -1 when "no difference" is rejected at `level` and the treatment is above or below; else 0.
+    p_value, e_value : float or None
+        None before the burn-in, and of a guardrail.
     """
 
-    metric: Metric
-    role: Role
-    variant: str
-    n: int
-    estimate: float | None
-    state: MetricState
-    effect: Estimate | None = None
-    lift: Estimate | None = None
-    p_value: float | None = None
-    e_value: float | None = None
-    margin: Guardrail | None = None
-
-
-def is_burnt_in(kind: MetricKind, treatment: Moments, control: Moments) -> bool:
-    """Return whether enough is known for the asymptotic boundary; before that, nothing may reject.
-
-    The gate looks at both variants pooled, so that a treatment which stops all conversions is still caught.
-
-    Parameters
-    ----------
-    kind : MetricKind
-        Of the metric.
-    treatment, control : Moments
-        So far.
-
-    Returns
-    -------
-    bool
-        For a conversion: at least 100 units that converted and 100 that did not, with 25 of each expected in
-        the smaller variant. Else: 1,000 units in each variant and a sum carried by at least 100 of them.
-
-    References
-    ----------
-    .. [1] docs/decisions/0003-statistics.md, "Burn-in".
-
-    Examples
-    --------
-    >>> is_burnt_in(MetricKind.CONVERSION, Moments.of([0, 10**6]), Moments.of([0, 10**6]))
-    False
-    """
-    both = treatment + control
-    smaller = min(treatment.n, control.n)
-    carried = both.effective_n
-    if kind is not MetricKind.CONVERSION:
-        return smaller >= BURN_IN_UNITS and carried >= BURN_IN_CONVERSIONS
-    rarer = min(carried, both.n - carried)
-    return rarer >= BURN_IN_CONVERSIONS and rarer * smaller >= BURN_IN_EXPECTED * both.n
-
-
-def compare_variants(
-    experiment: Experiment, metric: Metric, *, variant: str, treatment: Moments, control: Moments
-) -> Comparison:
-    """Compare one treatment with control under the experiment's plan, or only estimate before the burn-in.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        Gives alpha and the planned number of units.
-    metric : Metric
-        Gives the burn-in.
-    variant : str
-        The treatment's key.
-    treatment, control : Moments
-        So far.
-
-    Returns
-    -------
-    Comparison
-        Without intervals before the burn-in.
-
-    Raises
-    ------
-    InvalidParameterError
-        If the plan is outside its domain.
-
-    Examples
-    --------
-    >>> from experiments.definitions import MetricPlan, Variant
-    >>> halves = (Variant(key="a", value=1, weight_bp=5000), Variant(key="b", value=2, weight_bp=5000))
-    >>> e = Experiment(key="x", variants=halves, metrics=MetricPlan(primary="buy"))
-    >>> buy = Metric(key="buy", kind=MetricKind.CONVERSION, event="Order Completed", window_s=86_400)
-    >>> compare_variants(e, buy, variant="b", treatment=NOTHING, control=NOTHING).effect.lower is None
-    True
-    """
-    full = compare(
-        treatment,
-        control,
-        n_star=planned_total(experiment, variant),
-        alpha=alpha_per_treatment(experiment),
-    )
-    if is_burnt_in(metric.kind, treatment, control):
-        return full
-    return Comparison(
-        n=full.n, effect=Estimate(full.effect.estimate), lift=Estimate(full.lift.estimate), side=0
-    )
+    level: float
+    effect: Estimate
+    lift: Estimate
+    side: int
+    p_value: float | None
+    e_value: float | None
 
 
 def read_metrics(
     experiment: Experiment, metrics: Mapping[str, Metric], evidence: Evidence
 ) -> tuple[Reading, ...]:
     """Read every metric of the plan: primary, secondary, guardrails; control first, then each treatment.
+
+    The primary metric over all treatments is one family, and all secondary metrics over all treatments are
+    another: of what a family calls different, at most a share alpha is not, on average (e-BH), and its
+    intervals have one level. A guardrail stands alone: each of its two bounds spends alpha.
 
     Parameters
     ----------
@@ -173,100 +86,222 @@ def read_metrics(
     InvalidParameterError
         If a metric has no definition.
 
+    References
+    ----------
+    .. [1] Wang, Ramdas (2022), "False discovery rate control with e-values", JRSS B 84(3).
+    .. [2] docs/decisions/0003-statistics.md
+
     Examples
     --------
     >>> [role.value for role in Role]
     ['primary', 'secondary', 'guardrail']
     """
-    plan = experiment.metrics
-    wanted: list[tuple[str, Role, Guardrail | None]] = [(plan.primary, Role.PRIMARY, None)]
-    wanted += [(key, Role.SECONDARY, None) for key in plan.secondary]
-    wanted += [(g.metric, Role.GUARDRAIL, g) for g in plan.guardrails]
-    sums = cumulate(evidence.closed_periods())
+    asked = comparisons(experiment, metrics, evidence.closed_periods())
     readings: list[Reading] = []
-    for key, role, margin in wanted:
-        if key not in metrics:
-            raise InvalidParameterError(f"experiment {experiment.key!r} names the unknown metric {key!r}")
-        moments = {v.key: sums.get((key, v.key), NOTHING) for v in experiment.variants}
-        readings += _read_metric(experiment, metrics[key], role=role, margin=margin, moments=moments)
-    return tuple(readings)
-
-
-def _read_metric(
-    experiment: Experiment,
-    metric: Metric,
-    *,
-    role: Role,
-    margin: Guardrail | None,
-    moments: Mapping[str, Moments],
-) -> list[Reading]:
-    control = moments[experiment.control.key]
-    readings = [
-        Reading(
-            metric=metric,
-            role=role,
-            variant=experiment.control.key,
-            n=control.n,
-            estimate=control.mean if control.n else None,
-            state=MetricState.CONTROL,
-            margin=margin,
-        )
-    ]
-    for variant in experiment.variants[1:]:
-        treatment = moments[variant.key]
-        seen = compare_variants(experiment, metric, variant=variant.key, treatment=treatment, control=control)
-        burnt_in = is_burnt_in(metric.kind, treatment, control)
-        if margin is not None and burnt_in:
-            seen = _one_sided(experiment, variant.key, treatment, control)
-            state = _guardrail_state(margin, metric, seen)
-        elif burnt_in:
-            state = _state(experiment, metric, seen, role=role)
-        else:
-            state = MetricState.BURN_IN
+    for one, seen, adjusted in zip(asked, *_look(experiment, asked), strict=True):
+        metric, pair = one.pair.metric, one.pair
+        burn_in = burn_in_of(metric, pair.treatment, pair.control)
+        if one.variant == experiment.variants[1].key:
+            readings.append(
+                Reading(
+                    metric=metric,
+                    role=one.role,
+                    variant=experiment.control.key,
+                    n=pair.control.n,
+                    estimate=estimate_of(metric, pair.control),
+                    state=MetricState.CONTROL,
+                    margin=one.margin,
+                )
+            )
         readings.append(
             Reading(
                 metric=metric,
-                role=role,
-                variant=variant.key,
-                n=treatment.n,
-                estimate=treatment.mean if treatment.n else None,
-                state=state,
+                role=one.role,
+                variant=one.variant,
+                n=pair.treatment.n,
+                estimate=estimate_of(metric, pair.treatment),
+                state=_state(experiment, one, seen, burn_in),
                 effect=seen.effect,
                 lift=seen.lift,
                 p_value=seen.p_value,
                 e_value=seen.e_value,
-                margin=margin,
+                margin=one.margin,
+                level=seen.level,
+                adjusted=adjusted,
+                burn_in=burn_in,
             )
         )
-    return readings
+    return tuple(readings)
 
 
-def _state(experiment: Experiment, metric: Metric, seen: Comparison, *, role: Role) -> MetricState:
+def comparisons(
+    experiment: Experiment, metrics: Mapping[str, Metric], periods: Sequence[PeriodMoments]
+) -> list[Asked]:
+    """Return every comparison of a plan, in the order of its metrics, then of its treatments.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Names metrics, roles and margins.
+    metrics : mapping of str to Metric
+        Definitions.
+    periods : sequence of PeriodMoments
+        Closed ones, in any order.
+
+    Returns
+    -------
+    list of Asked
+
+    Raises
+    ------
+    InvalidParameterError
+        If a metric has no definition.
+    """
+    plan, days = experiment.metrics, by_day(periods)
+    wanted: list[tuple[str, Role, Guardrail | None]] = [(plan.primary, Role.PRIMARY, None)]
+    wanted += [(key, Role.SECONDARY, None) for key in plan.secondary]
+    wanted += [(g.metric, Role.GUARDRAIL, g) for g in plan.guardrails]
+    asked = []
+    for key, role, margin in wanted:
+        if key not in metrics:
+            raise InvalidParameterError(f"experiment {experiment.key!r} names the unknown metric {key!r}")
+        control = days.get((key, experiment.control.key), {})
+        for variant in experiment.variants[1:]:
+            pair = Pair.of(
+                metrics[key],
+                n_star=planned_total(experiment, variant.key),
+                treatment=days.get((key, variant.key), {}),
+                control=control,
+            )
+            asked.append(Asked(role, margin, variant.key, pair))
+    return asked
+
+
+def estimates_of(found: Intervals) -> list[Estimate]:
+    """Return intervals one by one; what is not a finite number is None.
+
+    Parameters
+    ----------
+    found : Intervals
+        Of k comparisons.
+
+    Returns
+    -------
+    list of Estimate
+
+    Examples
+    --------
+    >>> estimates_of(Intervals(np.array([0.5]), np.array([0.1]), np.array([np.inf])))
+    [Estimate(estimate=0.5, lower=0.1, upper=None)]
+    """
+    rows = zip(found.estimate.tolist(), found.lower.tolist(), found.upper.tolist(), strict=True)
+    return [Estimate(*(end if math.isfinite(end) else None for end in row)) for row in rows]
+
+
+class _Group(NamedTuple):
+    """The comparisons that one test judges: where they stand, and what it says of them."""
+
+    rows: IntArray
+    inference: Inference
+    one_sided: bool
+
+    def estimates(self, level: FloatArray) -> list[tuple[Estimate, Estimate]]:
+        """Return effect and lift of each comparison."""
+        mine = level[self.rows]
+        found = self.inference.one_sided(mine) if self.one_sided else self.inference.two_sided(mine)
+        return list(zip(estimates_of(found.effect), estimates_of(found.lift), strict=True))
+
+
+def _look(experiment: Experiment, asked: Sequence[Asked]) -> tuple[list[Seen], list[Adjusted | None]]:
+    """Return what is seen of each comparison, and what covariates did to it."""
+    groups = [
+        _Group(
+            rows,
+            infer(test, pairs, plan=experiment.analysis, alpha=alpha_per_treatment(experiment)),
+            one_sided,
+        )
+        for test, one_sided, rows, pairs in _by_test(asked)
+    ]
+    alpha = experiment.analysis.alpha
+    log_e, level = np.full(len(asked), np.nan), np.full(len(asked), alpha)
+    for group in groups:
+        if not group.one_sided:
+            log_e[group.rows] = group.inference.log_e
+    for role in (Role.PRIMARY, Role.SECONDARY):
+        family = [i for i, one in enumerate(asked) if one.role is role]
+        if family:
+            level[family] = shared_level(log_e[family], alpha=alpha)
+    seen = {
+        row: _seen(log_e[row], level[row], effect, lift)
+        for group in groups
+        for row, (effect, lift) in zip(group.rows.tolist(), group.estimates(level), strict=True)
+    }
+    unadjusted = _unadjusted(experiment, asked, level)
+    return [seen[i] for i in range(len(asked))], [unadjusted.get(i) for i in range(len(asked))]
+
+
+def _by_test(asked: Sequence[Asked]) -> Iterator[tuple[Test, bool, IntArray, list[Pair]]]:
+    for test, one_sided in product(Test, (False, True)):
+        rows = [
+            i
+            for i, one in enumerate(asked)
+            if one.pair.metric.test is test and (one.margin is not None) is one_sided
+        ]
+        if rows:
+            yield test, one_sided, np.array(rows), [asked[i].pair for i in rows]
+
+
+def _unadjusted(experiment: Experiment, asked: Sequence[Asked], level: FloatArray) -> dict[int, Adjusted]:
+    """Return, for comparisons with covariates, what they would be without, at the same level."""
+    found: dict[int, Adjusted] = {}
+    for test, one_sided, rows, pairs in _by_test(asked):
+        kept = [i for i, pair in enumerate(pairs) if is_adjusted(pair)]
+        if not kept:
+            continue
+        plain, ratios = infer_unadjusted(
+            test, [pairs[i] for i in kept], alpha=alpha_per_treatment(experiment)
+        )
+        group = _Group(rows[kept], plain, one_sided)
+        for row, ratio, (effect, lift) in zip(
+            group.rows.tolist(), ratios.tolist(), group.estimates(level), strict=True
+        ):
+            # Not a number where nothing varies: then nothing was adjusted either.
+            if math.isfinite(ratio):
+                found[row] = Adjusted(variance_ratio=ratio, effect=effect, lift=lift)
+    return found
+
+
+def _seen(log_e: float, level: float, effect: Estimate, lift: Estimate) -> Seen:
+    side = 0
+    if effect.lower is not None and effect.lower > 0:
+        side = 1
+    elif effect.upper is not None and effect.upper < 0:
+        side = -1
+    if math.isnan(log_e):
+        return Seen(level=level, effect=effect, lift=lift, side=side, p_value=None, e_value=None)
+    # What is equal on paper may differ in the last digit: the interval has the last word.
+    p_value, e_value = math.exp(-max(log_e, 0.0)), math.exp(min(log_e, MAX_LOG_E))
+    p_value = min(p_value, level) if side else max(p_value, math.nextafter(level, 1))
+    e_value = max(e_value, 1 / level) if side else min(e_value, math.nextafter(1 / level, 0))
+    return Seen(level=level, effect=effect, lift=lift, side=side, p_value=p_value, e_value=e_value)
+
+
+def _state(experiment: Experiment, one: Asked, seen: Seen, burn_in: BurnIn | None) -> MetricState:
+    metric = one.pair.metric
+    if burn_in is not None:
+        return MetricState.BURN_IN
+    if one.margin is not None:
+        return _guardrail_state(one.margin, metric, seen)
     if seen.side:
         good = 1 if metric.direction is Direction.UP else -1
         return MetricState.BETTER if seen.side == good else MetricState.WORSE
     low, high, mde = seen.lift.lower, seen.lift.upper, experiment.analysis.mde
-    if role is Role.PRIMARY and low is not None and high is not None and -mde < low and high < mde:
+    if one.role is Role.PRIMARY and low is not None and high is not None and -mde < low and high < mde:
         return MetricState.NO_EFFECT
     return MetricState.NOT_YET_KNOWN
 
 
-def _one_sided(experiment: Experiment, variant: str, treatment: Moments, control: Moments) -> Comparison:
-    """Return one-sided bounds to both sides: one asks "worse than the margin?", the other "safe?"."""
-    critical = one_sided_critical_value(
-        treatment.n + control.n,
-        n_star=planned_total(experiment, variant),
-        alpha=alpha_per_treatment(experiment),
-    )
-    return Comparison(
-        n=treatment.n + control.n,
-        effect=effect_interval(treatment, control, critical=critical),
-        lift=lift_interval(treatment, control, critical=critical),
-        side=0,
-    )
-
-
-def _guardrail_state(margin: Guardrail, metric: Metric, seen: Comparison) -> MetricState:
+def _guardrail_state(margin: Guardrail, metric: Metric, seen: Seen) -> MetricState:
     interval = seen.lift if margin.relative else seen.effect
     low, high = interval.lower, interval.upper
     if metric.direction is Direction.DOWN:

@@ -1,10 +1,8 @@
-"""Boundaries that hold at every look: a normal mixture, tuned to a planned number of units."""
-
-import math
+"""One number at a time from `experiments.inference.normal`: a boundary, tuned and used at one level."""
 
 from scipy.special import ndtr
 
-from experiments.errors import InvalidParameterError
+from experiments.inference.normal import critical_values, log_e_values, one_sided_critical_values
 
 MAX_LOG_E = 600.0  # e-values are reported as floats: e**600 is evidence enough
 
@@ -45,8 +43,7 @@ def critical_value(n: int, *, n_star: int, alpha: float) -> float:
     >>> round(critical_value(5000, n_star=5000, alpha=0.05), 4)
     3.0352
     """
-    x = _information(n, n_star, alpha)
-    return math.sqrt((x + 1) / x * math.log((x + 1) / alpha**2))
+    return float(critical_values(n, n_star=n_star, alpha=alpha, level=alpha))
 
 
 def one_sided_critical_value(n: int, *, n_star: int, alpha: float) -> float:
@@ -80,8 +77,7 @@ def one_sided_critical_value(n: int, *, n_star: int, alpha: float) -> float:
     >>> round(one_sided_critical_value(5000, n_star=5000, alpha=0.05), 4)
     2.7791
     """
-    x = _information(n, n_star, 2 * alpha)
-    return math.sqrt(2 * (x + 1) / x * math.log1p(math.sqrt(x + 1) / (2 * alpha)))
+    return float(one_sided_critical_values(n, n_star=n_star, alpha=alpha, level=alpha))
 
 
 def log_e_value(z: float, n: int, *, n_star: int, alpha: float) -> float:
@@ -117,12 +113,12 @@ def log_e_value(z: float, n: int, *, n_star: int, alpha: float) -> float:
 
     Examples
     --------
+    >>> import math
     >>> z = critical_value(800, n_star=5000, alpha=0.05)
     >>> round(math.exp(log_e_value(z, 800, n_star=5000, alpha=0.05)), 9)
     20.0
     """
-    x = _information(n, n_star, alpha)
-    return x * z * z / (2 * (x + 1)) - math.log1p(x) / 2
+    return float(log_e_values(z, n, n_star=n_star, alpha=alpha))
 
 
 def fixed_horizon_p_value(z: float) -> float:
@@ -146,11 +142,3 @@ def fixed_horizon_p_value(z: float) -> float:
     0.05
     """
     return float(2 * ndtr(-abs(z)))
-
-
-def _information(n: int, n_star: int, alpha: float) -> float:
-    """Return n in units of the tuning parameter: n * rho**2."""
-    if n < 1 or n_star < 1 or not 0 < alpha < 1:
-        raise InvalidParameterError(f"{n=}, {n_star=}, {alpha=}")
-    rho_sq = (-2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))) / n_star
-    return n * rho_sq

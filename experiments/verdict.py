@@ -1,20 +1,20 @@
 """The verdict: checks, guardrails, then the primary metric. A pure function, so that it can be replayed."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from itertools import groupby
+from datetime import UTC, datetime
 
 from experiments.checks import CHECKS
 from experiments.checks.finding import CheckState, Finding
-from experiments.decision import Case, Decision, Outcome, decide
+from experiments.decision import Case, Decision, Outcome, RuleInput, decide
 from experiments.definitions import Experiment, Metric, MetricKind
-from experiments.effect import Estimate
+from experiments.estimates import Adjusted, BurnIn, Estimate, Reading
 from experiments.evidence import Arrivals, Evidence, ExposureAccount, PeriodMoments
-from experiments.moments import NOTHING
 from experiments.power import planned_total, sequential_n
-from experiments.readings import MetricState, Reading, compare_variants, read_metrics
+from experiments.readings import read_metrics
+from experiments.series import SeriesPoint, series
+from experiments.states import DECIDED, MetricState
 from experiments.wording import paragraph
 
 __all__ = [
@@ -43,6 +43,7 @@ class Verdict:
     decision: Decision
     variant: str | None
     rule: str
+    rule_inputs: tuple[RuleInput, ...]
     as_of: datetime
     account: ExposureAccount
     findings: tuple[Finding, ...]
@@ -60,6 +61,7 @@ class Verdict:
             "decision": self.decision.value,
             "variant": self.variant,
             "rule": str(self.rule),
+            "rule_inputs": [found.members() for found in self.rule_inputs],
             "as_of": self.as_of.astimezone(UTC).isoformat().replace("+00:00", "Z"),
             "exposure": self.account.members(),
             "checks": [finding.members() for finding in self.findings],
@@ -68,17 +70,6 @@ class Verdict:
             "text": self.text,
             "warnings": list(self.warnings),
         }
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesPoint:
-    """The lift after one closed period; bounds are None before the burn-in or where there is no end."""
-
-    period: date
-    estimate: float | None
-    lower: float | None
-    upper: float | None
-    n: int
 
 
 def judge(experiment: Experiment, metrics: Mapping[str, Metric], evidence: Evidence) -> Verdict:
@@ -117,17 +108,18 @@ def judge(experiment: Experiment, metrics: Mapping[str, Metric], evidence: Evide
     >>> buy = Metric(key="buy", kind=MetricKind.CONVERSION, event="Order Completed", window_s=86_400)
     >>> nothing = Evidence(periods=(), arrivals=(), account=ExposureAccount(),
     ...     as_of=datetime(2027, 1, 1, tzinfo=UTC), first_exposure_at=None)
-    >>> judge(e, {"buy": buy}, nothing).text
-    'Keep running. No unit has been exposed yet.'
+    >>> judge(e, {"buy": buy}, nothing).text.partition("Why: ")[2]
+    'no unit has been exposed yet.'
     """
     case = Case(
         experiment=experiment,
         metrics=metrics,
         evidence=evidence,
-        findings=tuple(check(experiment, evidence) for check in CHECKS),
+        findings=tuple(check(experiment, metrics, evidence) for check in CHECKS),
         readings=read_metrics(experiment, metrics, evidence),
     )
     outcome = decide(case)
+    forecast = _forecast(case, outcome)
     return Verdict(
         experiment=experiment.key,
         phase=experiment.phase,
@@ -138,61 +130,11 @@ def judge(experiment: Experiment, metrics: Mapping[str, Metric], evidence: Evide
         account=evidence.account,
         findings=case.findings,
         readings=case.readings,
-        forecast=_forecast(case, outcome),
-        text=paragraph(case, outcome),
+        rule_inputs=outcome.inputs,
+        forecast=forecast,
+        text=paragraph(case, outcome, forecast),
         warnings=_warnings(case, outcome),
     )
-
-
-def series(
-    experiment: Experiment, metric: Metric, periods: Sequence[PeriodMoments], *, variant: str
-) -> tuple[SeriesPoint, ...]:
-    """Return the lift of one treatment after each period: the confidence sequence over time.
-
-    Points are not intersected with earlier ones: each is what the verdict of that day said.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        The plan.
-    metric : Metric
-        Whose rows are used.
-    periods : sequence of PeriodMoments
-        Closed ones (`Evidence.closed_periods`), of any metric and in any order.
-    variant : str
-        A treatment.
-
-    Returns
-    -------
-    tuple of SeriesPoint
-        One for each period with units of control or treatment, oldest first.
-
-    Raises
-    ------
-    InvalidParameterError
-        If the plan is outside its domain.
-
-    Examples
-    --------
-    >>> from experiments.definitions import MetricPlan, Variant
-    >>> halves = (Variant(key="a", value=1, weight_bp=5000), Variant(key="b", value=2, weight_bp=5000))
-    >>> e = Experiment(key="x", variants=halves, metrics=MetricPlan(primary="buy"))
-    >>> series(e, Metric(key="buy", kind=MetricKind.CONVERSION, event="Order", window_s=1), (), variant="b")
-    ()
-    """
-    sums = {experiment.control.key: NOTHING, variant: NOTHING}
-    rows = sorted(
-        (p for p in periods if p.metric == metric.key and p.variant in sums), key=lambda p: p.period
-    )
-    points = []
-    for period, day in groupby(rows, key=lambda p: p.period):
-        for row in day:
-            sums[row.variant] += row.moments
-        treatment, control = sums[variant], sums[experiment.control.key]
-        seen = compare_variants(experiment, metric, variant=variant, treatment=treatment, control=control)
-        lift = seen.lift
-        points.append(SeriesPoint(period, lift.estimate, lift.lower, lift.upper, seen.n))
-    return tuple(points)
 
 
 def _reading_members(reading: Reading) -> dict[str, object]:
@@ -207,6 +149,10 @@ def _reading_members(reading: Reading) -> dict[str, object]:
         "p_value": _rounded(reading.p_value),
         "e_value": _rounded(reading.e_value),
         "state": reading.state.value,
+        "test": reading.metric.test.value,
+        "level": _rounded(reading.level),
+        "adjusted": _adjusted_members(reading.adjusted),
+        "burn_in": _burn_in_members(reading.burn_in),
     }
     if reading.margin is not None:
         members["margin"] = {"value": reading.margin.margin, "relative": reading.margin.relative}
@@ -223,6 +169,22 @@ def _estimate_members(estimate: Estimate | None) -> dict[str, float | None] | No
     }
 
 
+def _adjusted_members(adjusted: Adjusted | None) -> dict[str, object] | None:
+    if adjusted is None:
+        return None
+    return {
+        "variance_ratio": _rounded(adjusted.variance_ratio),
+        "unadjusted_lift": _estimate_members(adjusted.lift),
+        "unadjusted_effect": _estimate_members(adjusted.effect),
+    }
+
+
+def _burn_in_members(missing: BurnIn | None) -> dict[str, object] | None:
+    if missing is None:
+        return None
+    return {"needed": missing.needed, "so_far": missing.so_far, "of": missing.of.value}
+
+
 def _rounded(value: float | None) -> float | None:
     """Keep 9 digits: mathematical libraries may differ after them, and a digest must not."""
     return None if value is None else float(f"{value:.9g}")
@@ -232,14 +194,19 @@ def _forecast(case: Case, outcome: Outcome) -> dict[str, object]:
     """Say how far along the plan the leading treatment is, and what could be seen by now."""
     variant = outcome.variant or case.focus()
     control, treatment = case.reading(case.experiment.control.key), case.reading(variant)
-    analysed, needed = control.n + treatment.n, sequential_n(case.experiment, variant)
-    running = outcome.decision is Decision.KEEP_RUNNING and analysed < needed
+    analysed, needed = (
+        control.n + treatment.n,
+        sequential_n(case.experiment, variant, test=case.primary.test),
+    )
+    decided = treatment.state in DECIDED
+    running = outcome.decision is Decision.KEEP_RUNNING and analysed < needed and not decided
     return {
         "variant": variant,
         "planned_units": planned_total(case.experiment, variant),
         "needed_units": needed,
         "analysed_units": analysed,
         "detectable_lift": _half_width(treatment.lift),
+        "primary_decided": decided,
         "days_left": _days_left(case, variant, needed) if running else None,
     }
 

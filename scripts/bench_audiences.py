@@ -100,6 +100,7 @@ def fill(lake: Path, *, n_events: int, n_people: int) -> None:
                 "unit_id": [visitor(person) for person in people],
                 "occurred_us": at,
                 "revision": pa.repeat(1, per_day),
+                "source": pa.repeat("events", per_day),
             }
         ).cast(SCHEMAS[EXPOSURES])
         files.append(write_table(lake, EXPOSURES, date, "1", seen.slice(0, per_day // 10)))

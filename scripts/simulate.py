@@ -9,7 +9,7 @@ API and the keys of the server: OPPORTUNE_CLIENT_KEY, OPPORTUNE_SERVER_KEY and O
 $OPPORTUNE_HOME/keys.env.
 
 The envelope hides the lift, not the luck: the default seed was chosen after looking at the days on which
-several seeds stop. Over 200 seeds 95 % said ship, on day 16 in the median (scripts/calibrate_demo.py).
+several seeds stop. Over 200 seeds 98 % said ship, on day 16 in the median (scripts/calibrate_demo.py).
 """
 
 import json
@@ -339,8 +339,10 @@ def report(verdict: dict[str, Any], run: Run) -> bool:
     """Print the verdict and its accounts; return whether they add up."""
     click.echo(f"\n{run.experiment}: {describe(verdict)}")
     click.echo(f"  first said ship   {run.first_ship or 'on no day'}")
-    for check in verdict["checks"]:
+    told = [check for check in verdict["checks"] if check["check"] == "srm" or check["state"] != "ok"]
+    for check in told:
         click.echo(f"  check             {tell_check(check)}")
+    click.echo(f"  check             {len(verdict['checks']) - len(told)} others ok")
     exposure = verdict["exposure"]
     quarantined = sum(exposure["quarantined"].values())
     click.echo(

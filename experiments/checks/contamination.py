@@ -1,19 +1,28 @@
 """How many units belong to people who saw another variant as somebody else: one person, two devices."""
 
-from experiments.checks.finding import Finding, counted, warn_above
-from experiments.definitions import Experiment
+from collections.abc import Mapping
+
+from experiments.checks.finding import Finding, Share, advised, counted
+from experiments.definitions import Experiment, Metric
 from experiments.evidence import Evidence
 
 NAME = "contaminated_units"
 WARNING_SHARE = 0.01
+ADVICE = "The true effect is probably larger than shown; to avoid it, split by `user_id` in a new phase."
 
 
-def check(experiment: Experiment, evidence: Evidence) -> Finding:  # noqa: ARG001 - the signature of a check
+def check(
+    experiment: Experiment,  # noqa: ARG001 - the signature of a check
+    metrics: Mapping[str, Metric],  # noqa: ARG001
+    evidence: Evidence,
+) -> Finding:
     """Compare the units of people who saw several variants under several units with all exposed units.
 
     Parameters
     ----------
     experiment : Experiment
+        Not looked at.
+    metrics : mapping of str to Metric
         Not looked at.
     evidence : Evidence
         Its `account` is.
@@ -31,7 +40,10 @@ def check(experiment: Experiment, evidence: Evidence) -> Finding:  # noqa: ARG00
     """
     account = evidence.account
     n = account.contaminated_units
+    share = Share(n, account.n_exposed)
     belong = "belongs to a person" if n == 1 else "belong to people"
-    saw = f"{belong} who saw another variant under another id"
-    words = f"{counted(n, 'unit')} ({{}}) {saw}, and {'counts' if n == 1 else 'count'} all the same."
-    return warn_above(WARNING_SHARE, check=NAME, n=n, of=account.n_exposed, words=words.format, fact="units")
+    count = "counts" if n == 1 else "count"
+    saw = f"{belong} who saw another variant under another id, and {count} all the same"
+    detail = f"{counted(n, 'unit')} ({share.text}) {saw}."
+    state = share.grade(warning=WARNING_SHARE)
+    return advised(Finding(check=NAME, state=state, detail=detail, advice=ADVICE, facts={"units": n}))

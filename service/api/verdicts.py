@@ -7,7 +7,7 @@ from service.api.auth import authenticate
 from service.api.context import services
 from service.api.describe import Description, document
 from service.storage.records import KeyClass, VerdictSnapshot
-from service.use_cases import verdicts
+from service.use_cases import verdict_exports, verdicts
 from service.use_cases.sessions import COOKIE, signed_in
 
 bp = Blueprint("verdicts", __name__, url_prefix="/v1/experiments")
@@ -108,7 +108,7 @@ def get_verdict(key: str) -> Response:
 )
 def get_verdict_csv(key: str) -> Response:
     """Return one row per metric and variant."""
-    text = verdicts.to_csv(verdicts.body_of(_find(key)))
+    text = verdict_exports.to_csv(verdicts.body_of(_find(key)))
     return _download(text, "text/csv", f"{key}.csv")
 
 
@@ -126,7 +126,7 @@ def get_verdict_md(key: str) -> Response:
     """Return a page to paste into a ticket."""
     snapshot, live = _find(key), services().snapshots.current
     standing = verdicts.standing(live.loaded.catalog, live.state.killed, key)
-    text = verdicts.to_markdown(verdicts.body_of(snapshot), standing=standing)
+    text = verdict_exports.to_markdown(verdicts.body_of(snapshot), standing=standing)
     return _download(text, "text/markdown", f"{key}.md")
 
 

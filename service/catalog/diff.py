@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from experiments.definitions import AnalysisPlan, ControlValue, Experiment, Flag, Metric
+from experiments.decision_rules import ROLLBACK_WHEN, SHIP_WHEN, Rule, written
+from experiments.definitions import AnalysisPlan, ControlValue, Experiment, Flag, Metric, MetricKind
 from experiments.gates import Holdout, Layer
 from experiments.notation import duration_words, percent
 from experiments.targeting import Condition
@@ -143,6 +144,8 @@ def _experiment(e: Experiment) -> Iterator[tuple[str, str]]:
     )
     yield "analysis", _plan(e.analysis)
     yield "min_runtime", duration_words(e.decide.min_runtime_s)
+    yield "ship_when", _rule(e.decide.ship_when, SHIP_WHEN)
+    yield "rollback_when", _rule(e.decide.rollback_when, ROLLBACK_WHEN)
     yield from _rest(e)
     yield "hypothesis", e.statement
 
@@ -165,6 +168,10 @@ def _rest(d: Experiment | Flag) -> Iterator[tuple[str, str]]:
     yield "schedule", schedule_words(d.schedule)
     yield "overrides", ", ".join(f"{key}: {' '.join(units)}" for key, units in d.overrides.items())
     yield "owner", d.owner
+
+
+def _rule(rule: Rule, usual: Rule) -> str:
+    return "" if rule == usual else written(rule)
 
 
 def _plan(plan: AnalysisPlan) -> str:
@@ -201,8 +208,16 @@ def _metric(m: Metric) -> Iterator[tuple[str, str]]:
     yield "event", m.event
     yield "value", m.value
     yield "where", ", ".join(f"{key} = {json_words(value)}" for key, value in m.where.items())
+    yield "per", m.per
+    yield "per_value", m.per_value
+    yield "then", m.then
+    yield "after", duration_words(m.after_s) if m.after_s else ""
     yield "window", duration_words(m.window_s)
+    yield "quantile", f"{m.quantile * 100:.10g}%" if m.kind is MetricKind.QUANTILE else ""
+    yield "scale", "{}-{}".format(*m.scale) if m.scale else ""
+    yield "factor", f"{m.factor:g}" if m.kind is MetricKind.LIFETIME_VALUE else ""
     yield "cap", f"{m.cap:g}" if m.cap is not None else ""
+    yield "lookback", duration_words(m.lookback_s) if m.lookback_s else ""
     yield "currency", m.currency
     yield "direction", m.direction.value
     yield "label", m.label

@@ -19,6 +19,7 @@ UNIT_HINT = "for example anonymous_id, user_id or store_id"
 TAKEN_ATTRIBUTES = frozenset({"request", "preview", "person_token"})
 NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?", re.ASCII)
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+EMPTY = re.compile(r"0+\s?[smhdw]?", re.ASCII)
 YEARS = range(2015, 2101)
 MAX_TEXT = 10_000
 MAX_SHOWN = 60
@@ -175,16 +176,32 @@ class Whole(fields.Field[int]):
 
 
 class Positive(fields.Field[float]):
-    """A number above zero, at most `high`."""
+    """A number above zero, at most `high`; `not_above` is the code for a number that is not above zero."""
 
-    def __init__(self, high: float, **kwargs: Any) -> None:  # noqa: ANN401 - marshmallow's own
+    def __init__(self, high: float, *, hint: str = "", not_above: str = "E308", **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(**kwargs)
-        self.high = high
+        self.high, self.hint, self.not_above = high, hint, not_above
 
     def _deserialize(self, value: Any, *_: object, **__: object) -> float:  # noqa: ANN401 - anything may come
         if type(value) not in (int, float) or not 0 < value <= self.high:
-            raise refuse("E308", f"expected a number above 0, at most {self.high:,g}, not {show(value)}")
+            code = self.not_above if type(value) in (int, float) and value <= 0 else "E308"
+            first = decimal_in(value.split()[0]) if isinstance(value, str) and value.split() else None
+            hint = f"a plain number: write {first:f}" if first is not None and first > 0 else self.hint
+            raise refuse(code, f"expected a number above 0, at most {self.high:,g}, not {show(value)}", hint)
         return float(value)
+
+
+class Plain(fields.Field[Any]):
+    """One value that is neither a list nor a mapping; `hint` tells what to do instead."""
+
+    def __init__(self, *, hint: str, **kwargs: Any) -> None:  # noqa: ANN401 - marshmallow's own
+        super().__init__(**kwargs)
+        self.hint = hint
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> JsonValue:  # noqa: ANN401 - anything may come
+        if isinstance(value, list | dict):
+            raise refuse("E301", f"expected one plain value to be equal to, not {show(value)}", self.hint)
+        return value  # type: ignore[no-any-return]  # the tree holds JSON values only
 
 
 class Json(fields.Field[Any]):
@@ -198,7 +215,7 @@ class BasisPoints(fields.Field[int]):
     """A part of the whole, '50%' or 50, in basis points; a bare number up to 1 is ambiguous."""
 
     def _deserialize(self, value: Any, *_: object, **__: object) -> int:  # noqa: ANN401 - anything may come
-        percent = _percent(value)
+        percent = percent_in(value)
         if percent is None and type(value) in (int, float):
             if 0 < value <= 1:
                 hint = f"write {value * 100:g}% or {value:g}%"
@@ -215,11 +232,23 @@ class BasisPoints(fields.Field[int]):
 
 
 class Fraction(fields.Field[float]):
-    """A probability or rate between 0 and 1: '5%' or 0.05; `relative` allows the word: '10% relative'."""
+    """A probability or rate between 0 and 1: '5%' or 0.05; `relative` allows the word: '10% relative'.
 
-    def __init__(self, *, relative: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - marshmallow's own
+    A number from `least` to 100 is taken for a percentage whose sign was forgotten.
+    """
+
+    def __init__(
+        self,
+        *,
+        relative: bool = False,
+        example: str = "5%",
+        least: float = 1,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
         super().__init__(**kwargs)
         self.relative = relative
+        self.example = "10% relative" if relative else example
+        self.least = least
 
     def _deserialize(self, value: Any, *_: object, **__: object) -> float:  # noqa: ANN401 - anything may come
         text = value
@@ -231,16 +260,14 @@ class Fraction(fields.Field[float]):
                 raise refuse(
                     "E305", f"expected a relative effect, not {show(value)}", "for example '10% relative'"
                 )
-        percent = _percent(text)
+        percent = percent_in(text)
         share = float(percent / 100) if percent is not None else text
         if type(share) not in (int, float) or not 0 < share < 1:
-            example = "10% relative" if self.relative else "5%"
-            hint = (
-                f"write {value:g}%"
-                if type(value) in (int, float) and value >= 1
-                else f"for example {example}"
+            bare = type(value) in (int, float) and self.least <= value < HUNDRED
+            hint = f"write {value:g}%" if bare else f"for example {self.example}"
+            raise refuse(
+                "E305", f"expected a share of more than 0% and less than 100%, not {show(value)}", hint
             )
-            raise refuse("E305", f"expected a share between 0% and 100%, not {show(value)}", hint)
         return float(share)
 
 
@@ -249,8 +276,8 @@ class Margin(fields.Field[tuple[float, bool]]):
 
     def _deserialize(self, value: Any, *_: object, **__: object) -> tuple[float, bool]:  # noqa: ANN401
         parts = value.split() if isinstance(value, str) else []
-        percent = _percent(parts[0]) if parts else None
-        number = percent / 100 if percent is not None else _decimal(parts[0] if parts else None)
+        percent = percent_in(parts[0]) if parts else None
+        number = percent / 100 if percent is not None else decimal_in(parts[0] if parts else None)
         word = " ".join(parts[1:]) or ("relative" if percent is not None else "")
         if number is None or number <= 0 or word not in ("relative", "absolute"):
             hint = "for example '2% relative' or '0.5 absolute'"
@@ -259,10 +286,17 @@ class Margin(fields.Field[tuple[float, bool]]):
 
 
 class Duration(fields.Field[int]):
-    """A length of time in seconds: 30m, 24h, 7d, 2w."""
+    """A length of time in seconds: 30m, 24h, 7d, 2w; `empty` is the code for one of nothing."""
+
+    def __init__(self, *, empty: str = "E306", **kwargs: Any) -> None:  # noqa: ANN401 - marshmallow's own
+        super().__init__(**kwargs)
+        self.empty = empty
 
     def _deserialize(self, value: Any, *_: object, **__: object) -> int:  # noqa: ANN401 - anything may come
         seconds = seconds_in(value)
+        if seconds is None and EMPTY.fullmatch(str(value).strip()):
+            message = f"expected a length of time of more than nothing, not {show(value)}"
+            raise refuse(self.empty, message, "for example 30m, 24h or 7d")
         if seconds is None:
             raise refuse(
                 "E306",
@@ -301,13 +335,14 @@ class Day(fields.Field[date]):
         return day
 
 
-def _percent(value: object) -> Decimal | None:
+def percent_in(value: object) -> Decimal | None:
     """Return 50 for '50%', None for anything else."""
     text = value.strip() if isinstance(value, str) else ""
-    return _decimal(text[:-1].strip()) if text.endswith("%") else None
+    return decimal_in(text[:-1].strip()) if text.endswith("%") else None
 
 
-def _decimal(text: str | None) -> Decimal | None:
+def decimal_in(text: str | None) -> Decimal | None:
+    """Return a plain number exactly as it is written, None for anything else."""
     try:
         return Decimal(text) if text and len(text) <= MAX_DIGITS and NUMBER.fullmatch(text) else None
     except InvalidOperation:

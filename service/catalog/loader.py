@@ -329,20 +329,35 @@ def _own(definition: Definition) -> tuple[str, ...]:
 def _flat(messages: Any, path: tuple[str | int, ...]) -> Iterable[tuple[tuple[str | int, ...], Said]]:  # noqa: ANN401
     """Walk marshmallow's tree of errors."""
     if isinstance(messages, dict):
+        meant = _meant(messages)
         for step, inner in messages.items():
+            if f"did you mean '{step}'?" in meant and _is_missing(inner):
+                continue  # It is there, misspelt: said once is enough.
             yield from _flat(inner, path if step == SCHEMA else (*path, step))
     elif isinstance(messages, list):
         for inner in messages:
             yield from _flat(inner, path)
     elif isinstance(messages, Said):
         yield path, messages
-    elif "Missing" in str(messages):
+    elif _is_missing(messages):
         yield path[:-1], Said("E302", f"'{path[-1]}' is missing", f"add '{path[-1]}: ...'", at_key=True)
     else:
         yield (
             path,
             Said("E301", f"'{path[-1]}' has no value" if path else str(messages), "remove it or give it one"),
         )
+
+
+def _is_missing(messages: Any) -> bool:  # noqa: ANN401 - marshmallow's own
+    """Return whether marshmallow says that a key is missing."""
+    told = messages[0] if isinstance(messages, list) and messages else messages
+    return isinstance(told, str) and "Missing" in told
+
+
+def _meant(messages: Mapping[Any, Any]) -> set[str]:
+    """Return the suggestions for unknown keys of one mapping."""
+    lists = [inner for inner in messages.values() if isinstance(inner, list)]
+    return {said.hint for inner in lists for said in inner if isinstance(said, Said) and said.code == "E102"}
 
 
 def _fault_at_start(code: str, message: str) -> Fault:

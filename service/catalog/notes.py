@@ -1,18 +1,21 @@
 """What is allowed and may surprise: told by lint and plan, refused by nobody."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from experiments.definitions import Catalog, Experiment, Flag, JsonValue
+from experiments.definitions import Catalog, Experiment, Flag, JsonValue, MetricKind
 from experiments.gates import SERVED_VALUE
 from experiments.lifecycle import Status
 from experiments.notation import percent
+from experiments.rule_faults import may_ship_worse
 from experiments.targeting import compile_condition
 from service.catalog.edit import find
 from service.catalog.loader import LoadedCatalog
-from service.catalog.nodes import MappingNode, Node, ScalarNode, SequenceNode, parse
+from service.catalog.nodes import MappingNode, Node, ScalarNode, SequenceNode, data, parse
 from service.catalog.words import json_words, ramp_words
 
 CLOSED = frozenset({Status.DRAFT, Status.PAUSED, Status.STOPPED})
+EXPOSURE = "Experiment Viewed"
 CURLY = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"  # what word processors make of quotes
 
 
@@ -20,9 +23,19 @@ def notes(files: Mapping[str, str], loaded: LoadedCatalog) -> tuple[str, ...]:
     """Return one sentence for each thing of a readable catalog that deserves a second look."""
     return (
         *_unsaid_starts(files, loaded),
-        *closed_gates(loaded.catalog),
-        *late_steps(loaded.catalog),
+        *doubts(files, loaded.catalog),
+    )
+
+
+def doubts(files: Mapping[str, str], catalog: Catalog) -> tuple[str, ...]:
+    """Return the notes about what may be meant otherwise; a plan tells of starts in its own way."""
+    return (
+        *closed_gates(catalog),
+        *late_steps(catalog),
         *curly_quotes(files),
+        *_unsaid_margins(files, catalog),
+        *_risky_rules(catalog),
+        *_certain_metrics(catalog),
     )
 
 
@@ -67,6 +80,52 @@ def late_steps(catalog: Catalog) -> Iterator[str]:
         late = [step for step in definition.ramp if end_at is not None and step.at >= end_at]
         if late and definition.status not in (Status.DRAFT, Status.STOPPED):
             yield f"{definition.key}: it ends before this part of its ramp: {ramp_words(late)}"
+
+
+def _unsaid_margins(files: Mapping[str, str], catalog: Catalog) -> Iterator[str]:
+    """Yield margins of shares that may be meant otherwise: a bare percentage, a bare number."""
+    for name in sorted(files):
+        root, _faults = parse(files[name])
+        written: Any = data(root) if root else None
+        experiment = catalog.experiments.get(str(written.get("experiment"))) if written else None
+        for i, guardrail in enumerate(experiment.metrics.guardrails) if experiment else ():
+            if experiment and catalog.metrics[guardrail.metric].kind.is_share:
+                words = str(written["metrics"]["guardrails"][i]["margin"]).split()
+                yield from _doubtful_margin(f"{experiment.key}: the margin of {guardrail.metric}", words)
+
+
+def _doubtful_margin(head: str, words: Sequence[str]) -> Iterator[str]:
+    amount, *word = words
+    number = amount.rstrip("%")
+    if not word:
+        yield (
+            f"{head}, {amount}, is taken as relative: {number} percent of the rate, not {number} points; "
+            f"write '{amount} relative' or '{amount} absolute'"
+        )
+    elif word == ["absolute"] and number == amount:
+        points = f"{float(amount) * 100:g}"
+        yield f"{head}, {amount} absolute, is {points} points; write '{points}% absolute' if that is meant"
+
+
+def _risky_rules(catalog: Catalog) -> Iterator[str]:
+    """Yield experiments whose rules may ship what is worse."""
+    for experiment in catalog.experiments.values():
+        decide = experiment.decide
+        if may_ship_worse(decide.ship_when, decide.rollback_when, experiment.metrics.roles()):
+            yield (
+                f"{experiment.key}: ship_when may hold while the primary metric is worse, and rollback_when "
+                "does not forbid it: add {primary: worse} to rollback_when"
+            )
+
+
+def _certain_metrics(catalog: Catalog) -> Iterator[str]:
+    """Yield metrics that count what happens to everybody who is counted."""
+    for metric in catalog.metrics.values():
+        if metric.kind is MetricKind.CONVERSION and metric.event == EXPOSURE and not metric.where:
+            yield (
+                f"{metric.key}: everybody who is counted has an '{EXPOSURE}': the rate will be 100% "
+                "everywhere; name the event that people do afterwards"
+            )
 
 
 def _served(definition: Experiment | Flag) -> list[JsonValue]:

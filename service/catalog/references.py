@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Protocol
 
 from experiments.definitions import Experiment, Metric, MetricKind
@@ -11,7 +12,7 @@ from experiments.plans import MAX_CHAIN
 from experiments.targeting import audience_refs
 from experiments.targeting.named import MAX_PARTS, SAY_LESS, parts_written_out
 from service.catalog import places
-from service.catalog.fields import Said, as_text
+from service.catalog.fields import Said, as_text, percent_in
 from service.catalog.findings import did_you_mean
 from service.catalog.keeping import DAY_S
 
@@ -282,31 +283,48 @@ def _circle(start: str, needs: Mapping[str, Sequence[str]], depths: Mapping[str,
 def _margins(
     definitions: Iterable[Any], parts: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[Any, Path, Said]]:
-    """Yield absolute margins of a share that mean 100 percentage points or more."""
+    """Yield absolute margins of 100 points or more of a share, and points of what is no share."""
     for definition in definitions:
         experiment = parts["experiments"].get(definition.key) if definition.kind == "experiment" else None
         if not isinstance(experiment, Experiment):
             continue
         for i, guardrail in enumerate(experiment.metrics.guardrails):
             metric = parts["metrics"].get(guardrail.metric)
-            share = isinstance(metric, Metric) and metric.kind is MetricKind.CONVERSION
+            if not isinstance(metric, Metric):
+                continue
+            share = metric.kind.is_share
+            percent = percent_of(definition.value, i)
+            if percent is not None and not share and not guardrail.relative:
+                path = ("metrics", "guardrails", i, "margin")
+                message = f"'{guardrail.metric}' is no share: an absolute margin is in its own unit, not in %"
+                points = metric.kind is MetricKind.NPS
+                hint = f"write {(percent if points else percent / 100).normalize():f} absolute"
+                hint += "" if points else f", or {percent.normalize():f}% relative"
+                yield definition, path, Said("E416", message, hint)
             if share and not guardrail.relative and guardrail.margin >= 1:
                 path = ("metrics", "guardrails", i, "margin")
                 message = f"'{guardrail.metric}' is a share: its absolute margin must be below 100%"
                 yield definition, path, Said("E406", message, "for example '1% absolute'")
 
 
+def percent_of(written: Any, place: int) -> Decimal | None:  # noqa: ANN401 - plain YAML data
+    """Return the percentage that the margin of guardrail number `place` is written as, if it is one."""
+    words = str(written["metrics"]["guardrails"][place]["margin"]).split()
+    return percent_in(words[0])
+
+
 def _waits(
     definitions: Iterable[Any], parts: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[Any, Path, Said]]:
-    """Yield that events would be gone before the longest window of a metric closes."""
-    windows = ((metric.window_s, key) for key, metric in parts["metrics"].items())
+    """Yield that events would be gone before the longest window closes, or its lookback is read."""
+    metrics = parts["metrics"].items()
+    windows = ((metric.lookback_s + metric.window_s, key) for key, metric in metrics)
     longest_s, key = max(windows, default=(0, ""))
     for definition in definitions:
         rules = parts["data"].get(definition.key) if definition.kind == "data" else None
         if rules is not None and rules.keep.events * DAY_S < longest_s:
             kept, waits = f"{rules.keep.events}d", duration_words(longest_s)
-            message = f"events are kept for {kept}, but the metric '{key}' waits {waits} for them"
+            message = f"events are kept for {kept}, but the metric '{key}' needs them for {waits}"
             yield definition, ("keep", "events"), Said("E415", message, f"keep them for {waits} or more")
 
 

@@ -45,7 +45,8 @@ METRICS = """\
 # `data: {client_revenue: allow}` (docs/catalog.md, "Data").
 metrics:
   purchase:
-    kind: conversion             # did it happen at all? Others: count (how often), mean (how much)
+    kind: conversion             # did it happen at all? Others: count (how often), mean (how much),
+                                 # ratio, quantile, nps, retention, ...: docs/catalog.md, "Metrics"
     event: Order Completed       # the name of the event as your site sends it
     window: 7d
     direction: up                # more is better

@@ -14,21 +14,19 @@ from experiments.definitions import (
     AnalysisPlan,
     ControlValue,
     DecisionPlan,
-    Direction,
     Experiment,
     Flag,
     Guardrail,
     JsonValue,
-    Metric,
-    MetricKind,
     MetricPlan,
 )
 from experiments.lifecycle import Status
 from recommender.definitions import Placement, RankBy, Recommender
 from service.catalog.compound import ConditionField, ListOf, MappingOf, Sub, Variants
+from service.catalog.decide import DecideSchema, refuse_unanswerable
 from service.catalog.fields import (
+    MAX_SHOWN,
     Day,
-    Duration,
     Fraction,
     Json,
     Margin,
@@ -46,6 +44,7 @@ from service.catalog.fields import (
 )
 from service.catalog.gates import GatedSchema, HoldoutSchema, LayerSchema, ListField, gated
 from service.catalog.keeping import DataSchema
+from service.catalog.metric_schema import MetricSchema
 
 
 class HypothesisSchema(StrictSchema):
@@ -79,27 +78,31 @@ class GuardrailSchema(StrictSchema):
         return Guardrail(metric=given["metric"], margin=amount, relative=relative)
 
 
+class GuardrailField(Sub):
+    """A guardrail; the name of a metric alone is shown how to go on."""
+
+    def _deserialize(self, value: Any, *args: object, **kwargs: object) -> Any:  # noqa: ANN401 - as Sub
+        if isinstance(value, str):
+            hint = f"for example {{metric: {value[:MAX_SHOWN]}, margin: 2% relative}}, or '0.5 absolute'"
+            raise refuse("E301", f"expected a metric and its margin, not {show(value)}", hint)
+        return super()._deserialize(value, *args, **kwargs)
+
+
 class MetricPlanSchema(StrictSchema):
     """Which metrics judge an experiment."""
 
     primary = Name(required=True)
     secondary = ListOf(Name(), load_default=list, longest=20)
-    guardrails = ListOf(Sub(GuardrailSchema), load_default=list, longest=20)
+    guardrails = ListOf(GuardrailField(GuardrailSchema), load_default=list, longest=20)
 
     @post_load
     def to_plan(self, given: dict[str, Any], **_: object) -> MetricPlan:
         """Leave the wire form."""
-        plan = MetricPlan(
+        return MetricPlan(
             primary=given["primary"],
             secondary=tuple(given["secondary"]),
             guardrails=tuple(given["guardrails"]),
         )
-        roles = [plan.primary, *plan.secondary, *(g.metric for g in plan.guardrails)]
-        twice = [key for key in plan.keys() if roles.count(key) > 1]  # noqa: SIM118 - a method, not a mapping
-        if twice:
-            hint = "name it once, in its most important role"
-            raise refuse("E317", f"the metric '{twice[0]}' plays two roles", hint, at_key=True)
-        return plan
 
 
 class AnalysisSchema(StrictSchema):
@@ -108,18 +111,9 @@ class AnalysisSchema(StrictSchema):
     later = ("variance_reduction", "assume", "burn_in", "horizon", "prior", "looks", "segments")
     test = OneOf(["sequential"], later=["fixed", "planned", "group_sequential", "bayesian"])
     alpha = Fraction()
-    power = Fraction()
+    power = Fraction(example="80% or 0.8", least=50)
     mde = Fraction(relative=True)
     look = OneOf(["day"], later=["hour", "week"])
-
-
-class DecideSchema(StrictSchema):
-    """When a verdict may speak."""
-
-    later = ("ship_when", "rollback_when", "max_runtime")
-    min_runtime = Duration()
-    automatic = OneOf(["none"], later=["rollback", "rollback_and_ship", "ship"])
-    at_end_otherwise = OneOf(["keep_control"], later=["ship", "keep_treatment"])
 
 
 class ExperimentSchema(GatedSchema):
@@ -132,7 +126,7 @@ class ExperimentSchema(GatedSchema):
             **dict.fromkeys(("primary", "secondary", "guardrails"), "metrics"),
             **dict.fromkeys(("alpha", "power", "mde"), "analysis"),
             **dict.fromkeys(("start", "end"), "schedule"),
-            "min_runtime": "decide",
+            **dict.fromkeys(("min_runtime", "ship_when", "rollback_when"), "decide"),
         }
     )
     experiment = Name(required=True)
@@ -143,7 +137,7 @@ class ExperimentSchema(GatedSchema):
     otherwise = Json(load_default=ControlValue.CONTROL, allow_none=True)
     metrics = Sub(MetricPlanSchema, required=True)
     analysis = Sub(AnalysisSchema, load_default=dict)
-    decide = Sub(DecideSchema, load_default=dict)
+    decide = Sub(DecideSchema, load_default=DecisionPlan)
 
     @post_load
     def to_experiment(self, given: dict[str, Any], **_: object) -> Experiment:
@@ -151,7 +145,7 @@ class ExperimentSchema(GatedSchema):
         analysis = {k: v for k, v in given["analysis"].items() if k in ("alpha", "power", "mde")}
         if "baseline" in given["hypothesis"]:
             analysis["baseline"] = given["hypothesis"]["baseline"]
-        runtime = given["decide"].get("min_runtime")
+        refuse_unanswerable(given["decide"], given["metrics"])
         return Experiment(
             key=given["experiment"],
             variants=given["variants"],
@@ -161,7 +155,7 @@ class ExperimentSchema(GatedSchema):
             phase=given["phase"],
             otherwise=given["otherwise"],
             analysis=AnalysisPlan(**analysis),
-            decide=DecisionPlan(min_runtime_s=runtime) if runtime else DecisionPlan(),
+            decide=given["decide"],
             **gated(given),
         )
 
@@ -185,63 +179,6 @@ class FlagSchema(GatedSchema):
             status=Status(given["status"]),
             **gated(given),
         )
-
-
-class MetricSchema(StrictSchema):
-    """One metric of a collection."""
-
-    later = ("owner", "unit", "numerator", "denominator", "quantile", "covariate", "scale", "missing")
-    key = Name(required=True)
-    kind = OneOf(
-        [k.value for k in MetricKind], later=["ratio", "quantile", "nps", "csat", "ces"], required=True
-    )
-    event = Word(longest=64, required=True)
-    value = Word(longest=64, load_default="")
-    where = MappingOf(Json(), names=False, load_default=dict)
-    window = Duration(required=True)
-    cap = Positive(1e9, load_default=None)
-    currency = Word(longest=3, load_default="")
-    direction = OneOf([d.value for d in Direction], load_default=Direction.UP.value)
-    label = Word(longest=200, load_default="")
-
-    @post_load
-    def to_metric(self, given: dict[str, Any], **_: object) -> Metric:
-        """Leave the wire form."""
-        kind = MetricKind(given["kind"])
-        self._refuse_unused(kind, given)
-        return Metric(
-            key=given["key"],
-            kind=kind,
-            event=given["event"],
-            window_s=given["window"],
-            value=given["value"],
-            where=given["where"],
-            currency=given["currency"],
-            cap=given["cap"],
-            direction=Direction(given["direction"]),
-            label=given["label"],
-        )
-
-    @staticmethod
-    def _refuse_unused(kind: MetricKind, given: Mapping[str, Any]) -> None:
-        unused = {
-            MetricKind.CONVERSION: ("value", "cap", "currency"),
-            MetricKind.COUNT: ("value", "currency"),
-        }
-        wrong = {
-            key: [
-                Said(
-                    "E333",
-                    f"a {kind.value} does not use '{key}'",
-                    "remove it, or make it a mean",
-                    at_key=True,
-                )
-            ]
-            for key in unused.get(kind, ())
-            if given[key]
-        }
-        if wrong:
-            raise nested(wrong)
 
 
 class RecommenderSchema(StrictSchema):

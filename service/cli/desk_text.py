@@ -78,7 +78,11 @@ def plan_text(plan: Plan) -> str:
     """Return a plan as a person reads it."""
     if not plan.differences:
         live = f"revision {plan.live} is live" if plan.live else "nothing is live yet"
-        return f"The folder and the live catalog say the same: {live}. Nothing to do."
+        told = f"The folder and the live catalog say the same: {live}. Nothing to do."
+        if plan.watched_at is None:
+            return told
+        by_whom = f"The worker that watches the folder applied it by itself at {plan.watched_at:%H:%M:%S} UTC"
+        return f"{told}\n{by_whom}: a saved file goes live without `apply`."
     head = f"revision {plan.live} -> {plan.live + 1}" if plan.live else "first revision"
     moved = {movement.key: movement for movement in plan.movements}
     blocks = [

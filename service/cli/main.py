@@ -1,12 +1,19 @@
 """Entry point of `opportune`; a command's module is imported only when that command runs."""
 
+import io
+import os
+import signal
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from service.settings import SettingsError
 from service.storage.ports import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 # Command -> module. Imports are lazy because pandas, Ibis and LightFM take seconds to load.
 COMMANDS: dict[str, str] = {
@@ -38,7 +45,10 @@ COMMANDS: dict[str, str] = {
     "migrate": "service.cli.data",
     "worker": "service.cli.worker",
     "demo-load": "service.cli.demo",
+    "peeking": "service.cli.peeking",
 }
+
+GONE = 128 + signal.SIGPIPE  # what a shell calls the end of a program whose reader has gone
 
 
 class LazyGroup(click.Group):
@@ -73,8 +83,39 @@ def cli() -> None:
     """Experiments, verdicts and recommendations, self-hosted."""
 
 
+class Pipe(io.FileIO):
+    """Standard output of a command: once nobody reads it any more, the command ends without a word."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """Write, or end as other programs do whose reader has gone: nothing catches that as an error."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - not a path of ours
+                os.dup2(nowhere.fileno(), self.fileno())
+            raise SystemExit(GONE) from None
+
+
+def end_with_the_reader() -> None:
+    """Let `opportune ... | head` end quietly, in whatever command it is."""
+    out = sys.stdout
+    if not isinstance(out, io.TextIOWrapper):
+        return
+    raw = Pipe(out.fileno(), "wb", closefd=False)
+    sys.stdout = io.TextIOWrapper(
+        raw if isinstance(out.buffer, io.FileIO) else io.BufferedWriter(raw),
+        encoding=out.encoding,
+        errors=out.errors,
+        line_buffering=out.line_buffering,
+        write_through=out.write_through,
+    )
+
+
 def main() -> None:
     """Run one command."""
+    # What serves for months must outlive whoever reads what it says.
+    if sys.argv[1:2] not in (["run"], ["worker"]):
+        end_with_the_reader()
     cli(prog_name="opportune")
 
 

@@ -15,7 +15,7 @@ from service.errors import ProblemError
 from service.storage.ports import Store
 from service.storage.records import KeyClass, VerdictSnapshot
 from service.storage.sql import open_store
-from service.use_cases import verdicts
+from service.use_cases import verdict_words, verdicts
 from service.use_cases.launch import live_catalog
 
 WIDTH = 100
@@ -87,9 +87,12 @@ def _tell(snapshot: VerdictSnapshot, *, standing: str) -> str:
         f"{snapshot.experiment}: {body['decision'].replace('_', ' ').upper()}",
         *([standing] if standing else []),
         "",
-        textwrap.fill(body["text"], WIDTH),
-        "",
-        *(f"  {name:<32}{n:>12,}" for name, n in verdicts.accounting(body["exposure"])),
+        *(
+            line
+            for part in verdict_words.parts(body["text"])
+            for line in (textwrap.fill(part.text, WIDTH), "")
+        ),
+        *(f"  {name:<32}{n:>12,}" for name, n in verdict_words.accounting(body["exposure"])),
         "",
         f"As of {verdicts.when(snapshot.as_of)}, {place}, digest {snapshot.digest[:12]}.",
     ]

@@ -7,10 +7,11 @@ from datetime import date
 from itertools import groupby
 from typing import Any
 
-WIDTH, HEIGHT = 720, 360
-LEFT, RIGHT, TOP, BOTTOM = 84, 44, 18, 44
+WIDTH, HEIGHT = 960, 420
+LEFT, RIGHT, TOP, BOTTOM = 92, 40, 18, 44
 ROOM = 0.12
-MAX_X_TICKS = 5
+MAX_X_TICKS = 6
+WEEK = 7
 WANTED_Y_TICKS = 5
 
 
@@ -86,8 +87,10 @@ def draw(points: Sequence[Mapping[str, Any]], *, mde: float, title: str) -> Char
 
 
 def percent(value: float) -> str:
-    """Return a fraction as a short signed percentage."""
-    return "0 %" if abs(value) < 5e-5 else f"{value * 100:+.3g} %"  # noqa: PLR2004 - shown as 0
+    """Return a fraction as a short signed percentage, large ones in whole per cent."""
+    if abs(value) < 5e-5:  # noqa: PLR2004 - shown as 0
+        return "0 %"
+    return f"{value * 100:+,.0f} %" if abs(value) >= 1 else f"{value * 100:+.3g} %"
 
 
 def _dot(point: Mapping[str, Any], at: float, y: Callable[[float], float]) -> Dot:
@@ -117,10 +120,11 @@ def _bands(dots: Sequence[Dot]) -> tuple[str, ...]:
 
 
 def _spread(days: Sequence[int]) -> list[int]:
-    if len(days) <= MAX_X_TICKS:
-        return list(days)
-    step = (len(days) - 1) / (MAX_X_TICKS - 1)
-    return [days[round(i * step)] for i in range(MAX_X_TICKS)]
+    """Return days equally far apart, the first among them; from a week on, whole weeks."""
+    step = max(1, math.ceil((days[-1] - days[0]) / (MAX_X_TICKS - 1)))
+    if step >= WEEK:
+        step = WEEK * math.ceil(step / WEEK)
+    return list(range(days[0], days[-1] + 1, step))
 
 
 def _nice(bottom: float, top: float) -> list[float]:

@@ -7,7 +7,7 @@ from functools import wraps
 from flask import current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
-from service.dashboard.page import pieces
+from service.dashboard.sentences import pieces
 from service.errors import ProblemError
 from service.storage.records import KeyClass
 from service.use_cases.access import hash_key
@@ -78,9 +78,9 @@ def _is_our_form() -> bool:
     return hmac.compare_digest(request.form.get(TOKEN, "").encode(), form_token().encode())
 
 
-def message(title: str, text: str) -> str:
-    """Return a page that says one thing."""
-    return render_template("message.html", title=title, text=pieces(text))
+def message(title: str, text: str, *, back: tuple[str, str] | None = None) -> str:
+    """Return a page that says one thing; `back` is an address with its words."""
+    return render_template("message.html", title=title, text=pieces(text), back=back)
 
 
 _TITLES = {

@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from experiments.decision_rules import in_one_line
+from experiments.definitions import MetricKind
 from service.dashboard.chart import Chart, draw
+from service.dashboard.findings import CHECKS, Findings, findings_of
+from service.dashboard.sentences import pieces
 from service.storage.records import VerdictSnapshot
+from service.use_cases import verdict_words as words
 from service.use_cases.heartbeat import Heartbeat
-from service.use_cases.verdicts import body_of, interval, share, when
+from service.use_cases.verdicts import body_of, when
 
 DAY_S = 86_400
 STALE_S = 30
@@ -30,30 +35,17 @@ RULES = {
     "burn_in": "too few data for any conclusion",
     "min_runtime": "the shortest runtime has not passed",
     "not_yet_known": "neither a difference nor its absence is shown yet",
-}
-STATES = {
-    "control": "control",
-    "burn_in": "too few data",
-    "not_yet_known": "not yet known",
-    "better": "better",
-    "worse": "worse",
-    "no_effect": "no effect",
-    "safe": "within its limit",
-    "ok": "ok",
-    "warning": "look at this",
-    "alarm": "alarm",
-}
-CHECKS = {
-    "srm": "Split between variants",
-    "accounting": "Accounts add up",
-    "multiple_variants": "Several variants",
-    "contaminated_units": "One person, several ids",
-    "quarantine": "Quarantine",
+    "ship_when": "ship_when, a rule of the plan, holds",
+    "rollback_when": "rollback_when, a rule of the plan, holds",
+    "rules_not_met": "a difference is shown, but the plan's own rules ask for more",
 }
 LEFT_OUT = {
     "multiple_variants": "saw several variants",
     "immature": "metric window, or its day, still open",
+    "without_event": "did nothing that the primary metric is about",
 }
+FOLDED = frozenset({"checks", "others", "secondary", "account", "unknown"})
+"""What the page says again below, and more: the banner keeps these parts of the text for who asks."""
 CONTAMINATED = "contaminated: of people who saw another variant under another id; not left out"
 QUARANTINED = {
     "variant_mismatch": "named a variant the unit does not have",
@@ -88,13 +80,11 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One finding in words."""
+class Told:
+    """A few sentences that belong together, in pieces with whether each is code."""
 
-    name: str
-    state: str
-    word: str
-    detail: str
+    about: str
+    sentences: Sequence[tuple[bool, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +97,9 @@ class Row:
     share: str
     exposed: str
     n: str
-    mean: str
-    lift: str
+    estimate: str
+    difference: str
+    unadjusted: str
     interval: str
     limit: str
     state: str
@@ -124,18 +115,20 @@ class Page:
     word: str
     variant: str
     standing: Sequence[tuple[bool, str]]
-    sentence: Sequence[tuple[bool, str]]
+    told: Sequence[Told]
+    more: Sequence[Told]
     rule: str
     facts: Sequence[tuple[str, str]]
     events: Sequence[Step]
     units: Sequence[Step]
-    checks: Sequence[Check]
+    findings: Findings
     freshness: Sequence[tuple[str, str]]
     worker: Sequence[tuple[bool, str]]
     charts: Sequence[tuple[str, Chart | None, Sequence[Mapping[str, str]]]]
     primary: str
     variants: Sequence[Row]
     metrics: Sequence[Row]
+    read: bool
     record: Sequence[tuple[str, str]]
     warnings: Sequence[str]
     body: Mapping[str, Any]
@@ -146,6 +139,7 @@ def page(snapshot: VerdictSnapshot, *, standing: str, heartbeat: Heartbeat | Non
     body = body_of(snapshot)
     rows = [_row(body, reading) for reading in body["metrics"]]
     record = body["record"]
+    told = [Told(about=part.about, sentences=pieces(part.text)) for part in words.parts(body["text"])]
     primary = next(r["metric"] for r in body["metrics"] if r["role"] == "primary")
     return Page(
         key=body["experiment"],
@@ -153,12 +147,13 @@ def page(snapshot: VerdictSnapshot, *, standing: str, heartbeat: Heartbeat | Non
         word=WORDS.get(body["decision"], body["decision"]),
         variant=body["variant"] or "",
         standing=pieces(standing),
-        sentence=pieces(body["text"]),
-        rule=RULES.get(body["rule"], f"check {body['rule']}"),
+        told=[part for part in told if part.about not in FOLDED],
+        more=[part for part in told if part.about in FOLDED],
+        rule=RULES.get(body["rule"], f"check: {CHECKS.get(body['rule'], body['rule'])}"),
         facts=_facts(body),
         events=_events(body["exposure"]),
         units=_units(body["exposure"]),
-        checks=[_check(found) for found in body["checks"]],
+        findings=findings_of(body["checks"]),
         freshness=[
             ("data up to", when(snapshot.as_of)),
             ("judged", when(snapshot.computed_at)),
@@ -166,18 +161,14 @@ def page(snapshot: VerdictSnapshot, *, standing: str, heartbeat: Heartbeat | Non
         ],
         worker=pieces(worker_words(heartbeat, now)),
         charts=[_chart(line, record) for line in body["series"]],
-        primary=_label(record, primary),
+        primary=words.label(record, primary),
         variants=[row for row in rows if row.role == "primary"],
         metrics=[row for row in rows if row.role != "primary"],
+        read=body["decision"] != words.UNTRUSTWORTHY,
         record=_record(body, snapshot),
-        warnings=body["warnings"],
+        warnings=[code for code in body["warnings"] if code not in CHECKS],
         body=body,
     )
-
-
-def pieces(text: str) -> list[tuple[bool, str]]:
-    """Return a sentence in pieces, each with whether it is code: names stand in back-quotes."""
-    return [(bool(i % 2), part) for i, part in enumerate(text.split("`")) if part]
 
 
 def worker_words(heartbeat: Heartbeat | None, now: datetime) -> str:
@@ -193,15 +184,20 @@ def _facts(body: Mapping[str, Any]) -> list[tuple[str, str]]:
     forecast = body["forecast"]
     analysed = sum(body["exposure"]["analysed"].values())
     facts = [("analysed units", f"{analysed:,}")]
+    if body["decision"] == words.UNTRUSTWORTHY:
+        return facts
     if forecast.get("needed_units"):
         power = f"{body['record']['power'] * 100:g} % power"
         facts.append((f"needed for {power}", f"{forecast['needed_units']:,}"))
     if forecast.get("planned_units"):
-        facts.append(("boundary tuned to", f"{forecast['planned_units']:,}"))
+        facts.append(("interval tightest near", f"{forecast['planned_units']:,}"))
     if forecast.get("days_left") is not None:
         facts.append(("days until then, at this pace", f"{forecast['days_left']:,}"))
-    if forecast.get("detectable_lift") is not None:
-        facts.append(("half of the interval", share(forecast["detectable_lift"], signed=False)))
+    kinds = (
+        body["record"]["metrics"][r["metric"]]["kind"] for r in body["metrics"] if r["role"] == "primary"
+    )
+    if forecast.get("detectable_lift") is not None and not MetricKind(next(kinds)).in_points:
+        facts.append(("lift known to within", f"± {words.share(forecast['detectable_lift'], signed=False)}"))
     return facts
 
 
@@ -234,28 +230,18 @@ def _units(account: Mapping[str, Any]) -> list[Step]:
     return steps
 
 
-def _check(found: Mapping[str, Any]) -> Check:
-    return Check(
-        name=CHECKS.get(found["check"], found["check"]),
-        state=found["state"],
-        word=STATES.get(found["state"], found["state"]),
-        detail=found["detail"],
-    )
-
-
 def _chart(
     line: Mapping[str, Any], record: Mapping[str, Any]
 ) -> tuple[str, Chart | None, Sequence[Mapping[str, str]]]:
     points = line["points"]
-    title = (
-        f"Lift of {line['variant']} over control in {_label(record, line['metric'])}, after each closed day"
-    )
+    label = words.label(record, line["metric"])
+    title = f"Lift of {line['variant']} over control in {label}, after each closed day"
     numbers = [
         {
             "period": p["period"],
             "n": f"{p['n']:,}",
-            "lift": share(p["estimate"]),
-            "interval": interval(p),
+            "lift": words.share(p["estimate"]),
+            "interval": words.interval(p),
         }
         for p in reversed(points)
     ]
@@ -266,44 +252,23 @@ def _row(body: Mapping[str, Any], reading: Mapping[str, Any]) -> Row:
     record, variant = body["record"], reading["variant"]
     weights = {v["variant"]: v["weight_bp"] for v in record["variants"]}
     exposed = body["exposure"]["exposed_units"].get(variant, 0)
-    lift = reading.get("lift") or {}
-    control = reading["state"] == "control"
+    said, control = words.difference(record, reading), reading["state"] == "control"
+    state = words.state(body, reading)
     return Row(
-        metric=_label(record, reading["metric"]),
+        metric=words.label(record, reading["metric"]),
         role=reading["role"],
         variant=variant,
         share=f"{weights.get(variant, 0) / 100:g} %",
         exposed=f"{exposed:,}",
         n=f"{reading['n']:,}",
-        mean=_mean(record["metrics"][reading["metric"]], reading["estimate"]),
-        lift="" if control else share(lift.get("estimate")),
-        interval="" if control else interval(lift),
-        limit=_limit(record, reading),
-        state=reading["state"],
-        word=STATES.get(reading["state"], reading["state"]),
+        estimate=words.estimate(record["metrics"][reading["metric"]], reading["estimate"]),
+        difference="" if control else said.estimate,
+        unadjusted="" if control else said.unadjusted,
+        interval="" if control else said.interval,
+        limit="" if control else words.limit(record, reading),
+        state=state,
+        word=words.STATES.get(state, state),
     )
-
-
-def _limit(record: Mapping[str, Any], reading: Mapping[str, Any]) -> str:
-    margin = reading.get("margin")
-    if not margin:
-        return ""
-    sign = "+" if record["metrics"][reading["metric"]]["direction"] == "down" else "-"
-    if margin["relative"]:
-        return f"{sign}{margin['value'] * 100:g} % relative"
-    return f"{sign}{_mean(record['metrics'][reading['metric']], margin['value'])}"
-
-
-def _mean(metric: Mapping[str, Any], value: float | None) -> str:
-    if value is None:
-        return share(None)
-    if metric["kind"] == "conversion":
-        return share(value, signed=False)
-    return f"{value:,.2f} {metric['currency']}" if metric["currency"] else f"{value:,.4g}"
-
-
-def _label(record: Mapping[str, Any], metric: str) -> str:
-    return str(record["metrics"][metric]["label"] or metric)
 
 
 def _record(body: Mapping[str, Any], snapshot: VerdictSnapshot) -> list[tuple[str, str]]:
@@ -322,6 +287,7 @@ def _record(body: Mapping[str, Any], snapshot: VerdictSnapshot) -> list[tuple[st
         ("unit", record["unit"]),
         ("variants", f"{shares}; {record['allocation_bp'] / 100:g} % of all units"),
         ("plan", plan),
+        *_rules(record),
         ("metrics", "; ".join(_metric_words(key, m) for key, m in record["metrics"].items())),
         ("phase", str(body["phase"])),
         ("catalog revision", str(body["revision"])),
@@ -332,13 +298,32 @@ def _record(body: Mapping[str, Any], snapshot: VerdictSnapshot) -> list[tuple[st
     ]
 
 
+def _rules(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the rules of the plan; a verdict of an older release does not name them."""
+    names = {"ship_when": "ship when", "rollback_when": "roll back when"}
+    return [(words, in_one_line(record[name])) for name, words in names.items() if name in record]
+
+
 def _metric_words(key: str, metric: Mapping[str, Any]) -> str:
-    what = f"{metric['kind']} of {metric['event']}"
+    what = f"{metric['kind'].replace('_', ' ')} of {metric['event']}"
     if metric["value"]:
         what += f", {metric['value']}"
     if metric["cap"] is not None:
         what += f" capped at {metric['cap']:g}"
-    return f"{key}: {what}, within {metric['window_s'] / DAY_S:g} d, better {metric['direction']}"
+    what += "".join(words.format(metric[name]) for name, words in _PARTS.items() if name in metric)
+    if "lookback_s" in metric:
+        what += f", adjusted for the {metric['lookback_s'] / DAY_S:g} d before"
+    after = f"{metric['after_s'] / DAY_S:g} to " if "after_s" in metric else ""
+    return f"{key}: {what}, within {after}{metric['window_s'] / DAY_S:g} d, better {metric['direction']}"
+
+
+_PARTS = {
+    "per": " per {}",
+    "per_value": ", {}",
+    "then": ", then {}",
+    "quantile": ", {:.4g} quantile",
+    "factor": " times {:g}",
+}
 
 
 def _width(n: int, whole: int) -> float:

@@ -13,7 +13,7 @@ from service.dashboard.frame import (
     services,
     visitor,
 )
-from service.dashboard.page import pieces
+from service.dashboard.sentences import pieces
 from service.errors import ProblemError
 from service.log import logger
 from service.storage.records import HeldEvent, KeyClass

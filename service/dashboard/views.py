@@ -1,21 +1,26 @@
 """Sign in by a one-time link, list experiments, read a verdict."""
 
+import re
+
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from service.dashboard import page as pages
-from service.dashboard import quarantine
+from service.dashboard import peeking, quarantine
 from service.dashboard.frame import message, readers_only, refuse, services
+from service.dashboard.sentences import pieces
 from service.errors import ProblemError
 from service.storage.ports import StoreUnavailableError
 from service.use_cases import verdicts
 from service.use_cases.heartbeat import last_beat
 from service.use_cases.sessions import COOKIE, SESSION_VALID, sign_in
+from service.use_cases.verdict_words import headline
 
 bp = Blueprint(
     "dashboard", __name__, template_folder="templates", static_folder="static", static_url_path="/assets"
 )
 bp.register_blueprint(quarantine.bp)
+bp.register_blueprint(peeking.bp)
 bp.register_error_handler(ProblemError, refuse)
 
 # Nothing but our own style sheet: an experiment's name or hypothesis can never become code.
@@ -23,12 +28,16 @@ POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
+PLAYS = "; script-src 'self'"
+"""What the one page that moves may do besides: load our own file."""
+_UNIT = re.compile(r"(?<=\d) (?=%|points|[A-Z]{3}\b)|(?<=±) ")
 
 
 @bp.after_request
 def protect(response: Response) -> Response:
     """Let a page load our style sheet and post to us, nothing else."""
-    response.headers["Content-Security-Policy"] = POLICY
+    plays = request.endpoint == "dashboard.peeking.race"
+    response.headers["Content-Security-Policy"] = POLICY + PLAYS * plays
     if request.endpoint == "dashboard.static":
         response.headers["Cache-Control"] = "public, max-age=300"
     return response
@@ -38,6 +47,12 @@ def protect(response: Response) -> Response:
 def thousands(n: int) -> str:
     """Group digits for people."""
     return f"{n:,}"
+
+
+@bp.app_template_filter("unbroken")
+def unbroken(text: str) -> str:
+    """Keep a number and its unit on one line."""
+    return _UNIT.sub("\u00a0", text)
 
 
 @bp.errorhandler(StoreUnavailableError)
@@ -59,7 +74,8 @@ def home() -> ResponseReturnValue:
         "list.html",
         experiments=found,
         words=pages.WORDS,
-        pieces=pages.pieces,
+        pieces=pieces,
+        headline=headline,
         revision=live.state.revision,
         problems=[problem for problem in (live.problem, trouble) if problem],
     )

@@ -18,10 +18,12 @@ import pyarrow as pa
 
 from experiments.definitions import Experiment
 from experiments.membership import Fingerprints, Masks, fingerprints, frozen_name, person_of, unit_name
+from experiments.moments import SCALE
 from experiments.targeting.conditions import Behaviour
 from service.lake.manifest import EVENTS, EXPOSURES
-from service.lake.moments import ALWAYS, EXACT, LakeReader
-from service.lake.rows import MICRO, canonical_json
+from service.lake.moments import ALWAYS, LakeReader
+from service.lake.numbers import EXACT
+from service.lake.rows import canonical_json
 
 UNITS = ("anonymous_id", "user_id")
 UNIT_NAMES = tuple(unit_name(unit) for unit in UNITS)
@@ -121,7 +123,7 @@ def _measure(events: ir.Table, fact: Behaviour, now_us: int) -> ir.DecimalValue:
 
 
 def _limit(fact: Behaviour) -> ir.DecimalValue:
-    scale = MICRO if fact.measure == "sum" else 1
+    scale = SCALE if fact.measure == "sum" else 1
     least = math.ceil(Decimal(repr(fact.at_least)) * scale)
     return ibis.literal(Decimal(max(-LARGEST, min(LARGEST, least))), EXACT)
 

@@ -51,6 +51,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("unit_id", pa.string()),
             ("occurred_us", pa.int64()),
             ("revision", pa.int64()),
+            ("source", pa.string()),
         ]
     ),
     INTERACTIONS: pa.schema(
@@ -65,6 +66,9 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         ]
     ),
 }
+
+LATE_COLUMNS: Mapping[str, tuple[str, ...]] = {EXPOSURES: ("source",)}
+"""Text columns that files of an earlier release lack; there they are null."""
 
 # Rows of one unit lie together, so that a scan for units compresses well and reads few pages.
 SORT_KEYS: Mapping[str, tuple[str, ...]] = {
@@ -203,8 +207,15 @@ def read_files(
     columns = list(only) or schema.names
     schema = pa.schema([schema.field(name) for name in columns])
     # ParquetFile and not read_table: the latter would add a column for the folder name `day=...`.
-    tables = [pq.ParquetFile(lake / f.path).read(columns=columns).cast(schema) for f in files]
+    tables = [_whole(pq.ParquetFile(lake / f.path).read(columns=columns), schema) for f in files]
     return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _whole(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    for name in schema.names:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
+    return table.select(schema.names).cast(schema)
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,25 +4,20 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC
-from decimal import ROUND_HALF_EVEN, Context, Decimal
 from json.encoder import encode_basestring
 from math import isfinite
 from typing import Any
 
 import orjson
 
+from experiments.kinds import MAX_AMOUNT, micro_of
 from service.clock import to_micros
 from service.lake.manifest import EVENTS, EXPOSURES, INTERACTIONS
 from service.storage.interactions import EXPOSURE_EVENT, interactions_of
 from service.storage.records import LoggedEvent, Mark, person_ids
 
-MICRO = Decimal(1_000_000)
-# A single number beyond this (1e12 units) is cut to it: it must fit 64 bits, and no honest value comes near.
-MAX_AMOUNT = 10**18
-# Python's default 28 digits would round a long number twice.
 MAX_BITS = 4_096
 NOT_LEARNED = frozenset({Mark.NO_PERSONALIZATION.value, Mark.NO_TRAINING.value})
-EXACT = Context(prec=400, rounding=ROUND_HALF_EVEN)
 
 Rows = dict[tuple[str, str], list[dict[str, Any]]]
 
@@ -37,18 +32,6 @@ def rows_of(page: Sequence[LoggedEvent]) -> Rows:
         if (exposure := _exposure_row(logged)) is not None:
             rows[EXPOSURES, day].append(exposure)
     return {key: found for key, found in rows.items() if found}
-
-
-def to_amount(value: object) -> int | None:
-    """Return a JSON number in micro-units, its decimal form rounded half to even; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if isinstance(value, int):
-        return max(-MAX_AMOUNT, min(MAX_AMOUNT, value * 1_000_000))
-    if not isfinite(value):
-        return None
-    scaled = EXACT.to_integral_value(EXACT.multiply(Decimal(repr(value)), MICRO))
-    return max(-MAX_AMOUNT, min(MAX_AMOUNT, int(scaled)))
 
 
 def canonical_json(value: object) -> str:
@@ -88,7 +71,7 @@ def _plain(value: object) -> object:
 
 def _event_row(logged: LoggedEvent) -> dict[str, Any]:
     event = logged.received.event
-    numbers = ((name, to_amount(value)) for name, value in event.properties.items())
+    numbers = ((name, micro_of(value)) for name, value in event.properties.items())
     return {
         "seq": logged.seq,
         "event_id": event.event_id,
@@ -121,6 +104,7 @@ def _exposure_row(logged: LoggedEvent) -> dict[str, Any] | None:
         "unit_id": str(told.get("unit_id", "")),
         "occurred_us": to_micros(event.occurred_at),
         "revision": _whole(told.get("revision")),
+        "source": logged.received.source,
     }
 
 

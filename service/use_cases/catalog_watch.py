@@ -9,7 +9,7 @@ from service.catalog.findings import Finding
 from service.log import logger
 from service.settings import Settings
 from service.storage.ports import Store
-from service.use_cases.launch import BlockedError, apply
+from service.use_cases.launch import WATCH, BlockedError, apply
 
 Tell = Callable[[str], None]
 """Called with lines for the person who edits the folder."""
@@ -62,7 +62,7 @@ class CatalogWatch:
 
     def _try(self, files: dict[str, str], now: datetime) -> None:
         try:
-            applied = apply(self._store, files, by="watch", now=now)
+            applied = apply(self._store, files, by=WATCH, now=now)
         except CatalogError as error:
             self._fault = error
             self._tell_refused(error)

@@ -16,7 +16,9 @@ from service.catalog import LoadedCatalog
 from service.catalog.diff import Difference
 from service.catalog.rules import DataRules
 
-JUDGED_BY = frozenset({"primary", "secondary", "guardrails", "analysis", "min_runtime"})
+JUDGED_BY = frozenset(
+    {"primary", "secondary", "guardrails", "analysis", "min_runtime", "ship_when", "rollback_when"}
+)
 SERVES = frozenset({Status.SCHEDULED, Status.RUNNING, Status.PAUSED})
 SERVED_BY = ("audience", "prerequisites", "overrides")
 SPLIT_BY = frozenset({"unit", "seed", "hash_version", "share"})

@@ -17,6 +17,8 @@ from experiments.verdict import Arrivals, Evidence, ExposureAccount, PeriodMomen
 from service.use_cases.demo_data import CUTOFF, MICROS
 from service.use_cases.demo_people import DAY_US, BoolArray, IntArray, Lives, People, World, loses_purchases
 
+SUMMED = frozenset({MetricKind.CONVERSION, MetricKind.COUNT, MetricKind.MEAN})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
@@ -149,11 +151,8 @@ class Scene:
 
 def _is_refund(metric: Metric) -> bool:
     kinds = {"Order Completed": False, "Order Refunded": True}
-    if (
-        metric.event not in kinds
-        or metric.where
-        or (metric.kind is MetricKind.MEAN and metric.value != "revenue")
-    ):
+    known = metric.event in kinds and metric.kind in SUMMED and not (metric.where or metric.lookback_s)
+    if not known or (metric.kind is MetricKind.MEAN and metric.value != "revenue"):
         raise InvalidParameterError(f"metric {metric.key!r} cannot be computed from the demo's orders alone")
     return kinds[metric.event]
 

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 import orjson
 
-from experiments.definitions import MetricKind
 from service.storage.interactions import EXPOSURE_EVENT, PRODUCT_EVENTS
 from service.storage.records import Event
 from service.use_cases.arrivals import Arrival
@@ -95,11 +94,10 @@ class Bench:
         return None
 
     def _amounts_of(self, event_type: str) -> tuple[str, ...]:
-        """Return the properties that are summed in events of this type."""
+        """Return the properties whose numbers are read in events of this type."""
         known = self._amounts.get(event_type)
         if known is None:
-            metrics = self._terms.metrics.values()
-            mine = (m.value for m in metrics if m.kind is MetricKind.MEAN and m.event == event_type)
+            mine = (name for m in self._terms.metrics.values() for of, name in m.sums() if of == event_type)
             usual = MONEY if event_type in PRODUCT_EVENTS else ()
             known = self._amounts[event_type] = tuple(dict.fromkeys((*usual, *mine)))
         return known
@@ -119,11 +117,8 @@ class Bench:
         """Return the properties that are money in events of this type."""
         known = self._money.get(event_type)
         if known is None:
-            summed = (
-                metric.value
-                for metric in self._terms.metrics.values()
-                if metric.kind is MetricKind.MEAN and metric.currency and metric.event == event_type
-            )
+            in_money = (m for m in self._terms.metrics.values() if m.currency)
+            summed = (name for m in in_money for of, name in m.sums() if of == event_type)
             known = self._money[event_type] = tuple(dict.fromkeys((*MONEY, *summed)))
         return known
 

@@ -13,7 +13,8 @@ from experiments.lifecycle import Status
 from experiments.verdict import Evidence, ExposureAccount
 from service.catalog import LoadedCatalog, load
 from service.clock import from_micros, to_micros
-from service.lake.moments import DAY_US, Facts, LakeReader, open_lake
+from service.lake.moments import Facts, LakeReader, open_lake
+from service.lake.units import DAY_US
 from service.log import logger
 from service.storage.ports import Store
 from service.storage.records import VerdictSnapshot
@@ -88,13 +89,17 @@ def account_of(facts: Facts, *, primary: str, quarantined: Mapping[str, int]) ->
         if row.metric == primary:
             analysed[row.variant] += row.moments.n
     first = sum(exposed.values())
+    excluded = {"multiple_variants": several}
+    if primary in facts.absent:
+        excluded["without_event"] = facts.absent[primary]
+    excluded["immature"] = first - sum(excluded.values()) - sum(analysed.values())
     return ExposureAccount(
         events=facts.n_events + sum(quarantined.values()),
         first=first,
         repeats=facts.n_events - first,
         quarantined=dict(quarantined),
         exposed_units=exposed,
-        excluded={"multiple_variants": several, "immature": first - several - sum(analysed.values())},
+        excluded=excluded,
         analysed=analysed,
         contaminated_units=facts.contaminated,
     )

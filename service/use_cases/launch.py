@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from experiments.definitions import Catalog, Experiment, Flag
 from experiments.launch import has_begun, review
@@ -16,7 +16,7 @@ from service.catalog.diff import Difference, diff, parts
 from service.catalog.edit import find
 from service.catalog.findings import did_you_mean
 from service.catalog.loader import place_of
-from service.catalog.notes import closed_gates, curly_quotes, late_steps, starts
+from service.catalog.notes import doubts, starts
 from service.clock import EPOCH
 from service.storage.ports import RevisionMovedError, Store
 from service.storage.records import StoredRevision
@@ -27,6 +27,9 @@ from service.use_cases.movements import Movement, Progress, movements
 OVERLAP = "E411"
 TRY_BACK = 20
 MAX_NAMED = 12
+WATCH = "watch"
+"""Who applied a revision: the worker that watches the folder."""
+JUST_NOW = timedelta(minutes=15)
 BECAME_DRAFT = "cannot become a draft"
 
 
@@ -40,7 +43,10 @@ class UnknownKeyError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What applying would do. `live` is the revision serving now, 0 for none."""
+    """What applying would do. `live` is the revision serving now, 0 for none.
+
+    `watched_at`: when the worker that watches the folder made it live, if that was a short time ago.
+    """
 
     live: int
     differences: tuple[Difference, ...]
@@ -54,6 +60,7 @@ class Plan:
     dependent: tuple[str, ...]
     starts: Mapping[str, str]
     notes: tuple[str, ...]
+    watched_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +94,7 @@ def plan(
         loaded=loaded,
         previous=previous,
         needed={
-            d.key: needed(loaded.catalog.experiments[d.key])
+            d.key: needed(loaded.catalog.experiments[d.key], loaded.catalog.metrics)
             for d in differences
             if d.kind == "experiments" and d.sign == "+"
         },
@@ -95,11 +102,15 @@ def plan(
         overlaps=overlaps(loaded.catalog, differences),
         dependent=tuple(dependent(loaded.catalog)),
         starts={d.key: starts(d) for d in _starting(previous, loaded, now)},
-        notes=tuple(
-            f"note: {note}"
-            for note in (*closed_gates(loaded.catalog), *late_steps(loaded.catalog), *curly_quotes(files))
-        ),
+        notes=tuple(f"note: {note}" for note in doubts(files, loaded.catalog)),
+        watched_at=_watched_at(store, number, now) if store and number else None,
     )
+
+
+def _watched_at(store: Store, number: int, now: datetime) -> datetime | None:
+    stored = store.revision(number)
+    just_now = stored is not None and stored.applied_by == WATCH and now - stored.applied_at < JUST_NOW
+    return stored.applied_at if stored and just_now else None
 
 
 def apply(store: Store, files: Mapping[str, str], *, by: str, now: datetime) -> Applied:

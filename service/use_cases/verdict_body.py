@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from experiments.definitions import Experiment, Metric
+from experiments.decision_rules import form
+from experiments.definitions import Experiment, Metric, MetricKind
 from experiments.verdict import Arrivals, Evidence, PeriodMoments, judge, series
 
 SCHEMA = "verdict/1"
@@ -66,6 +67,8 @@ def record_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str
         "mde": experiment.analysis.mde,
         "baseline": experiment.analysis.baseline,
         "min_runtime_s": experiment.decide.min_runtime_s,
+        "ship_when": form(experiment.decide.ship_when),
+        "rollback_when": form(experiment.decide.rollback_when),
         "variants": [{"variant": v.key, "weight_bp": v.weight_bp} for v in experiment.variants],
         "metrics": {
             m.key: {
@@ -78,6 +81,7 @@ def record_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str
                 "window_s": m.window_s,
                 "cap": m.cap,
                 "direction": m.direction.value,
+                **_of_its_kind(m),
             }
             for m in metrics.values()
         },
@@ -88,13 +92,28 @@ def record_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str
     }
 
 
+def _of_its_kind(metric: Metric) -> dict[str, object]:
+    """Return what only some kinds have, where it is said."""
+    said = {
+        "per": metric.per,
+        "per_value": metric.per_value,
+        "then": metric.then,
+        "after_s": metric.after_s,
+        "quantile": metric.quantile if metric.kind is MetricKind.QUANTILE else None,
+        "scale": list(metric.scale or ()),
+        "factor": metric.factor if metric.kind is MetricKind.LIFETIME_VALUE else None,
+        "lookback_s": metric.lookback_s,
+    }
+    return {name: value for name, value in said.items() if value}
+
+
 def _series(inputs: Inputs) -> list[dict[str, object]]:
     experiment = inputs.experiment
     metric = inputs.metrics[experiment.metrics.primary]
     return [
         {
             "metric": metric.key,
-            "variant": variant.key,
+            "variant": variant,
             "points": [
                 {
                     "period": point.period.isoformat(),
@@ -103,21 +122,23 @@ def _series(inputs: Inputs) -> list[dict[str, object]]:
                     "lower": point.lower,
                     "upper": point.upper,
                 }
-                for point in series(experiment, metric, inputs.evidence.closed_periods(), variant=variant.key)
+                for point in points
             ],
         }
-        for variant in experiment.variants[1:]
+        for variant, points in series(experiment, metric, inputs.evidence.closed_periods()).items()
     ]
 
 
 def _arrived(row: Arrivals) -> list[object]:
-    return [row.period.isoformat(), row.variant, row.n]
+    return [row.period.isoformat(), row.variant, row.n, row.source]
 
 
 def _summed(row: PeriodMoments) -> list[object]:
     # As text: these outgrow the 53 bits in which some readers of JSON keep a number.
-    sums = [str(row.moments.n), str(row.moments.total), str(row.moments.total_sq)]
-    return [row.metric, row.variant, row.period.isoformat(), *sums]
+    moments = row.moments
+    sums = [moments.n, moments.total, moments.total_sq, *moments.others, *moments.products]
+    counts = [[list(bin_and_n) for bin_and_n in moments.bins]] if moments.bins else []
+    return [row.metric, row.variant, row.period.isoformat(), *map(str, sums), *counts]
 
 
 def _digest(value: object) -> str:

@@ -40,9 +40,9 @@ async function told(response) {
   };
 }
 
-export async function open({ executable, url, width = 1000, cookies = [] }) {
+export async function open({ executable, url, width = 1000, cookies = [], media = {} }) {
   launched ??= await chromium.launch({ executablePath: executable, args: QUIET });
-  const context = await launched.newContext({ viewport: { width, height: 700 } });
+  const context = await launched.newContext({ viewport: { width, height: 700 }, ...media });
   await context.addCookies(cookies);
   const page = await context.newPage();
   const wire = [];

@@ -1,6 +1,6 @@
 """Short ways to the values that tests of the experiments room need."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from experiments.definitions import (
 from experiments.evidence import Arrivals, Evidence, ExposureAccount, PeriodMoments
 from experiments.moments import SCALE, Moments
 
+ONE_DAY = frozenset({"missing_days", "weekdays"})  # what checks warn of where all units come on one day
 START = datetime(2027, 1, 4, 12, tzinfo=UTC)
 
 
@@ -81,4 +82,22 @@ def evidence(
         account=account or balanced,
         as_of=START + timedelta(days=days),
         first_exposure_at=START if n else None,
+    )
+
+
+def arriving(sources: Iterable[tuple[str, Sequence[Sequence[int]]]], *, days: int = 60) -> Evidence:
+    """Return evidence of arrivals only: for each source the units of each variant, day by day."""
+    first = date(2027, 1, 5)
+    rows = [
+        Arrivals(first + timedelta(days=i), variant, n, source)
+        for source, by_day in sources
+        for i, counts in enumerate(by_day)
+        for variant, n in zip("abcdef", counts, strict=False)
+    ]
+    return Evidence(
+        periods=(),
+        arrivals=tuple(rows),
+        account=ExposureAccount(),
+        as_of=START + timedelta(days=days),
+        first_exposure_at=START,
     )

@@ -4,12 +4,14 @@ from typing import Any
 import pytest
 
 from experiments.definitions import (
+    AnalysisPlan,
     Experiment,
     Flag,
     Guardrail,
     Metric,
     MetricKind,
     MetricPlan,
+    Test,
     Variant,
     type_name,
 )
@@ -43,6 +45,8 @@ def reserved() -> Experiment:
         (lambda: Flag(key="f", value=True, otherwise="no"), "E313", ("otherwise",)),
         (lambda: Schedule(start_at=START, end_at=START), "E321", ("schedule", "end")),
         (lambda: metric(kind=MetricKind.MEAN), "E330", ("value",)),
+        (lambda: metric(kind=MetricKind.NPS), "E330", ("value",)),
+        (lambda: metric(kind=MetricKind.CHURN, window_s=60, after_s=60), "E335", ("after",)),
         (lambda: metric(window_s=0), "E331", ("window",)),
         (lambda: metric(cap=0.0), "E332", ("cap",)),
     ],
@@ -71,9 +75,40 @@ def test_the_first_variant_is_the_control() -> None:
 
 
 def test_a_plan_names_every_metric_once() -> None:
-    plan = MetricPlan(primary="buy", secondary=("spend",), guardrails=(Guardrail(metric="buy", margin=0.1),))
+    plan = MetricPlan(
+        primary="buy", secondary=("spend",), guardrails=(Guardrail(metric="refund", margin=0.1),)
+    )
 
-    assert plan.keys() == ("buy", "spend")
+    assert plan.keys() == ("buy", "spend", "refund")
+
+
+@pytest.mark.parametrize(
+    ("secondary", "guarded", "twice"),
+    [(("buy",), (), "buy"), (("refund",), ("refund",), "refund"), ((), ("refund", "refund"), "refund")],
+)
+def test_a_metric_has_one_role_and_one_margin(
+    secondary: tuple[str, ...], guarded: tuple[str, ...], twice: str
+) -> None:
+    guardrails = tuple(Guardrail(metric=key, margin=0.1 * (i + 1)) for i, key in enumerate(guarded))
+
+    with pytest.raises(InvalidDefinitionError, match=f"'{twice}' plays two roles") as told:
+        MetricPlan(primary="buy", secondary=secondary, guardrails=guardrails)
+
+    assert (told.value.code, told.value.path) == ("E317", ("metrics",))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.6, float("nan")])
+def test_a_level_that_bounds_nothing_is_refused(alpha: float) -> None:
+    with pytest.raises(InvalidDefinitionError, match="alpha must be") as told:
+        AnalysisPlan(alpha=alpha)
+
+    assert (told.value.code, told.value.path) == ("E308", ("analysis", "alpha"))
+
+
+def test_a_count_with_a_covariate_is_judged_as_a_mean() -> None:
+    assert metric(kind=MetricKind.COUNT).test is Test.COUNT
+    assert metric(kind=MetricKind.COUNT, lookback_s=86_400).test is Test.MEAN
+    assert metric(lookback_s=86_400).test is Test.CONVERSION
 
 
 @pytest.mark.parametrize(
@@ -87,3 +122,15 @@ def test_types_have_the_names_of_openfeature(value: Any, name: str) -> None:
 def test_a_schedule_may_be_open() -> None:
     assert Schedule(start_at=START, end_at=START + timedelta(days=1)).start_at == START
     assert Metric(key="m", kind=MetricKind.COUNT, event="e", window_s=1, cap=3.0).cap == 3.0
+
+
+def test_a_metric_says_which_numbers_of_which_events_it_reads() -> None:
+    ratio = metric(kind=MetricKind.RATIO, event="Order", value="revenue", per="Visit", per_value="pages")
+
+    assert ratio.sums() == (("Order", "revenue"), ("Visit", "pages"))
+    assert metric(kind=MetricKind.RATIO, event="Order", per="Visit").sums() == ()
+
+
+def test_shares_are_told_from_amounts() -> None:
+    assert MetricKind.FUNNEL.is_share
+    assert not MetricKind.NPS.is_share

@@ -1,11 +1,13 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import samplesize_proportions_2indep_onetail
 
-from experiments.definitions import AnalysisPlan
+from experiments.definitions import AnalysisPlan, Test
 from experiments.errors import InvalidParameterError
-from experiments.power import MAX_PLANNED, planned_total, units_needed
+from experiments.power import LOOKS, MAX_PLANNED, planned_total, power_by, sequential_n, units_needed
 from tests.experiments.builders import experiment, variants
 
 
@@ -48,9 +50,55 @@ def test_treatments_without_any_weight_still_have_a_plan() -> None:
     assert planned_total(experiment(variants=variants(10_000, 0)), "b") > planned_total(experiment(), "b")
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"alpha": 0.0}, {"power": 1.0}, {"baseline": 0.0}, {"mde": 0.0}, {"power": 0.01}]
-)
+@pytest.mark.parametrize("wrong", [{"power": 1.0}, {"baseline": 0.0}, {"mde": 0.0}, {"power": 0.01}])
 def test_a_plan_outside_its_domain_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InvalidParameterError):
         units_needed(AnalysisPlan(**wrong))
+
+
+# docs/decisions/0003-statistics.md and the reference: daily looks over four weeks at the planned effect.
+@pytest.mark.parametrize(("test", "found"), [(Test.CONVERSION, 0.574), (Test.COUNT, 0.574), (Test.MEAN, 0.5)])
+def test_the_power_at_the_planned_units_is_that_of_the_reference(test: Test, found: float) -> None:
+    assert power_by(1, AnalysisPlan(), test=test, level=0.05) == pytest.approx(found, abs=0.003)
+
+
+@pytest.mark.parametrize("test", [Test.CONVERSION, Test.MEAN])
+@pytest.mark.parametrize("power", [0.5, 0.8, 0.95])
+def test_the_needed_units_have_the_planned_power(test: Test, power: float) -> None:
+    e = experiment(analysis=AnalysisPlan(power=power))
+
+    ratio = sequential_n(e, "b", test=test) / planned_total(e, "b")
+    looks = math.floor(ratio * LOOKS)
+    before = power_by(looks / LOOKS, e.analysis, test=test, level=0.05)
+    after = power_by((looks + 1.5) / LOOKS, e.analysis, test=test, level=0.05)
+    assert before <= power <= after
+
+
+def test_the_test_of_conversions_needs_fewer_units_than_the_one_of_means() -> None:
+    e = experiment()
+
+    assert sequential_n(e, "b") == sequential_n(e, "b", test=Test.COUNT)
+    assert planned_total(e, "b") < sequential_n(e, "b") < sequential_n(e, "b", test=Test.MEAN)
+
+
+def test_more_treatments_need_more_units_each() -> None:
+    two = experiment(variants=variants(4_000, 4_000, 2_000))
+
+    assert sequential_n(two, "b") / planned_total(two, "b") > sequential_n(experiment(), "b") / planned_total(
+        experiment(), "b"
+    )
+
+
+def test_before_the_first_look_nothing_is_found_and_with_time_more() -> None:
+    by = [power_by(time, AnalysisPlan(), test=Test.CONVERSION, level=0.05) for time in (0.01, 0.5, 1, 2, 4)]
+
+    assert by[0] == 0
+    assert by == sorted(by)
+    assert by[-1] > 0.99
+
+
+def test_a_plan_that_hardly_ever_finds_its_effect_has_an_end() -> None:
+    hopeless = experiment(analysis=AnalysisPlan(power=0.03))
+
+    assert sequential_n(hopeless, "b", chance=0.9) == 50 * planned_total(hopeless, "b")
+    assert sequential_n(experiment(), "b", chance=0.5) < planned_total(experiment(), "b")

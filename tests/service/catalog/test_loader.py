@@ -158,10 +158,10 @@ def test_wrong_variants_are_told(variants: str, code: str) -> None:
     [
         ("{kind: conversion, event: x}", "E302"),
         ("{kind: mean, event: x, window: 7d}", "E330"),
-        ("{kind: ratio, event: x, window: 7d}", "E190"),
+        ("{kind: ratio, event: x, window: 7d}", "E334"),
         ("{kind: conversion, event: x, window: 7d, cap: 5}", "E333"),
-        ("{kind: count, event: x, window: 7d, cap: 0}", "E308"),
-        ("{kind: conversion, event: x, window: 0d}", "E306"),
+        ("{kind: count, event: x, window: 7d, cap: 0}", "E332"),
+        ("{kind: conversion, event: x, window: 0d}", "E331"),
         ("{kind: conversion, event: x, window: 12:30:00}", "E306"),
         ("5", "E301"),
     ],

@@ -27,7 +27,7 @@ def test_a_verdict_is_judged_and_told(home: Path) -> None:
     code_json, as_json, _ = invoke(home, "verdict", KEY, "--json")
 
     assert (code, code_json) == (0, 0)
-    assert out.startswith(f"{KEY}: SHIP\n\nShip `banner`.")
+    assert out.startswith(f"{KEY}: SHIP\n\nShip `banner`: switch it on for everybody.")
     assert "units analysed" in out
     with a_store(home) as store:
         stored = store.latest_verdict(KEY)

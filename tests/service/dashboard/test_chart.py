@@ -1,11 +1,14 @@
+from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.dashboard.chart import HEIGHT, WIDTH, draw
-from service.dashboard.page import pieces
-from service.use_cases.verdicts import _cell, interval
+from service.dashboard.chart import HEIGHT, WIDTH, draw, percent
+from service.dashboard.sentences import pieces
+from service.use_cases.verdict_exports import _cell
+from service.use_cases.verdict_words import interval
 
 lifts = st.one_of(st.none(), st.floats(-0.99, 50))
 
@@ -66,3 +69,22 @@ def test_names_in_back_quotes_become_code() -> None:
 
 def test_a_spreadsheet_does_not_run_a_cell() -> None:
     assert _cell("=cmd()") == "'=cmd()"
+
+
+def test_ticks_are_plain_numbers_and_equally_far_apart() -> None:
+    days = [date(2026, 1, 1) + timedelta(days=n) for n in (*range(20), 37, 58)]
+    points = [{**point(1, 9.0, -0.5, 19.0), "period": day.isoformat()} for day in days]
+
+    chart = draw(points, mde=0.1, title="t")
+
+    assert chart is not None
+    gaps = {round(b.at - a.at) for a, b in pairwise(chart.x_ticks)}
+    assert [tick.label for tick in chart.x_ticks] == ["1 Jan", "15 Jan", "29 Jan", "12 Feb", "26 Feb"]
+    assert len(gaps) == 1
+    assert {tick.label for tick in chart.y_ticks} >= {"0 %", "+1,000 %"}
+    assert [percent(value) for value in (0.0125, -0.2, 0.00001, 12.345)] == [
+        "+1.25 %",
+        "-20 %",
+        "0 %",
+        "+1,234 %",
+    ]

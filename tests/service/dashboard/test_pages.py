@@ -18,6 +18,7 @@ from service.use_cases.heartbeat import Heartbeat, beat
 from service.use_cases.judge import refresh_verdicts
 from service.use_cases.services import Services
 from service.use_cases.sessions import COOKIE
+from service.use_cases.verdict_exports import COLUMNS
 from service.use_cases.verdicts import standing
 from tests.service.use_cases.shops import (
     FILES,
@@ -142,6 +143,8 @@ def test_the_list_shows_every_experiment_with_its_decision(shop: Shop) -> None:
     assert f'href="/experiments/{KEY}"' in page
     assert re.search(r'badge ship">.*Ship <code>banner</code>', page)
     assert "no verdict yet" in page
+    assert "Why: " in page
+    assert "Not known: " not in page
 
 
 def test_the_verdict_page_says_what_why_and_how_we_know(shop: Shop) -> None:
@@ -157,7 +160,7 @@ def test_the_verdict_page_says_what_why_and_how_we_know(shop: Shop) -> None:
         "contaminated: of people who saw another variant under another id; not left out",
         "2 units (0.1 %) belong to people who saw another variant under another id",
         "placed an order",
-        "+50 % relative",
+        "+50\u00a0%",
         "maria@shop.example",
         "moments digest",
         f"/v1/experiments/{KEY}/verdict.csv",
@@ -187,7 +190,8 @@ def test_the_page_calls_the_planned_units_what_they_are(shop: Shop) -> None:
 
     page = shop.browser.get(f"/experiments/{KEY}").text
 
-    assert "<dt>boundary tuned to</dt>" in page
+    assert "<dt>interval tightest near</dt>" in page
+    assert "<dt>lift known to within</dt>" in page
     assert "<dt>needed for 80 % power</dt>" in page
     assert "<dt>planned</dt>" not in page
 
@@ -323,5 +327,5 @@ def test_csv_has_a_row_for_each_metric_and_variant(shop: Shop) -> None:
     _, text = shop.get(f"/v1/experiments/{KEY}/verdict.csv", key=ANALYST)
 
     lines = text.split("\r\n")
-    assert lines[0].startswith("experiment,phase,metric,role,variant,n,estimate,lift,lift_lower,lift_upper")
+    assert lines[0] == ",".join(COLUMNS)
     assert len(lines) == 1 + 3 * 2 + 1

@@ -89,9 +89,9 @@ def an_exposure(event_id: str, unit_id: str, variant: str, *, at: datetime = STA
     )
 
 
-def received(*events: Event, at: datetime = START) -> IngestBatch:
+def received(*events: Event, at: datetime = START, source: str = "api") -> IngestBatch:
     return IngestBatch(
-        events=[ReceivedEvent(event=e, received_at=at, source="api", trust="server") for e in events]
+        events=[ReceivedEvent(event=e, received_at=at, source=source, trust="server") for e in events]
     )
 
 

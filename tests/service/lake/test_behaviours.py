@@ -12,13 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from experiments.definitions import Experiment, MetricPlan, Variant
+from experiments.kinds import micro_of
 from experiments.membership import Membership, frozen_name, person_of, tables
 from experiments.targeting.conditions import Behaviour
 from service.clock import to_micros
 from service.lake import export_all
 from service.lake.behaviours import UNIT_NAMES, holders
 from service.lake.moments import open_lake
-from service.lake.rows import canonical_json, to_amount
+from service.lake.rows import canonical_json
 from service.storage.records import Event
 from tests.service.lake.logs import START, ListLog, an_event, an_exposure, days, received
 
@@ -186,7 +187,7 @@ def by_hand(fact: Behaviour, events: Sequence[Event]) -> bool:
     counted = [told for told in counted if all(equal(told, name, value) for name, value in fact.where)]
     if fact.measure == "count":
         return len(counted) >= fact.at_least
-    amounts = [to_amount(told.get("revenue")) or 0 for told in counted]
+    amounts = [micro_of(told.get("revenue")) or 0 for told in counted]
     return sum(amounts) >= fact.at_least * 1_000_000
 
 

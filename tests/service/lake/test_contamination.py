@@ -17,7 +17,8 @@ from experiments.definitions import Experiment
 from service.lake import export_all
 from service.lake.contamination import contaminated_of, people_of
 from service.lake.manifest import EVENTS, EXPOSURES, SCHEMAS
-from service.lake.moments import exposures_of, open_lake
+from service.lake.moments import open_lake
+from service.lake.units import exposures_of
 from service.storage.records import Event
 from tests.service.lake.logs import START, ListLog, an_event, an_exposure, days, received
 from tests.service.lake.test_moments import BANNER, CONTROL, EXPERIMENT, PURCHASE

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.kinds import MAX_AMOUNT, micro_of
 from service.lake import LakeBusyError, LakeError, erase, export, export_all, read_interactions, read_manifest
 from service.lake.manifest import EVENTS, EXPOSURES, INTERACTIONS, read_files, reading
-from service.lake.rows import MAX_AMOUNT, canonical_json, to_amount, whole_json
+from service.lake.rows import canonical_json, whole_json
 from tests.service.lake.logs import START, ListLog, an_event, an_exposure, days, received
 
 
@@ -91,6 +92,7 @@ def test_exposures_are_told_apart_from_other_events(tmp_path: Path) -> None:
             "unit_id": "v1",
             "occurred_us": int(START.timestamp()) * 1_000_000,
             "revision": 7,
+            "source": "api",
         }
     ]
 
@@ -294,12 +296,12 @@ def _written(lake: Path) -> int:
     ],
 )
 def test_numbers_become_micro_units_without_drift(number: object, amount: int | None) -> None:
-    assert to_amount(number) == amount
+    assert micro_of(number) == amount
 
 
 @given(cents=st.integers(-(10**11), 10**11))
 def test_cents_are_exact(cents: int) -> None:
-    assert to_amount(cents / 100) == cents * 10_000
+    assert micro_of(cents / 100) == cents * 10_000
 
 
 def test_equal_json_numbers_have_one_text() -> None:
@@ -318,8 +320,8 @@ def test_the_short_ways_give_the_text_of_the_long_way(text: str, number: int, re
 
 
 def test_numbers_that_no_json_holds_do_not_stop_the_export() -> None:
-    assert to_amount(10**5_000) == MAX_AMOUNT
-    assert to_amount(float("inf")) is None
+    assert micro_of(10**5_000) == MAX_AMOUNT
+    assert micro_of(float("inf")) is None
     assert whole_json({"a": float("nan"), "b": 2**70}) == '{"a":null,"b":1180591620717411303424}'
     assert canonical_json([float("inf"), float("nan"), 10**5_000]) == "[null,null,null]"
 

@@ -15,7 +15,9 @@ from experiments.definitions import Experiment, Metric, MetricKind, MetricPlan, 
 from service.clock import to_micros
 from service.lake import export, read_manifest
 from service.lake.manifest import EVENTS, EXPOSURES, SCHEMAS
-from service.lake.moments import Facts, moments_of, open_lake, units_of
+from service.lake.moments import Facts, open_lake
+from service.lake.sums import moments_of
+from service.lake.units import units_of
 from service.storage.records import Event
 from tests.service.lake.logs import START, ListLog, an_event, an_exposure, days, received
 

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -212,11 +213,20 @@ def test_the_accounts_add_up_on_every_day(stream: Stream, n_days: int) -> None:
     assert sum(n for _, n in totals) == sum(account.analysed.values())
 
 
-def test_a_metric_that_orders_cannot_tell_is_refused(world: World, people: People) -> None:
-    clicks = Metric(key="clicks", kind=MetricKind.COUNT, event="Product Clicked", window_s=DAY_S)
-
-    with pytest.raises(InvalidParameterError, match="clicks"):
-        scene(world, people).values(clicks)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"event": "Product Clicked"},
+        {"kind": MetricKind.RATIO, "per": "Order Completed"},
+        {"lookback_s": DAY_S},
+        {"where": {"kind": "tea"}},
+    ],
+)
+def test_a_metric_that_orders_cannot_tell_is_refused(
+    world: World, people: People, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidParameterError, match="orders"):
+        scene(world, people).values(replace(ORDERS, **changes))
 
 
 def test_the_shift_moves_everything_by_whole_weeks(replayed: list[dict[str, Any]]) -> None:

@@ -101,6 +101,16 @@ REVENUE = Metric(
     currency="EUR",
 )
 BOUNCES = Metric(key="pages", kind=MetricKind.MEAN, event="Order Completed", window_s=60, value="pages")
+PER_VISIT = Metric(
+    key="per-visit",
+    kind=MetricKind.RATIO,
+    event="Order Completed",
+    window_s=60,
+    per="Visit",
+    per_value="spent",
+    currency="EUR",
+)
+SURVEY = Metric(key="nps", kind=MetricKind.NPS, event="Survey Answered", window_s=60, value="score")
 
 
 @pytest.mark.parametrize(
@@ -110,6 +120,9 @@ BOUNCES = Metric(key="pages", kind=MetricKind.MEAN, event="Order Completed", win
         ("Order Completed", {"total": 9}, True),
         ("Order Completed", {"profit": 1}, True),
         ("Anything", {"revenue": 0}, True),
+        ("Visit", {"spent": 1}, True),
+        ("Order Completed", {"spent": 1}, False),
+        ("Survey Answered", {"score": 9}, False),
         ("Product Viewed", {"profit": 1}, False),
         ("Order Completed", {"pages": 3}, False),
         ("Order Completed", {"total": True, "profit": None}, False),
@@ -119,7 +132,7 @@ BOUNCES = Metric(key="pages", kind=MetricKind.MEAN, event="Order Completed", win
 def test_a_client_key_sends_money_only_if_the_catalog_lets_it(
     store: SqlStore, kind: str, properties: dict[str, Any], refused: bool
 ) -> None:
-    metrics = {"margin": REVENUE, "pages": BOUNCES}
+    metrics = {m.key: m for m in (REVENUE, BOUNCES, PER_VISIT, SURVEY)}
     event = an_event(type=kind, properties=properties)
 
     (client,) = send(store, event, metrics=metrics)
@@ -146,6 +159,15 @@ def test_an_amount_that_is_text_is_set_aside_since_it_would_count_as_nothing(
 
     assert [told["status"], told["reason"]] == ["quarantined", "invalid_event"]
     assert told["detail"].startswith(f"properties.{name}: expected a number such as 34.5")
+
+
+@pytest.mark.parametrize(("kind", "name"), [("Survey Answered", "score"), ("Visit", "spent")])
+def test_a_score_or_a_denominator_that_is_text_is_set_aside(store: SqlStore, kind: str, name: str) -> None:
+    metrics = {m.key: m for m in (PER_VISIT, SURVEY)}
+
+    (told,) = send(store, an_event(type=kind, properties={name: "9"}), metrics=metrics)
+
+    assert told["detail"].startswith(f"properties.{name}: expected a number")
 
 
 @pytest.mark.parametrize(("kind", "name"), [("Survey Answered", "total"), ("Order Completed", "coupon")])

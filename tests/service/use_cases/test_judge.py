@@ -14,7 +14,8 @@ from service.lake import export, export_all
 from service.storage.ports import Store
 from service.use_cases.judge import refresh_verdict, refresh_verdicts
 from service.use_cases.verdict_body import canonical
-from service.use_cases.verdicts import accounting, to_csv, to_markdown
+from service.use_cases.verdict_exports import to_csv, to_markdown
+from service.use_cases.verdict_words import accounting
 from service.use_cases.watermark import as_of_us
 from tests.service.use_cases.shops import (
     FILES,
@@ -107,7 +108,7 @@ def test_people_who_saw_several_variants_under_several_ids_are_counted_and_not_l
     assert verdict["exposure"]["excluded"]["multiple_variants"] == 0
     assert "contaminated_units" in verdict["warnings"]
     told = "3 units (2.1 %) belong to people who saw another variant under another id"
-    assert f"Beware: {told}, and count all the same." in verdict["text"]
+    assert f"Look at this: {told}, and count all the same." in verdict["text"]
     assert ("contaminated, not left out", 3) in accounting(verdict["exposure"])
     assert "| contaminated, not left out | 3 |" in to_markdown(verdict)
     rows = list(csv.DictReader(to_csv(verdict).splitlines()))

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from experiments.decision import Rule
-from experiments.readings import MetricState
+from experiments.states import MetricState
 from experiments.verdict import Decision
 from service.lake import export_all
 from service.settings import REPOSITORY
