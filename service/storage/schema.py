@@ -191,7 +191,7 @@ catalog_revision = Table(
 )
 
 # One row a tenant. `version` grows with every change of anything that workers serve; `killed` repeats the
-# rows of kill_switch that are on, so that a poll reads a single row.
+# rows of kill_switch that are on, and `steering` those of steering, so that a poll reads a single row.
 live_state = Table(
     "live_state",
     metadata,
@@ -201,6 +201,7 @@ live_state = Table(
     Column("model", NAME, nullable=False),
     Column("model_since_us", BigInteger),
     Column("killed", LONG_TEXT, nullable=False),
+    Column("steering", LONG_TEXT),
     PrimaryKeyConstraint("tenant"),
 )
 
@@ -262,5 +263,82 @@ verdict_snapshot = Table(
     Column("digest", NAME, nullable=False),
     Column("decision", NAME, nullable=False),
     Column("body", LONG_TEXT, nullable=False),
+    Column("inputs", LONG_TEXT),
+    Column("final", Integer),
     PrimaryKeyConstraint("tenant", "experiment", "phase", "number"),
+)
+
+# What rules decided about a phase while it ran: the variant that all of its units get (empty: as assigned),
+# and how many steps of its ramp are open (null: as many as the time says).
+steering = Table(
+    "steering",
+    metadata,
+    Column("tenant", NAME, nullable=False),
+    Column("experiment", NAME, nullable=False),
+    Column("phase", Integer, nullable=False, autoincrement=False),
+    Column("shipped", NAME, nullable=False),
+    Column("ramp_steps", Integer),
+    Column("changed_by", NAME, nullable=False),
+    Column("changed_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant", "experiment", "phase"),
+)
+
+# Every change of what is decided about a phase, once: which verdict said so, by what rule, and what was done.
+decision = Table(
+    "decision",
+    metadata,
+    Column("tenant", NAME, nullable=False),
+    Column("experiment", NAME, nullable=False),
+    Column("phase", Integer, nullable=False, autoincrement=False),
+    Column("number", Integer, nullable=False, autoincrement=False),
+    Column("verdict", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("decision", NAME, nullable=False),
+    Column("variant", NAME, nullable=False),
+    Column("rule", NAME, nullable=False),
+    Column("action", NAME, nullable=False),
+    Column("reason", LONG_TEXT, nullable=False),
+    Column("decided_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant", "experiment", "phase", "number"),
+)
+
+# Messages for other systems: delivered at least once, each with an id that never changes.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("tenant", NAME, nullable=False),
+    Column("message_id", NAME, nullable=False),
+    Column("endpoint", NAME, nullable=False),
+    Column("payload", LONG_TEXT, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_us", BigInteger),
+    Column("delivered_us", BigInteger),
+    Column("problem", LONG_TEXT, nullable=False),
+    PrimaryKeyConstraint("tenant", "message_id", "endpoint"),
+    Index("outbox_by_due", "tenant", "next_us"),
+)
+
+# Who may do a duty that only one process of all may do; `fence` grows each time another one gets it.
+lease = Table(
+    "lease",
+    metadata,
+    Column("tenant", NAME, nullable=False),
+    Column("name", NAME, nullable=False),
+    Column("holder", NAME, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tenant", "name"),
+)
+
+# The metric of a goal on one UTC day: its sums over the units whose window ended on it.
+goal_value = Table(
+    "goal_value",
+    metadata,
+    Column("tenant", NAME, nullable=False),
+    Column("goal", NAME, nullable=False),
+    Column("day", NAME, nullable=False),
+    Column("digest", NAME, nullable=False),
+    Column("sums", LONG_TEXT, nullable=False),
+    PrimaryKeyConstraint("tenant", "goal", "day"),
 )

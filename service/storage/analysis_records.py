@@ -1,0 +1,81 @@
+"""What the worker keeps of experiments and goals beside their verdicts: decisions, messages, leases, values."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steering:
+    """What rules decided about the units of one phase.
+
+    Attributes
+    ----------
+    shipped : str
+        The variant that everybody gets whom the experiment would enrol or not; empty: as assigned.
+    ramp_steps : int or None
+        How many steps of its ramp are open, whatever the time says of the others; None: no rule asks.
+    """
+
+    experiment: str
+    phase: int
+    shipped: str = ""
+    ramp_steps: int | None = None
+    changed_by: str = ""
+    changed_at: datetime | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedDecision:
+    """A change of what is decided about a phase; `number` counts from 1, `verdict` is its snapshot's number.
+
+    `action` is what was done: none, rollback, ship, ramp_hold or ramp_step; `reason` says why, in a sentence.
+    """
+
+    experiment: str
+    phase: int
+    number: int
+    verdict: int
+    revision: int
+    decision: str
+    variant: str
+    rule: str
+    action: str
+    reason: str
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxMessage:
+    """One message to one endpoint of the catalog; `payload` is the body, byte for byte, of every attempt.
+
+    `next_at` is None once it was delivered or given up; `problem` is what the last attempt met.
+    """
+
+    message_id: str
+    endpoint: str
+    payload: str
+    created_at: datetime
+    attempts: int = 0
+    next_at: datetime | None = None
+    delivered_at: datetime | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to do a duty until `expires_at`; a later holder's `fence` is larger."""
+
+    name: str
+    holder: str
+    fence: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoalValue:
+    """A goal's metric on one UTC day (ISO); `sums` is JSON of whole numbers, `digest` the metric's definition."""
+
+    goal: str
+    day: str
+    digest: str
+    sums: str
