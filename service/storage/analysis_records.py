@@ -1,4 +1,4 @@
-"""What the worker keeps of experiments and goals beside their verdicts: decisions, messages, leases, values."""
+"""What the worker keeps beside verdicts: decisions, messages, leases, the values of goals."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -73,7 +73,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoalValue:
-    """A goal's metric on one UTC day (ISO); `sums` is JSON of whole numbers, `digest` the metric's definition."""
+    """The metric of a goal on one UTC day (ISO): `sums` is JSON, `digest` is of the definition."""
 
     goal: str
     day: str
