@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, Table, func, insert, or_, select, update
 from service.clock import from_micros, to_micros
 from service.storage import schema
 from service.storage.dialects import upsert
+from service.storage.live import bump, live_state_of
 from service.storage.ports import RevisionMovedError
 from service.storage.records import KeyClass, LiveState, StoredKey, StoredRevision, VerdictSnapshot
 from service.storage.rows import decision_in, from_json, to_json
@@ -45,14 +46,7 @@ class SqlControl:
         table = schema.live_state
         with self.reading() as connection:
             row = connection.execute(select(table).where(table.c.tenant == self.tenant)).first()
-        if row is None:
-            return LiveState(version=0, revision=0, killed=frozenset(), model="")
-        return LiveState(
-            version=row.version,
-            revision=row.revision,
-            killed=frozenset(from_json(row.killed)),
-            model=row.model,
-        )
+        return live_state_of(row)
 
     def add_revision(
         self: Connections,
@@ -93,7 +87,7 @@ class SqlControl:
                     applied_by=by,
                 )
             )
-            _bump(connection, self.tenant, revision=number)
+            bump(connection, self.tenant, revision=number)
         return number
 
     def revision(self: Connections, number: int) -> StoredRevision | None:
@@ -133,12 +127,12 @@ class SqlControl:
                 .where(table.c.tenant == self.tenant, table.c.killed == 1)
                 .order_by(table.c.key)
             )
-            _bump(connection, self.tenant, killed=to_json(list(on.scalars())))
+            bump(connection, self.tenant, killed=to_json(list(on.scalars())))
 
     def set_live_model(self: Connections, version: str, *, now: datetime) -> None:
         """Name the model directory that serves."""
         with self.writing() as connection:
-            _bump(connection, self.tenant, model=version, model_since_us=to_micros(now))
+            bump(connection, self.tenant, model=version, model_since_us=to_micros(now))
 
     def set_keys(self: Connections, label: str, valid: Mapping[str, KeyClass], *, now: datetime) -> None:
         """Make `valid` (hash -> class) the only keys that carry `label`; the others are revoked."""
@@ -163,7 +157,7 @@ class SqlControl:
                     .values(tenant=self.tenant, sha256=sha256, created_us=to_micros(now), **row)
                     .on_conflict_do_update(index_elements=["tenant", "sha256"], set_=row)
                 )
-            _bump(connection, self.tenant)
+            bump(connection, self.tenant)
 
     def keys(self: Connections) -> Sequence[StoredKey]:
         """Return all keys that are valid."""
@@ -273,17 +267,6 @@ class SqlVerdicts:
         with self.reading() as connection:
             rows = connection.execute(query).all()
         return [_verdict(row) for row in reversed(rows)]
-
-
-def _bump(connection: Connection, tenant: str, **changes: int | str) -> None:
-    """Change the live pointer of a tenant and let its version grow; the caller is inside a write."""
-    table = schema.live_state
-    first = {"revision": 0, "model": "", "killed": "[]", **changes}
-    connection.execute(
-        upsert(connection, table)
-        .values(tenant=tenant, version=1, **first)
-        .on_conflict_do_update(index_elements=["tenant"], set_={"version": table.c.version + 1, **changes})
-    )
 
 
 def _put_secret(

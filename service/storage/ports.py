@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from service.storage.analysis_ports import Goals, Steerings
 from service.storage.records import (
     Activity,
     AppendStatus,
@@ -333,7 +334,7 @@ class Retention(Protocol):
         ...
 
 
-class Store(EventLog, People, Items, Control, Verdicts, Retention, Protocol):
+class Store(EventLog, People, Items, Control, Verdicts, Retention, Steerings, Goals, Protocol):
     """The whole store, as `service/app.py` wires it."""
 
     def close(self) -> None:

@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from service.storage.analysis_records import Steering
+
 DEFAULT_TENANT = "default"
 
 
@@ -223,11 +225,18 @@ class LiveState:
     revision: int
     killed: frozenset[str]
     model: str
+    steering: Mapping[tuple[str, int], Steering] = field(default_factory=dict, hash=False)
+    """What was decided about phases, by experiment and phase."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictSnapshot:
-    """A judged experiment: `body` is the verdict JSON, byte for byte."""
+    """A judged experiment: `body` is the verdict JSON, byte for byte.
+
+    `number` counts the snapshots of a phase from 1 (0: not stored yet); `inputs` is JSON: what went in beside
+    lake and catalog; `outline` is JSON: what a history tells of the body. Both are empty in a snapshot of
+    a release that kept none. A `final` one is the last of its phase.
+    """
 
     experiment: str
     phase: int
@@ -237,6 +246,38 @@ class VerdictSnapshot:
     computed_at: datetime
     digest: str
     body: str
+    number: int = 0
+    inputs: str = ""
+    final: bool = False
+    outline: str = ""
+
+    @property
+    def id(self) -> str:
+        """Return the name of the snapshot: experiment, phase and number; keys have no dots."""
+        return f"{self.experiment}.{self.phase}.{self.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictOutline:
+    """What a history tells of a snapshot without its body; `outline` is the body where none was kept."""
+
+    experiment: str
+    phase: int
+    number: int
+    revision: int
+    log_offset: int
+    as_of: datetime
+    computed_at: datetime
+    digest: str
+    decision: str
+    inputs: str
+    final: bool
+    outline: str
+
+    @property
+    def id(self) -> str:
+        """Return the name of the snapshot."""
+        return f"{self.experiment}.{self.phase}.{self.number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

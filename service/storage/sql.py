@@ -16,6 +16,7 @@ from service.storage.commit import GroupCommitter
 from service.storage.control import SqlControl, SqlVerdicts
 from service.storage.dialects import upsert
 from service.storage.engine import Database, store_errors
+from service.storage.goals import SqlGoals
 from service.storage.lookup import SqlLookup
 from service.storage.people import SqlPeople
 from service.storage.places import Place, open_database, place_of, writer_for
@@ -23,6 +24,7 @@ from service.storage.ports import IngestBatch
 from service.storage.quarantine import SqlQuarantine
 from service.storage.records import DEFAULT_TENANT, AppendStatus, Item, LoggedEvent
 from service.storage.retention import SqlRetention
+from service.storage.steering import SqlSteerings
 
 READ_ROWS = 2_000
 WRITE_ROWS = 1_000
@@ -39,7 +41,9 @@ def open_store(settings: Settings) -> "SqlStore":
     return SqlStore(place_of(settings.database_url))
 
 
-class SqlStore(SqlControl, SqlVerdicts, SqlLookup, SqlPeople, SqlQuarantine, SqlRetention):
+class SqlStore(
+    SqlControl, SqlVerdicts, SqlLookup, SqlPeople, SqlQuarantine, SqlRetention, SqlSteerings, SqlGoals
+):
     """All ports of the store. One object may be made before a fork and used after it, by any thread."""
 
     def __init__(self, place: Place, *, tenant: str = DEFAULT_TENANT) -> None:

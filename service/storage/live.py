@@ -1,0 +1,67 @@
+"""The one row that every worker polls: what it says, and how a change of what is served moves its version."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+
+from sqlalchemy import Connection, Row
+
+from service.clock import from_micros, to_micros
+from service.storage import schema
+from service.storage.analysis_records import Steering
+from service.storage.dialects import upsert
+from service.storage.records import LiveState
+from service.storage.rows import from_json, to_json
+
+
+def live_state_of(row: Row[tuple[object, ...]] | None) -> LiveState:
+    """Return what the row says; None is a store in which nothing was ever served."""
+    if row is None:
+        return LiveState(version=0, revision=0, killed=frozenset(), model="")
+    return LiveState(
+        version=row.version,
+        revision=row.revision,
+        killed=frozenset(from_json(row.killed)),
+        model=row.model,
+        steering=steering_in(row.steering or "[]"),
+    )
+
+
+def bump(connection: Connection, tenant: str, **changes: int | str) -> None:
+    """Change the live pointer of a tenant and let its version grow; the caller is inside a write."""
+    table = schema.live_state
+    first = {"revision": 0, "model": "", "killed": "[]", **changes}
+    connection.execute(
+        upsert(connection, table)
+        .values(tenant=tenant, version=1, **first)
+        .on_conflict_do_update(index_elements=["tenant"], set_={"version": table.c.version + 1, **changes})
+    )
+
+
+def steering_text(steerings: Iterable[Steering]) -> str:
+    """Return what is decided about phases as JSON: a list for each, in the order of its attributes."""
+    return to_json(
+        [
+            [one.experiment, one.phase, one.shipped, one.ramp_steps, one.changed_by, _micros(one.changed_at)]
+            for one in steerings
+        ]
+    )
+
+
+def steering_in(text: str) -> Mapping[tuple[str, int], Steering]:
+    """Return the phases of `steering_text`, by experiment and phase."""
+    found = {}
+    for experiment, phase, shipped, ramp_steps, changed_by, changed_us in from_json(text):
+        found[experiment, phase] = Steering(
+            experiment=experiment,
+            phase=phase,
+            shipped=shipped,
+            ramp_steps=ramp_steps,
+            changed_by=changed_by,
+            changed_at=None if changed_us is None else from_micros(changed_us),
+        )
+    return MappingProxyType(found)
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else to_micros(moment)

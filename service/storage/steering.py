@@ -1,0 +1,105 @@
+"""What was decided about the units of a phase: read by every worker in the one row that it polls anyway."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, select
+
+from service.clock import from_micros, to_micros
+from service.storage import schema
+from service.storage.analysis_records import Steering
+from service.storage.control import Connections
+from service.storage.dialects import upsert
+from service.storage.live import bump, steering_text
+
+
+class SqlSteerings:
+    """The Steerings port."""
+
+    def put_steering(self: Connections, steering: Steering, *, by: str, now: datetime) -> bool:
+        """Say what holds for the units of a phase from now on; return whether it is anything new."""
+        with self.writing() as connection:
+            return write_steering(connection, self.tenant, steering, by=by, now=now)
+
+    def ship(self: Connections, experiment: str, phase: int, variant: str, *, by: str, now: datetime) -> bool:
+        """Give all units of a phase one variant, or none (empty); return whether that is anything new."""
+        with self.writing() as connection:
+            standing = read_steering(connection, self.tenant, experiment, phase)
+            shipped = replace(standing, shipped=variant)
+            return write_steering(connection, self.tenant, shipped, by=by, now=now)
+
+    def clear_steering(self: Connections, experiment: str, phase: int) -> bool:
+        """Let the catalog alone decide about a phase again; return whether anything else did."""
+        with self.writing() as connection:
+            gone = connection.execute(
+                delete(schema.steering).where(*_phase(self.tenant, experiment, phase))
+            ).rowcount
+            if gone:
+                _publish(connection, self.tenant)
+        return bool(gone)
+
+    def steerings(self: Connections) -> Sequence[Steering]:
+        """Return what is decided of all phases, in order of experiment and phase."""
+        with self.reading() as connection:
+            return _read(connection, self.tenant)
+
+
+def write_steering(
+    connection: Connection, tenant: str, steering: Steering, *, by: str, now: datetime
+) -> bool:
+    """Do `put_steering` inside the caller's write, so that its reason is recorded with it or not at all.
+
+    What is decided already is not written again: it keeps who decided it, and when.
+    """
+    table = schema.steering
+    standing = read_steering(connection, tenant, steering.experiment, steering.phase)
+    if (standing.shipped, standing.ramp_steps) == (steering.shipped, steering.ramp_steps):
+        return False
+    said = {
+        "shipped": steering.shipped,
+        "ramp_steps": steering.ramp_steps,
+        "changed_by": by,
+        "changed_us": to_micros(now),
+    }
+    connection.execute(
+        upsert(connection, table)
+        .values(tenant=tenant, experiment=steering.experiment, phase=steering.phase, **said)
+        .on_conflict_do_update(index_elements=["tenant", "experiment", "phase"], set_=said)
+    )
+    _publish(connection, tenant)
+    return True
+
+
+def read_steering(connection: Connection, tenant: str, experiment: str, phase: int) -> Steering:
+    """Return what is decided about a phase, inside the caller's transaction; a plain value if nothing is."""
+    query = select(schema.steering).where(*_phase(tenant, experiment, phase))
+    row = connection.execute(query).first()
+    return Steering(experiment=experiment, phase=phase) if row is None else _steering(row)
+
+
+def _phase(tenant: str, experiment: str, phase: int) -> tuple[ColumnElement[bool], ...]:
+    table = schema.steering
+    return table.c.tenant == tenant, table.c.experiment == experiment, table.c.phase == phase
+
+
+def _publish(connection: Connection, tenant: str) -> None:
+    """Write all that is decided into the row that workers poll."""
+    bump(connection, tenant, steering=steering_text(_read(connection, tenant)))
+
+
+def _read(connection: Connection, tenant: str) -> Sequence[Steering]:
+    table = schema.steering
+    query = select(table).where(table.c.tenant == tenant).order_by(table.c.experiment, table.c.phase)
+    return [_steering(row) for row in connection.execute(query)]
+
+
+def _steering(row: Row[tuple[object, ...]]) -> Steering:
+    return Steering(
+        experiment=row.experiment,
+        phase=row.phase,
+        shipped=row.shipped,
+        ramp_steps=row.ramp_steps,
+        changed_by=row.changed_by,
+        changed_at=from_micros(row.changed_us),
+    )
