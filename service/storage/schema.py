@@ -265,6 +265,7 @@ verdict_snapshot = Table(
     Column("body", LONG_TEXT, nullable=False),
     Column("inputs", LONG_TEXT),
     Column("final", Integer),
+    Column("outline", LONG_TEXT),
     PrimaryKeyConstraint("tenant", "experiment", "phase", "number"),
 )
 

@@ -16,6 +16,7 @@ def upgrade() -> None:
     op.add_column("live_state", sa.Column("steering", LONG_TEXT))
     op.add_column("verdict_snapshot", sa.Column("inputs", LONG_TEXT))
     op.add_column("verdict_snapshot", sa.Column("final", sa.Integer()))
+    op.add_column("verdict_snapshot", sa.Column("outline", LONG_TEXT))
     op.create_table(
         "steering",
         sa.Column("tenant", NAME, nullable=False),
