@@ -1,19 +1,19 @@
-"""Catalog revisions, kill switches, keys, sessions and verdict snapshots in SQL."""
+"""Catalog revisions, kill switches, keys and sessions in SQL."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import Connection, Row, Table, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Table, insert, or_, select, update
 
 from service.clock import from_micros, to_micros
 from service.storage import schema
 from service.storage.dialects import upsert
 from service.storage.live import bump, live_state_of
 from service.storage.ports import RevisionMovedError
-from service.storage.records import KeyClass, LiveState, StoredKey, StoredRevision, VerdictSnapshot
-from service.storage.rows import decision_in, from_json, to_json
+from service.storage.records import KeyClass, LiveState, StoredKey, StoredRevision
+from service.storage.rows import from_json, to_json
 from service.storage.writers import Writer
 
 
@@ -210,65 +210,6 @@ class SqlControl:
         return None if row is None else KeyClass(row.key_class)
 
 
-class SqlVerdicts:
-    """The Verdicts port: snapshots are appended, never changed."""
-
-    def put_verdict(self: Connections, snapshot: VerdictSnapshot) -> None:
-        """Append a snapshot."""
-        table = schema.verdict_snapshot
-        with self.writing() as connection:
-            last = connection.execute(
-                select(func.coalesce(func.max(table.c.number), 0)).where(
-                    table.c.tenant == self.tenant,
-                    table.c.experiment == snapshot.experiment,
-                    table.c.phase == snapshot.phase,
-                )
-            ).scalar_one()
-            connection.execute(
-                insert(table).values(
-                    tenant=self.tenant,
-                    experiment=snapshot.experiment,
-                    phase=snapshot.phase,
-                    number=last + 1,
-                    revision=snapshot.revision,
-                    log_offset=snapshot.log_offset,
-                    as_of_us=to_micros(snapshot.as_of),
-                    computed_us=to_micros(snapshot.computed_at),
-                    digest=snapshot.digest,
-                    decision=decision_in(snapshot.body),
-                    body=snapshot.body,
-                )
-            )
-
-    def latest_verdict(self: Connections, experiment: str) -> VerdictSnapshot | None:
-        """Return the newest snapshot of the experiment's highest phase, or None."""
-        table = schema.verdict_snapshot
-        query = (
-            select(table)
-            .where(table.c.tenant == self.tenant, table.c.experiment == experiment)
-            .order_by(table.c.phase.desc(), table.c.number.desc())
-            .limit(1)
-        )
-        with self.reading() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else _verdict(row)
-
-    def verdict_history(
-        self: Connections, experiment: str, phase: int, limit: int
-    ) -> Sequence[VerdictSnapshot]:
-        """Return up to `limit` newest snapshots of one phase, oldest first."""
-        table = schema.verdict_snapshot
-        query = (
-            select(table)
-            .where(table.c.tenant == self.tenant, table.c.experiment == experiment, table.c.phase == phase)
-            .order_by(table.c.number.desc())
-            .limit(limit)
-        )
-        with self.reading() as connection:
-            rows = connection.execute(query).all()
-        return [_verdict(row) for row in reversed(rows)]
-
-
 def _put_secret(
     connection: Connection, table: Table, tenant: str, secret: tuple[str, KeyClass, datetime]
 ) -> None:
@@ -287,17 +228,4 @@ def _revision(row: Row[tuple[object, ...]]) -> StoredRevision:
         files=from_json(row.files),
         applied_at=from_micros(row.applied_us),
         applied_by=row.applied_by,
-    )
-
-
-def _verdict(row: Row[tuple[object, ...]]) -> VerdictSnapshot:
-    return VerdictSnapshot(
-        experiment=row.experiment,
-        phase=row.phase,
-        revision=row.revision,
-        log_offset=row.log_offset,
-        as_of=from_micros(row.as_of_us),
-        computed_at=from_micros(row.computed_us),
-        digest=row.digest,
-        body=row.body,
     )

@@ -24,6 +24,7 @@ from service.storage.records import (
     Slate,
     StoredKey,
     StoredRevision,
+    VerdictOutline,
     VerdictSnapshot,
 )
 
@@ -296,16 +297,31 @@ class Control(Protocol):
 class Verdicts(Protocol):
     """Verdict snapshots: kept as history, read by point reads."""
 
-    def put_verdict(self, snapshot: VerdictSnapshot) -> None:
-        """Append a snapshot."""
+    def put_verdict(self, snapshot: VerdictSnapshot) -> int:
+        """Append a snapshot; return its number, the next of its phase whatever the snapshot says."""
         ...
 
     def latest_verdict(self, experiment: str) -> VerdictSnapshot | None:
         """Return the newest snapshot of the experiment's highest phase, or None."""
         ...
 
+    def verdict(self, experiment: str, phase: int, number: int) -> VerdictSnapshot | None:
+        """Return one snapshot, or None."""
+        ...
+
     def verdict_history(self, experiment: str, phase: int, limit: int) -> Sequence[VerdictSnapshot]:
         """Return up to `limit` newest snapshots of one phase, oldest first."""
+        ...
+
+    def verdict_outlines(self, experiment: str, phase: int, limit: int) -> Sequence[VerdictOutline]:
+        """Return the outlines of up to `limit` newest snapshots of one phase, oldest first."""
+        ...
+
+    def verdict_turns(self, experiment: str, phase: int, limit: int) -> Sequence[VerdictOutline]:
+        """Return the last snapshot of each UTC day of `as_of` and every change of the decision.
+
+        Of these the newest `limit`, oldest first.
+        """
         ...
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select
 from service.settings import Settings
 from service.storage import erasure, rows, schema
 from service.storage.commit import GroupCommitter
-from service.storage.control import SqlControl, SqlVerdicts
+from service.storage.control import SqlControl
 from service.storage.dialects import upsert
 from service.storage.engine import Database, store_errors
 from service.storage.goals import SqlGoals
@@ -25,6 +25,7 @@ from service.storage.quarantine import SqlQuarantine
 from service.storage.records import DEFAULT_TENANT, AppendStatus, Item, LoggedEvent
 from service.storage.retention import SqlRetention
 from service.storage.steering import SqlSteerings
+from service.storage.verdicts import SqlVerdicts
 
 READ_ROWS = 2_000
 WRITE_ROWS = 1_000
