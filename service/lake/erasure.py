@@ -41,7 +41,7 @@ def erase(lake: Path, *, user_ids: Iterable[str], anonymous_ids: Iterable[str]) 
         person = _Person.of(user_ids, anonymous_ids)
         named = [_seqs(lake, file, person) for file in manifest.of(EVENTS)]
         person = replace(person, events=pa.concat_arrays([pa.array([], pa.int64()), *named]))
-        target = next_generation(manifest)
+        target = next_generation(manifest, erased=True)
         kept: list[LakeFile] = []
         for index, file in enumerate(manifest.files):
             kept += _without(lake, file, person, name=f"{target.generation:08d}-e{index}")

@@ -39,7 +39,7 @@ def export(store: LogReader, lake: Path, *, limit: int = STEP, wait: bool = True
         If somebody else has the lake and `wait` is false.
     """
     with writing(lake, wait=wait) as manifest:
-        base = manifest if _same_history(store, manifest) else Manifest(generation=manifest.generation)
+        base = manifest if _same_history(store, manifest) else _emptied(manifest)
         step = _collect(store, after=base.offset, limit=limit)
         if step is None:
             if base is not manifest:
@@ -102,6 +102,10 @@ def _collect(store: LogReader, *, after: int, limit: int) -> _Step | None:
         last = page[-1]
         after = last.seq
     return _Step(tables, last) if last else None
+
+
+def _emptied(manifest: Manifest) -> Manifest:
+    return Manifest(generation=manifest.generation, erased=manifest.erased + 1)
 
 
 def _same_history(store: LogReader, manifest: Manifest) -> bool:

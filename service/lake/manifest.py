@@ -8,10 +8,11 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +20,9 @@ import pyarrow.parquet as pq
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+# A row group knows its least and greatest value of every column: a scan for one type skips the others.
+ROW_GROUP_ROWS = 122_880
+MAX_TYPES = 64
 # A query that does not fit its memory writes into a folder of this name below the lake, one for each reader.
 SPILL = ".spill-"
 EVENTS, EXPOSURES, INTERACTIONS = "events", "exposures", "interactions"
@@ -71,8 +75,9 @@ LATE_COLUMNS: Mapping[str, tuple[str, ...]] = {EXPOSURES: ("source",)}
 """Text columns that files of an earlier release lack; there they are null."""
 
 # Rows of one unit lie together, so that a scan for units compresses well and reads few pages.
+# Those of one type of event come before: a metric asks for one or two of many.
 SORT_KEYS: Mapping[str, tuple[str, ...]] = {
-    EVENTS: ("anonymous_id", "user_id", "seq"),
+    EVENTS: ("type", "anonymous_id", "user_id", "seq"),
     EXPOSURES: ("experiment_key", "unit_id", "seq"),
     INTERACTIONS: ("person_id", "seq"),
 }
@@ -90,7 +95,9 @@ class LakeBusyError(Exception):
 class LakeFile:
     """One immutable Parquet file; `path` is relative to the lake, `day` the UTC day of receipt.
 
-    Its rows occurred from `first_us` to `last_us`, both included; None in a manifest of an older version.
+    Its rows occurred from `first_us` to `last_us` and have offsets from `first_seq` to `last_seq`, all
+    included; `types` are the types of its events, sorted. What is None is not known: a manifest of an older
+    version, types of another dataset or of more than 64.
     """
 
     path: str
@@ -100,12 +107,30 @@ class LakeFile:
     size: int
     first_us: int | None = None
     last_us: int | None = None
+    first_seq: int | None = None
+    last_seq: int | None = None
+    types: tuple[str, ...] | None = None
 
-    def may_touch(self, first_us: int, last_us: int) -> bool:
-        """Say whether a row of this file may have occurred between two moments, both included."""
-        if self.first_us is None or self.last_us is None:
-            return True
-        return self.first_us <= last_us and self.last_us >= first_us
+    def may_hold(
+        self,
+        *,
+        types: Collection[str] | None = None,
+        after_seq: int | None = None,
+        upto_seq: int | None = None,
+        first_us: int | None = None,
+        last_us: int | None = None,
+    ) -> bool:
+        """Say whether a row may be of these types, after one offset and up to another, between two moments.
+
+        None asks for nothing; only `after_seq` is not included in what is asked for.
+        """
+        return not (
+            (types is not None and self.types is not None and not set(types) & set(self.types))
+            or (after_seq is not None and self.last_seq is not None and self.last_seq <= after_seq)
+            or (upto_seq is not None and self.first_seq is not None and self.first_seq > upto_seq)
+            or (first_us is not None and self.last_us is not None and self.last_us < first_us)
+            or (last_us is not None and self.first_us is not None and self.first_us > last_us)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +138,13 @@ class Manifest:
     """The whole lake at one log offset.
 
     `anchor_seq` and `anchor_id` name the newest event in the lake: if the log no longer holds it (a restore
-    from an older backup), the lake belongs to another history and is rebuilt.
+    from an older backup), the lake belongs to another history and is rebuilt. `erased` grows whenever rows
+    are taken out (an erasure, retention, another history): what was summed up before is then out of date.
     """
 
     offset: int = 0
     generation: int = 0
+    erased: int = 0
     anchor_seq: int = 0
     anchor_id: str = ""
     files: tuple[LakeFile, ...] = field(default=())
@@ -144,12 +171,17 @@ def read_manifest(lake: Path) -> Manifest:
         members = json.loads(text)
         if members.pop("format") != FORMAT:
             raise LakeError(f"{path}: not format {FORMAT}; delete the folder to rebuild it from the log")
-        files = tuple(LakeFile(**entry) for entry in members.pop("files"))
+        files = tuple(_file(entry) for entry in members.pop("files"))
         return Manifest(**members, files=files)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LakeError(
             f"{path}: unreadable ({error}); delete the folder to rebuild it from the log"
         ) from error
+
+
+def _file(entry: dict[str, Any]) -> LakeFile:
+    types = entry.pop("types", None)
+    return LakeFile(**entry, types=None if types is None else tuple(types))
 
 
 def commit(lake: Path, manifest: Manifest) -> None:
@@ -181,13 +213,13 @@ def write_table(lake: Path, dataset: str, day: str, name: str, table: pa.Table) 
     path.parent.mkdir(parents=True, exist_ok=True)
     ordered = table.sort_by([(column, "ascending") for column in SORT_KEYS[dataset]])
     temporary = path.with_suffix(".tmp")
-    pq.write_table(ordered, temporary, compression="zstd")
+    pq.write_table(ordered, temporary, compression="zstd", row_group_size=ROW_GROUP_ROWS)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
     for folder in (path.parent, path.parent.parent, lake):
         sync_folder(folder)
-    occurred = pc.min_max(table["occurred_us"]).as_py()
+    occurred, offsets = (pc.min_max(table[column]).as_py() for column in ("occurred_us", "seq"))
     return LakeFile(
         path=relative,
         dataset=dataset,
@@ -196,7 +228,15 @@ def write_table(lake: Path, dataset: str, day: str, name: str, table: pa.Table) 
         size=path.stat().st_size,
         first_us=occurred["min"],
         last_us=occurred["max"],
+        first_seq=offsets["min"],
+        last_seq=offsets["max"],
+        types=_types(table) if dataset == EVENTS else None,
     )
+
+
+def _types(table: pa.Table) -> tuple[str, ...] | None:
+    found = pc.unique(table["type"]).to_pylist()
+    return tuple(sorted(found)) if len(found) <= MAX_TYPES else None
 
 
 def read_files(
@@ -250,9 +290,9 @@ def reading(lake: Path) -> Iterator[Manifest]:
         yield read_manifest(lake)
 
 
-def next_generation(manifest: Manifest) -> Manifest:
-    """Return `manifest` with the number that names the files of the next write."""
-    return replace(manifest, generation=manifest.generation + 1)
+def next_generation(manifest: Manifest, *, erased: bool = False) -> Manifest:
+    """Return `manifest` with the number that names the files of the next write; say if it takes out rows."""
+    return replace(manifest, generation=manifest.generation + 1, erased=manifest.erased + erased)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def forget(lake: Path, *, events_before: date, interactions_before: date) -> int
         ]
         if gone:
             kept = tuple(file for file in manifest.files if file not in gone)
-            commit(lake, replace(next_generation(manifest), files=kept))
+            commit(lake, replace(next_generation(manifest, erased=True), files=kept))
         return sum(file.rows for file in gone)
 
 
@@ -39,5 +39,7 @@ def _holds_the_newest(lake: Path, manifest: Manifest, file: LakeFile) -> bool:
     # A replayed event lies on the day it first came, under the newest offset.
     if file.dataset != EVENTS:
         return False
+    if file.last_seq is not None:
+        return file.last_seq >= manifest.anchor_seq
     offsets = pq.ParquetFile(lake / file.path).read(columns=["seq"])["seq"]
     return bool(pc.max(offsets).as_py() >= manifest.anchor_seq)
