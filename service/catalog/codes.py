@@ -68,6 +68,9 @@ CODES: dict[str, str] = {
     "E364": "a decision rule that never holds",
     "E365": "a decision rule the wrong way round",
     "E366": "a ship_when that rollback_when always overrules",
+    "E370": "a goal that is due before it starts",
+    "E371": "a goal whose target is its baseline",
+    "E372": "not a value of a goal's metric",
     # Codes from E400: between definitions.
     "E401": "unknown metric",
     "E404": "unknown recommender",
@@ -83,6 +86,10 @@ CODES: dict[str, str] = {
     "E414": "two definitions are split by the same salt",
     "E415": "events that are kept for less time than a metric needs them",
     "E416": "a margin in points of per cent on what is no share",
+    "E430": "unknown goal",
+    "E431": "goals that are parts of each other",
+    "E432": "a target that is worse than the baseline",
+    "E433": "a value that the metric of a goal never has",
     # Codes from E500: against the live revision.
     "E500": "a change that would move enrolled units",
     "E501": "an empty catalog would replace a live one",

@@ -7,6 +7,7 @@ from typing import Any
 from experiments.decision_rules import ROLLBACK_WHEN, SHIP_WHEN, Rule, written
 from experiments.definitions import AnalysisPlan, ControlValue, Experiment, Flag, Metric, MetricKind
 from experiments.gates import Holdout, Layer
+from experiments.goals import Goal
 from experiments.notation import duration_words, percent
 from experiments.targeting import Condition
 from experiments.targeting.phrases import condition_words
@@ -31,6 +32,7 @@ KINDS = (
     "lists",
     "recommenders",
     "placements",
+    "goals",
 )
 NOTHING = "-"
 
@@ -86,6 +88,7 @@ def parts(loaded: LoadedCatalog) -> Mapping[str, Mapping[str, Any]]:
         "lists": catalog.lists,
         "recommenders": loaded.recommenders,
         "placements": loaded.placements,
+        "goals": loaded.goals,
     }
 
 
@@ -236,6 +239,17 @@ def _placement(p: Placement) -> Iterator[tuple[str, str]]:
     yield "channel", p.channel
 
 
+def _goal(g: Goal) -> Iterator[tuple[str, str]]:
+    yield "statement", g.statement
+    yield "metric", g.metric
+    yield "baseline", f"{g.baseline:.10g}"
+    yield "target", f"{g.target.amount * 100:+.10g}%" if g.target.relative else f"{g.target.amount:.10g}"
+    yield "start", g.start.isoformat()
+    yield "due", g.due.isoformat()
+    yield "owner", g.owner
+    yield "parent", g.parent
+
+
 def _data(rules: DataRules) -> Iterator[tuple[str, str]]:
     yield "client_revenue", "allow" if rules.client_revenue else "refuse"
     yield "unknown_consent", "granted" if rules.unknown_consent else "denied"
@@ -260,6 +274,7 @@ _WORDS: Mapping[type, Callable[[Any], Iterator[tuple[str, str]]]] = {
     Holdout: _holdout,
     Recommender: _recommender,
     Placement: _placement,
+    Goal: _goal,
     DataRules: _data,
     tuple: _list,
 }

@@ -16,11 +16,13 @@ from marshmallow.exceptions import SCHEMA
 
 from experiments.definitions import Catalog, Experiment, Flag, type_name
 from experiments.errors import InvalidDefinitionError
+from experiments.goals import Goal
 from recommender.definitions import Placement, Recommender
 from recommender.errors import InvalidRecommenderError
 from service.catalog import references
 from service.catalog.fields import Said
 from service.catalog.findings import UNREADABLE, CatalogError, Finding, did_you_mean, excerpt
+from service.catalog.goal_schema import GOALS
 from service.catalog.nodes import MAX_BYTES, Entry, Fault, MappingNode, data, locate, parse
 from service.catalog.rules import DataRules
 from service.catalog.schemas import COLLECTIONS, DATA, LATER_KINDS, SINGLES, build
@@ -30,7 +32,7 @@ MAX_FILES = 2_000
 MAX_FINDINGS = 1_000
 FILE_NAME = re.compile(r"(?!.*(^|/)\.)[^\x00-\x1f\x7f\\:]{1,200}\.ya?ml")
 KINDS = {"experiment": "experiments", "flag": "flags"}
-BESIDE = frozenset({"recommenders", "placements", DATA})
+BESIDE = frozenset({"recommenders", "placements", GOALS, DATA})
 """Kinds that are no part of `Catalog`."""
 
 
@@ -43,6 +45,7 @@ class LoadedCatalog:
     placements: Mapping[str, Placement]
     digest: str
     data: DataRules = field(default_factory=DataRules)
+    goals: Mapping[str, Goal] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,7 @@ def load(files: Mapping[str, str], *, keeps: Collection[str] = ()) -> LoadedCata
         placements=frozen["placements"],
         digest=digest_of(files),
         data=parts[DATA].get(DATA, DataRules()),
+        goals=frozen[GOALS],
     )
 
 

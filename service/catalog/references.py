@@ -11,7 +11,7 @@ from experiments.notation import duration_words
 from experiments.plans import MAX_CHAIN
 from experiments.targeting import audience_refs
 from experiments.targeting.named import MAX_PARTS, SAY_LESS, parts_written_out
-from service.catalog import places
+from service.catalog import goal_schema, places
 from service.catalog.fields import Said, as_text, percent_in
 from service.catalog.findings import did_you_mean
 from service.catalog.keeping import DAY_S
@@ -72,6 +72,8 @@ def check(
     yield from _large_audiences(definitions, parts)
     yield from _prerequisite_circles(definitions, parts)
     yield from _margins(definitions, parts)
+    yield from _goal_circles(definitions, parts)
+    yield from goal_schema.check(definitions, parts)
     yield from _waits(definitions, parts)
     yield from places.check(definitions, parts, keeps)
 
@@ -96,6 +98,9 @@ def _mentions(definition: Placed) -> Iterator[tuple[str, str, Mention]]:
         yield from _gate_mentions(value)
     if definition.kind == "experiment":
         yield from (("metrics", "E401", m) for m in metric_mentions(value.get("metrics")))
+    if definition.kind == goal_schema.GOALS:
+        yield from (("metrics", "E401", m) for m in _named(value.get("metric"), ("metric",)))
+        yield from (("goals", "E430", m) for m in _named(value.get("parent"), ("parent",)))
     if definition.kind == "placements":
         yield from (("recommenders", "E404", m) for m in _named(value.get("recommender"), ("recommender",)))
 
@@ -185,6 +190,7 @@ class Chain:
 
 AUDIENCES = Chain(frozenset({"audiences"}), "audiences", (), "E208", "E209")
 NEEDED = Chain(SERVED, PREREQUISITES, (PREREQUISITES,), "E413", "E413")
+SERVING = Chain(frozenset({goal_schema.GOALS}), "goals", ("parent",), "E431", "E431")
 
 
 def _audience_circles(
@@ -224,6 +230,14 @@ def _prerequisite_circles(
     served = {**parts["experiments"], **parts["flags"]}
     needs = {key: sorted({p.key for p in one.prerequisites} & served.keys()) for key, one in served.items()}
     return _circles(definitions, needs, NEEDED)
+
+
+def _goal_circles(
+    definitions: Iterable[Any], parts: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[Any, Path, Said]]:
+    goals = parts[goal_schema.GOALS]
+    parents = {key: [one.parent] if one.parent in goals else [] for key, one in goals.items()}
+    return _circles(definitions, parents, SERVING)
 
 
 def _circles(

@@ -43,6 +43,7 @@ from service.catalog.fields import (
     show,
 )
 from service.catalog.gates import GatedSchema, HoldoutSchema, LayerSchema, ListField, gated
+from service.catalog.goal_schema import GOALS, GoalSchema
 from service.catalog.keeping import DataSchema
 from service.catalog.metric_schema import MetricSchema
 
@@ -228,6 +229,7 @@ COLLECTIONS: Mapping[str, type[StrictSchema] | fields.Field[Any]] = {
     "lists": ListField(),
     "recommenders": RecommenderSchema,
     "placements": PlacementSchema,
+    GOALS: GoalSchema,
 }
 SINGLES: Mapping[str, type[StrictSchema]] = {"experiment": ExperimentSchema, "flag": FlagSchema}
 DATA = "data"

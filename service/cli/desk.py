@@ -17,6 +17,7 @@ from service.catalog import CatalogError, load, read_folder
 from service.catalog.compiling import load_to_serve
 from service.catalog.fields import BasisPoints, checked_name
 from service.catalog.findings import summary
+from service.catalog.goal_schema import notes as goal_notes
 from service.catalog.notes import notes
 from service.catalog.scaffold import scaffold
 from service.cli import desk_text
@@ -130,7 +131,8 @@ def lint(folder: Path | None, form: str) -> None:
     files: dict[str, str] = {}
     try:
         files = read_folder(folder or settings_module.load().catalog)
-        noted = notes(files, load_to_serve(files))
+        loaded = load_to_serve(files)
+        noted = (*notes(files, loaded), *goal_notes(loaded.goals, today=utc_now().date()))
     except CatalogError as error:
         _show_findings(error, form, files)
         sys.exit(1)

@@ -27,6 +27,7 @@ NOUNS = {
     "lists": "list",
     "recommenders": "recommender",
     "placements": "placement",
+    "goals": "goal",
     "data": "rules of",
 }
 BAR = 30

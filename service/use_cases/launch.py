@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from experiments.definitions import Catalog, Experiment, Flag
 from experiments.launch import has_begun, review
@@ -15,6 +15,7 @@ from service.catalog.compiling import load_to_serve
 from service.catalog.diff import Difference, diff, parts
 from service.catalog.edit import find
 from service.catalog.findings import did_you_mean
+from service.catalog.goal_schema import notes as goal_notes
 from service.catalog.loader import place_of
 from service.catalog.notes import doubts, starts
 from service.clock import EPOCH
@@ -102,9 +103,14 @@ def plan(
         overlaps=overlaps(loaded.catalog, differences),
         dependent=tuple(dependent(loaded.catalog)),
         starts={d.key: starts(d) for d in _starting(previous, loaded, now)},
-        notes=tuple(f"note: {note}" for note in doubts(files, loaded.catalog)),
+        notes=tuple(f"note: {note}" for note in _doubts(files, loaded, now)),
         watched_at=_watched_at(store, number, now) if store and number else None,
     )
+
+
+def _doubts(files: Mapping[str, str], loaded: LoadedCatalog, now: datetime) -> Iterator[str]:
+    yield from doubts(files, loaded.catalog)
+    yield from goal_notes(loaded.goals, today=now.astimezone(UTC).date())
 
 
 def _watched_at(store: Store, number: int, now: datetime) -> datetime | None:
