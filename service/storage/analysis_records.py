@@ -62,6 +62,20 @@ class OutboxMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A decision with all that happens in the same transaction: whom it tells, what is served from then on.
+
+    `ships` and `ramp_steps` become those of the phase's `Steering`, None leaves them as they are.
+    """
+
+    decision: RecordedDecision
+    messages: tuple[OutboxMessage, ...] = ()
+    kills: bool = False
+    ships: str | None = None
+    ramp_steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """The right to do a duty until `expires_at`; a later holder's `fence` is larger."""
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Table, insert, or_, select, update
 from service.clock import from_micros, to_micros
 from service.storage import schema
 from service.storage.dialects import upsert
-from service.storage.live import bump, live_state_of
+from service.storage.live import bump, live_state_of, write_killed
 from service.storage.ports import RevisionMovedError
 from service.storage.records import KeyClass, LiveState, StoredKey, StoredRevision
 from service.storage.rows import from_json, to_json
@@ -114,20 +114,8 @@ class SqlControl:
 
     def set_killed(self: Connections, key: str, *, killed: bool, by: str, now: datetime) -> None:
         """Kill or revive one flag or experiment; ``*`` is all of them."""
-        table = schema.kill_switch
-        changes = {"killed": int(killed), "changed_by": by, "changed_us": to_micros(now)}
         with self.writing() as connection:
-            connection.execute(
-                upsert(connection, table)
-                .values(tenant=self.tenant, key=key, **changes)
-                .on_conflict_do_update(index_elements=["tenant", "key"], set_=changes)
-            )
-            on = connection.execute(
-                select(table.c.key)
-                .where(table.c.tenant == self.tenant, table.c.killed == 1)
-                .order_by(table.c.key)
-            )
-            bump(connection, self.tenant, killed=to_json(list(on.scalars())))
+            write_killed(connection, self.tenant, key, killed=killed, by=by, now=now)
 
     def set_live_model(self: Connections, version: str, *, now: datetime) -> None:
         """Name the model directory that serves."""

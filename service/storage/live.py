@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, select
 
 from service.clock import from_micros, to_micros
 from service.storage import schema
@@ -36,6 +36,21 @@ def bump(connection: Connection, tenant: str, **changes: int | str) -> None:
         .values(tenant=tenant, version=1, **first)
         .on_conflict_do_update(index_elements=["tenant"], set_={"version": table.c.version + 1, **changes})
     )
+
+
+def write_killed(
+    connection: Connection, tenant: str, key: str, *, killed: bool, by: str, now: datetime
+) -> None:
+    """Kill or revive one flag or experiment; the caller is inside a write."""
+    table = schema.kill_switch
+    changes = {"killed": int(killed), "changed_by": by, "changed_us": to_micros(now)}
+    connection.execute(
+        upsert(connection, table)
+        .values(tenant=tenant, key=key, **changes)
+        .on_conflict_do_update(index_elements=["tenant", "key"], set_=changes)
+    )
+    on = select(table.c.key).where(table.c.tenant == tenant, table.c.killed == 1).order_by(table.c.key)
+    bump(connection, tenant, killed=to_json(list(connection.execute(on).scalars())))
 
 
 def steering_text(steerings: Iterable[Steering]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from service.storage.analysis_ports import Goals, Steerings
+from service.storage.analysis_ports import Decisions, Goals, Leases, Outbox, Steerings
 from service.storage.records import (
     Activity,
     AppendStatus,
@@ -350,7 +350,20 @@ class Retention(Protocol):
         ...
 
 
-class Store(EventLog, People, Items, Control, Verdicts, Retention, Steerings, Goals, Protocol):
+class Store(
+    EventLog,
+    People,
+    Items,
+    Control,
+    Verdicts,
+    Retention,
+    Steerings,
+    Goals,
+    Decisions,
+    Outbox,
+    Leases,
+    Protocol,
+):
     """The whole store, as `service/app.py` wires it."""
 
     def close(self) -> None:

@@ -14,10 +14,13 @@ from service.settings import Settings
 from service.storage import erasure, rows, schema
 from service.storage.commit import GroupCommitter
 from service.storage.control import SqlControl
+from service.storage.decisions import SqlDecisions
 from service.storage.dialects import upsert
 from service.storage.engine import Database, store_errors
 from service.storage.goals import SqlGoals
+from service.storage.leases import SqlLeases, check_lease
 from service.storage.lookup import SqlLookup
+from service.storage.outbox import SqlOutbox
 from service.storage.people import SqlPeople
 from service.storage.places import Place, open_database, place_of, writer_for
 from service.storage.ports import IngestBatch
@@ -43,7 +46,17 @@ def open_store(settings: Settings) -> "SqlStore":
 
 
 class SqlStore(
-    SqlControl, SqlVerdicts, SqlLookup, SqlPeople, SqlQuarantine, SqlRetention, SqlSteerings, SqlGoals
+    SqlControl,
+    SqlVerdicts,
+    SqlLookup,
+    SqlPeople,
+    SqlQuarantine,
+    SqlRetention,
+    SqlSteerings,
+    SqlGoals,
+    SqlLeases,
+    SqlDecisions,
+    SqlOutbox,
 ):
     """All ports of the store. One object may be made before a fork and used after it, by any thread."""
 
@@ -186,8 +199,15 @@ class SqlStore(
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Give the writer's turn: committed at the end of the block, rolled back when it raises."""
+        """Give the writer's turn: committed at the end of the block, rolled back when it raises.
+
+        Raises
+        ------
+        LeaseLostError
+            Inside of `under`, if somebody else has got that lease.
+        """
         with self._process()[0].writing() as connection:
+            check_lease(connection, self.tenant)
             yield connection
 
     def _process(self) -> tuple[Database, GroupCommitter]:
