@@ -51,6 +51,7 @@ class VerdictSchema(Schema):
     variant = fields.String(required=True, allow_none=True)
     rule = fields.String(required=True)
     as_of = fields.DateTime(required=True)
+    first_exposure_at = fields.DateTime(required=True, allow_none=True)
     log_offset = fields.Integer(required=True)
     digests = fields.Dict(required=True)
     exposure = fields.Dict(required=True)

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 
 from experiments.decision_rules import form
 from experiments.definitions import Experiment, Metric, MetricKind
@@ -29,6 +30,7 @@ class Inputs:
 def verdict_body(inputs: Inputs) -> str:
     """Return the verdict JSON, byte for byte the same for the same inputs."""
     experiment, evidence = inputs.experiment, inputs.evidence
+    first = evidence.first_exposure_at
     members = judge(experiment, inputs.metrics, evidence).members()
     members |= {
         "schema": SCHEMA,
@@ -36,6 +38,7 @@ def verdict_body(inputs: Inputs) -> str:
         "phase": experiment.phase,
         "revision": inputs.revision,
         "log_offset": inputs.log_offset,
+        "first_exposure_at": None if first is None else first.astimezone(UTC).isoformat(),
         "digests": {
             "catalog": inputs.catalog_digest,
             "exposures": _digest([evidence.account.members(), [_arrived(a) for a in evidence.arrivals]]),
