@@ -1,16 +1,16 @@
 """Why does somebody get this answer? Every gate of a definition in order, and what would have to change."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
-from experiments.allocation import Definition, bucket_ranges, passages
+from experiments.account_steps import Step, allocation_step, moment_words, passage_steps
+from experiments.allocation import Definition
 from experiments.answers import Assignment, MissingUnitError
 from experiments.assignment import CompiledCatalog, compile_catalog
 from experiments.definitions import Catalog, Experiment, Flag, JsonValue
 from experiments.errors import UnknownFlagError
 from experiments.gates import SERVED_VALUE, Prerequisite
-from experiments.hashing import bucket, bucket_v1
 from experiments.identifiers import MAX_IDENTIFIER
 from experiments.lifecycle import TOTAL_BP
 from experiments.membership import NOBODY, Membership
@@ -20,36 +20,6 @@ from experiments.targeting.conditions import Condition
 from experiments.targeting.explain import Explanation, explain
 from experiments.targeting.phrases import condition_words
 from experiments.units import ANONYMOUS_ID, TARGETING_KEY, unit_id_of
-
-NOTHING: Mapping[str, object] = {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One gate.
-
-    Attributes
-    ----------
-    gate : str
-        killed, status, override, schedule, prerequisite, audience, unit, holdout, layer, allocation.
-    passed : bool or None
-        Whether the unit goes on; None when the gate needs an id and there is none.
-    decision : str
-        What it decides for who does not pass; for who matches an override, ``override``.
-    detail : str
-        What was looked at and seen, in words.
-    change : str
-        What would have to be otherwise for the unit to pass; empty if it passes.
-    facts : mapping of str to JSON
-        The numbers and values behind the words.
-    """
-
-    gate: str
-    passed: bool | None
-    decision: str
-    detail: str
-    change: str = ""
-    facts: Mapping[str, object] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,12 +129,15 @@ class _Teller:
             yield self._prerequisite(prerequisite)
         if self.definition.audience is not None:
             yield self._audience(self.definition.audience)
+        if isinstance(self.definition, Experiment) and self.definition.shipped:
+            yield from self._shipped(self.definition)
+            return
         if not self.definition.allocation_bp:
             yield self._nobody()
         if self._splits():
             yield self._unit()
-            yield from self._passages()
-            yield self._allocation()
+            yield from passage_steps(self.definition, self.unit_id)
+            yield allocation_step(self.definition, self.unit_id, self.now)
 
     def _splits(self) -> bool:
         one = self.definition
@@ -214,7 +187,7 @@ class _Teller:
         schedule = self.definition.schedule
         if schedule.start_at is None and schedule.end_at is None:
             return
-        start, end = _moment(schedule.start_at), _moment(schedule.end_at)
+        start, end = moment_words(schedule.start_at), moment_words(schedule.end_at)
         is_open = schedule.is_open(self.now)
         span = f"{f'from {start}' * bool(start)} {f'until {end}' * bool(end)}".strip()
         early = schedule.start_at is not None and self.now < schedule.start_at
@@ -222,9 +195,9 @@ class _Teller:
             gate="schedule",
             passed=is_open,
             decision="not_running",
-            detail=f"{span}; asked at {_moment(self.now)}",
+            detail=f"{span}; asked at {moment_words(self.now)}",
             change="" if is_open else f"it opens at {start}" if early else f"it ended at {end}",
-            facts={"start": start or None, "end": end or None, "now": _moment(self.now)},
+            facts={"start": start or None, "end": end or None, "now": moment_words(self.now)},
         )
 
     def _prerequisite(self, wanted: Prerequisite) -> Step:
@@ -293,6 +266,19 @@ class _Teller:
         exposed = was_exposed(one, self.membership)(self.context)
         return found, exposed and self._explained(condition, frozen=True).holds
 
+    def _shipped(self, one: Experiment) -> Iterator[Step]:
+        if one.holdout:
+            yield self._unit()
+            yield from passage_steps(self.definition, self.unit_id)
+        yield Step(
+            gate="shipped",
+            passed=False,
+            decision="shipped",
+            detail=f"everybody who comes here gets {one.shipped!r}; nobody is split or counted any more",
+            change=f"opportune unship {one.key}",
+            facts={"variant": one.shipped},
+        )
+
     def _nobody(self) -> Step:
         return Step(
             gate="allocation",
@@ -314,84 +300,3 @@ class _Teller:
             change="" if unit_id is not None else f"send {names}: 1 to {MAX_IDENTIFIER} visible characters",
             facts={"unit": unit, "unit_id": unit_id},
         )
-
-    def _passages(self) -> Iterator[Step]:
-        for passage in passages(self.definition):
-            gate = "holdout" if passage.decision == "holdout" else "layer"
-            number = None
-            if self.unit_id is not None:
-                hashed = bucket_v1 if passage.hash_version == 1 else bucket
-                number = hashed(passage.salt, self.unit_id)
-            passed = None if number is None else passage.start <= number < passage.end
-            name = passage.name
-            place = f"its place is {_range(passage.start, passage.end)}"
-            change = (
-                ""
-                if passed or passed is None
-                else f"another {self.definition.unit}, or another share of {name}"
-            )
-            yield Step(
-                gate=gate,
-                passed=passed,
-                decision=passage.decision,
-                detail=f"{name}: {_number(number, passage.salt)}; {place}",
-                change=change,
-                facts={
-                    "name": name,
-                    "bucket": number,
-                    "salt": passage.salt,
-                    "from": passage.start,
-                    "to": passage.end,
-                },
-            )
-
-    def _allocation(self) -> Step:
-        one, share = self.definition, self.definition.share_at(self.now)
-        number = None if self.unit_id is None else bucket(one.salt, self.unit_id)
-        ranges = bucket_ranges(one, share_bp=share)
-        owner = next(
-            (key for start, end, key in ranges if number is not None and start <= number < end), None
-        )
-        places = (
-            ", ".join(f"{_range(start, end)} {key}" for start, end, key in ranges if end > start) or "none"
-        )
-        ramp = " by its ramp" if one.ramp else ""
-        return Step(
-            gate="allocation",
-            passed=None if number is None else owner is not None,
-            decision="not_in_allocation",
-            detail=f"{_number(number, one.salt)}; enrolled are {places} (share {share / 100:g}%{ramp})",
-            change="" if number is None or owner is not None else self._room(number),
-            facts={
-                "bucket": number,
-                "salt": one.salt,
-                "share": share / TOTAL_BP,
-                "ranges": [{"variant": key, "from": start, "to": end} for start, end, key in ranges],
-                "variant": owner,
-            },
-        )
-
-    def _room(self, number: int) -> str:
-        """Return from which share on a bucket is enrolled."""
-        one = self.definition
-        start, weight, key = next(
-            (start, end - start, key)
-            for start, end, key in bucket_ranges(one, share_bp=TOTAL_BP)
-            if start <= number < end
-        )
-        needed = -(-(number - start + 1) * TOTAL_BP // weight)
-        step = next((step for step in one.ramp if step.share_bp >= needed and step.at > self.now), None)
-        when = f"; its ramp gets there at {_moment(step.at)}" if step else ""
-        return f"a share of {needed / 100:g}% or more: then it gets {key!r}{when}"
-
-
-def _number(number: int | None, salt: str) -> str:
-    return f"no bucket without an id (salt {salt})" if number is None else f"bucket {number} of {salt}"
-
-
-def _range(start: int, end: int) -> str:
-    return f"{start}-{end - 1}" if end > start else "no bucket"
-
-
-def _moment(at: datetime | None) -> str:
-    return "" if at is None else at.isoformat()

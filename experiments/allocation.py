@@ -20,6 +20,7 @@ __all__ = [
     "Ranges",
     "bucket_ranges",
     "chooser",
+    "is_shipped",
     "passages",
     "share_out",
     "split",
@@ -172,7 +173,7 @@ def passages(definition: Definition) -> tuple[Passage, ...]:
     Parameters
     ----------
     definition : Experiment or Flag
-        Any.
+        Any. What is shipped is shipped to the whole layer.
 
     Returns
     -------
@@ -190,12 +191,17 @@ def passages(definition: Definition) -> tuple[Passage, ...]:
     if holdout is not None:
         name = f"holdout {holdout.key}"
         found.append(Passage(name, holdout.salt, 2, holdout.share_bp, N_BUCKETS, "holdout"))
-    if slot is not None:
+    if slot is not None and not is_shipped(definition):
         layer = slot.layer
         salt = layer.salt if layer.hash_version != 1 else f"__{layer.seed or layer.key}"
         name, version = f"layer {layer.key}", layer.hash_version
         found.append(Passage(name, salt, version, slot.start_bp, slot.end_bp, "not_in_layer"))
     return tuple(found)
+
+
+def is_shipped(definition: Definition) -> bool:
+    """Return whether it serves one variant to everybody instead of splitting."""
+    return isinstance(definition, Experiment) and bool(definition.shipped)
 
 
 def chooser(definition: Definition, *, at: datetime | None = None) -> Callable[[str], str | None]:

@@ -1,11 +1,11 @@
 """What an evaluation says, and every answer that one definition can give, made once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from experiments.allocation import SWITCHED_ON, Definition
-from experiments.definitions import Flag, JsonValue
+from experiments.definitions import Experiment, Flag, JsonValue
 from experiments.errors import ExperimentError
 
 DEFAULT_VARIANT = "default"
@@ -39,7 +39,8 @@ class Assignment:
         A variant of the experiment; ``default`` for a unit that is not enrolled; a flag's ``on`` or ``off``.
     decision : str
         The finer reason: enrolled, override, killed, not_running, prerequisite, not_in_audience, no_unit,
-        holdout, not_in_layer or not_in_allocation; for flags also static, targeting_match or in_allocation.
+        holdout, not_in_layer, not_in_allocation or shipped; for flags also static, targeting_match or
+        in_allocation.
     """
 
     key: str
@@ -116,6 +117,27 @@ def switched_on(flag: Flag, reason: Reason, decision: str) -> Assignment:
         decision=decision,
         enrolled=False,
         phase=1,
+    )
+
+
+def shipped_arm(experiment: Experiment) -> Assignment:
+    """Return the answer of an experiment that serves one variant to everybody; nobody is enrolled any more.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        With a shipped variant.
+
+    Returns
+    -------
+    Assignment
+        STATIC where no gate asks who it is.
+    """
+    asks = experiment.audience is not None or experiment.prerequisites or experiment.holdout
+    return replace(
+        forced_arms(experiment)[experiment.shipped],
+        reason=Reason.TARGETING_MATCH if asks else Reason.STATIC,
+        decision="shipped",
     )
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from experiments.decision_rules import ROLLBACK_WHEN, SHIP_WHEN, Rule
 from experiments.errors import InvalidDefinitionError
 from experiments.gates import ANONYMOUS_UNIT, Holdout, Layer, LayerSlot, Prerequisite, check_overrides
-from experiments.lifecycle import TOTAL_BP, RampStep, Schedule, Status, check_ramp, share_at
+from experiments.lifecycle import TOTAL_BP, RampStep, Schedule, Status, check_ramp, share_at, unlocked
 from experiments.metric_kinds import MetricKind as MetricKind  # noqa: PLC0414 - for importers of this module
 from experiments.metric_kinds import Test as Test  # noqa: PLC0414 - likewise
 from experiments.rule_faults import refuse_faulty
@@ -156,6 +156,10 @@ class Experiment:
         QA only, never analysed.
     seed : str
         Salt of the first phase, taken over from another system with its experiment; empty for our own.
+    shipped : str
+        The variant that everybody gets; empty: as assigned. No catalog says it, see `experiments.steering`.
+    ramp_limit : int or None
+        How many steps of the ramp may open (likewise); None: those before the first gated one.
     """
 
     key: str
@@ -178,6 +182,8 @@ class Experiment:
     overrides: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: NO_OVERRIDES)
     analysis: AnalysisPlan = field(default_factory=AnalysisPlan)
     decide: DecisionPlan = field(default_factory=DecisionPlan)
+    shipped: str = ""
+    ramp_limit: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.variants) < MIN_VARIANTS:
@@ -205,7 +211,7 @@ class Experiment:
             )
         _check_same_type(self.default_value, self.control.value, "otherwise and the variants")
         check_overrides(self.overrides, [v.key for v in self.variants])
-        check_ramp(self.ramp, self.allocation_bp)
+        check_ramp(self.ramp, self.allocation_bp, guarded=bool(self.metrics.guardrails))
         refuse_faulty(self.decide.ship_when, self.decide.rollback_when, self.metrics.roles())
 
     @property
@@ -225,7 +231,12 @@ class Experiment:
 
     def share_at(self, now: datetime) -> int:
         """Return the basis points of all units that are enrolled at `now`; schedule and gates aside."""
-        return share_at(self.ramp, self.allocation_bp, now)
+        return share_at(self.ramp, self.allocation_bp, now, limit=self.ramp_limit)
+
+    @property
+    def timed_steps(self) -> tuple[RampStep, ...]:
+        """The steps of its ramp that open by time alone."""
+        return tuple(unlocked(self.ramp, self.ramp_limit))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +272,11 @@ class Flag:
     def share_at(self, now: datetime) -> int:
         """Return the basis points of all units that it is on for at `now`; schedule and gates aside."""
         return share_at(self.ramp, self.allocation_bp, now)
+
+    @property
+    def timed_steps(self) -> tuple[RampStep, ...]:
+        """The steps of its ramp that open by time alone."""
+        return self.ramp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

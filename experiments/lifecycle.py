@@ -45,19 +45,24 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class RampStep:
-    """From `at` (aware) on, `share_bp` of the units are enrolled."""
+    """From `at` (aware) on, `share_bp` of the units are enrolled.
+
+    A gated step, and every one after it, also waits until somebody who has seen the guardrails opens it.
+    """
 
     at: datetime
     share_bp: int
+    gated: bool = False
 
 
-def check_ramp(ramp: Sequence[RampStep], allocation_bp: int) -> None:
-    """Refuse a ramp that would take anybody out again.
+def check_ramp(ramp: Sequence[RampStep], allocation_bp: int, *, guarded: bool = False) -> None:
+    """Refuse a ramp that would take anybody out again, or that nobody could ever open.
 
     Raises
     ------
     InvalidDefinitionError
-        E322 when steps are out of order or shrink, E323 when the last step is not the allocation.
+        E322 when steps are out of order or shrink, E323 when the last step is not the allocation, E326 when
+        a gate is before anybody, E327 when there is a gate and no guardrail (`guarded`).
     """
     for i, (one, two) in enumerate(pairwise(ramp), start=1):
         if two.at <= one.at or two.share_bp < one.share_bp:
@@ -66,17 +71,76 @@ def check_ramp(ramp: Sequence[RampStep], allocation_bp: int) -> None:
                 path=("ramp", i),
                 code="E322",
             )
+    gate = next((i for i, step in enumerate(ramp) if step.gated), None)
+    if gate is not None and not guarded:
+        raise InvalidDefinitionError(
+            "the step waits for guardrails, and there are none",
+            path=("ramp", gate, "if"),
+            code="E327",
+            hint="name guardrails under 'metrics', or remove 'if'",
+        )
+    if gate is not None and not (gate and ramp[gate - 1].share_bp):
+        raise InvalidDefinitionError(
+            "nobody takes part before this step, so its guardrails would never speak",
+            path=("ramp", gate, "if"),
+            code="E326",
+            hint="remove 'if', or let a step before it have a share",
+        )
     if ramp and ramp[-1].share_bp != allocation_bp:
         raise InvalidDefinitionError(
             "a ramp's last step is its allocation: give one of the two", path=("ramp",), code="E323"
         )
 
 
-def share_at(ramp: Sequence[RampStep], allocation_bp: int, now: datetime) -> int:
+def unlocked(ramp: Sequence[RampStep], limit: int | None) -> Sequence[RampStep]:
+    """Return the steps that open when their time comes, nothing else needed.
+
+    Parameters
+    ----------
+    ramp : sequence of RampStep
+        In order.
+    limit : int or None
+        How many steps may open; None is those before the first gated one.
+
+    Returns
+    -------
+    sequence of RampStep
+        The first ones of `ramp`.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> steps = (RampStep(datetime(2027, 1, 1, tzinfo=UTC), 1000), RampStep(datetime.max, 10_000, gated=True))
+    >>> len(unlocked(steps, None)), len(unlocked(steps, 2))
+    (1, 2)
+    """
+    if limit is None:
+        limit = next((i for i, step in enumerate(ramp) if step.gated), len(ramp))
+    return ramp[:limit]
+
+
+def open_steps(ramp: Sequence[RampStep], limit: int | None, now: datetime) -> int:
+    """Return how many steps are open at `now`: unlocked, and their time has come."""
+    return sum(step.at <= now for step in unlocked(ramp, limit))
+
+
+def opened_by(ramp: Sequence[RampStep], limit: int | None, now: datetime) -> int | None:
+    """Return the limit that opens the gate whose time has come, or None when no gate waits for an answer.
+
+    Steps after the gate that ask nothing open with it, each when its own time comes.
+    """
+    n = len(unlocked(ramp, limit))
+    if n == len(ramp) or not ramp[n].gated or ramp[n].at > now:
+        return None
+    return next((i for i in range(n + 1, len(ramp)) if ramp[i].gated), len(ramp))
+
+
+def share_at(ramp: Sequence[RampStep], allocation_bp: int, now: datetime, *, limit: int | None = None) -> int:
     """Return the basis points of all units that are enrolled at `now`; without a ramp always the same."""
     if not ramp:
         return allocation_bp
-    return next((step.share_bp for step in reversed(ramp) if step.at <= now), 0)
+    n = open_steps(ramp, limit, now)
+    return ramp[n - 1].share_bp if n else 0
 
 
 def _before(start_at: datetime | None, end_at: datetime | None) -> bool:

@@ -5,8 +5,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias, cast
 
-from experiments.allocation import Definition, Passage, passages, split
-from experiments.answers import Assignment, Reason, forced_arms, outside, split_arms, switched_on
+from experiments.allocation import Definition, Passage, is_shipped, passages, split
+from experiments.answers import (
+    Assignment,
+    Reason,
+    forced_arms,
+    outside,
+    shipped_arm,
+    split_arms,
+    switched_on,
+)
 from experiments.definitions import Catalog, Experiment, Flag
 from experiments.errors import InvalidDefinitionError
 from experiments.gates import SERVED_VALUE, Prerequisite
@@ -208,6 +216,8 @@ def _settled(definition: Definition, answer: Assignment) -> Plan:
 
 def _settled_answer(definition: Definition) -> Assignment | None:
     """Return the answer that the audience gets without a split, if there is one."""
+    if isinstance(definition, Experiment) and definition.shipped:
+        return None if definition.holdout else shipped_arm(definition)
     if not definition.allocation_bp:
         return outside(definition, "not_in_allocation")
     splits = definition.allocation_bp < TOTAL_BP or definition.ramp or definition.layer or definition.holdout
@@ -307,8 +317,7 @@ def _split(definition: Definition, share_bp: int) -> Split:
 
 
 def _draw(definition: Definition, doors: Sequence[Door]) -> Draw:
-    final = _split(definition, definition.allocation_bp)
-    by_moment = _ramp(definition)
+    final, by_moment = _last_answer(definition)
 
     def draw(raw: bytes, now: datetime, memo: Memo) -> Assignment:
         for number_of, start, end, answer in doors:
@@ -322,10 +331,18 @@ def _draw(definition: Definition, doors: Sequence[Door]) -> Draw:
     return draw
 
 
+def _last_answer(definition: Definition) -> tuple[Split, Callable[[datetime], Split] | None]:
+    """Return what answers whom all doors let pass, or what says at a moment what does."""
+    if isinstance(definition, Experiment) and definition.shipped:
+        everybody = shipped_arm(definition)
+        return lambda _raw: everybody, None
+    return _split(definition, definition.allocation_bp), _ramp(definition)
+
+
 def _ramp(definition: Definition) -> Callable[[datetime], Split] | None:
     if not definition.ramp:
         return None
-    latest_first = [(step.at, _split(definition, step.share_bp)) for step in reversed(definition.ramp)]
+    latest_first = [(step.at, _split(definition, step.share_bp)) for step in reversed(definition.timed_steps)]
     nobody = _split(definition, 0)
 
     def by_moment(now: datetime) -> Split:
@@ -341,5 +358,6 @@ def boundaries(definition: Definition) -> list[datetime]:
     """Return the moments at which what a definition answers changes by itself."""
     if definition.status in CLOSED:
         return []
-    schedule, steps = definition.schedule, [step.at for step in definition.ramp]
+    schedule = definition.schedule
+    steps = [] if is_shipped(definition) else [step.at for step in definition.timed_steps]
     return [at for at in (schedule.start_at, schedule.end_at, *steps) if at is not None]

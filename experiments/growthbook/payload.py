@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from experiments.allocation import Definition, bucket_ranges, passages
+from experiments.allocation import Definition, bucket_ranges, is_shipped, passages
 from experiments.definitions import Catalog, Experiment, Flag, JsonValue
 from experiments.gates import SERVED_VALUE
 from experiments.growthbook.conditions import Node, every, to_mongo
@@ -185,10 +185,10 @@ class _Writer:
         if closed or self._publicity.reason(one.key):
             return
         yield from _overrides(one)
-        share = one.share_at(self._now)
+        share = TOTAL_BP if is_shipped(one) else one.share_at(self._now)
         if not one.schedule.is_open(self._now) or not share or not self._may_be_met(one):
             return
-        rule = _split(one, share) if isinstance(one, Experiment) else _rollout(one, share)
+        rule = _of_experiment(one, share) if isinstance(one, Experiment) else _rollout(one, share)
         if rule:
             yield self._gated(one, rule)
 
@@ -204,7 +204,7 @@ class _Writer:
 
     def _is_launched(self, one: Definition) -> bool:
         begun = one.schedule.start_at is None or one.schedule.start_at <= self._now
-        return begun and (not one.ramp or one.ramp[0].at <= self._now)
+        return begun and (is_shipped(one) or not one.ramp or one.ramp[0].at <= self._now)
 
     def _gated(self, one: Definition, rule: Rule) -> Rule:
         filters = [
@@ -239,6 +239,14 @@ def identified(unit: str) -> Node:
     # JavaScript writes a number out before it looks for the point; elsewhere a number fits no pattern.
     number = {"$type": "number", "$not": {"$regex": "[.e]"}}
     return {"$or": [{unit: {"$type": "string", "$regex": IDENTIFIER}}, {unit: number}]}
+
+
+def _of_experiment(one: Experiment, share: int) -> Rule:
+    """Return the rule that splits; of what is shipped one that reports no exposure."""
+    if not one.shipped:
+        return _split(one, share)
+    value = _values(one)[one.shipped]
+    return {} if value is None else {"force": value}
 
 
 def _split(one: Experiment, share: int) -> Rule:
