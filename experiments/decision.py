@@ -41,6 +41,7 @@ class Rule(StrEnum):
     SHIP_WHEN = "ship_when"
     ROLLBACK_WHEN = "rollback_when"
     RULES_NOT_MET = "rules_not_met"
+    PRIMARY_NOT_PLANNED = "primary_not_planned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,21 +117,38 @@ class Case:
         """Return the primary metric of one variant."""
         return next(r for r in self.readings if r.role is Role.PRIMARY and r.variant == variant)
 
+    @property
+    def is_planned(self) -> bool:
+        """Whether the primary metric is the one that the phase was begun with: no rule looks at another."""
+        return self.primary.key not in self.evidence.exploratory
+
     def guardrails(self, variant: str) -> tuple[Reading, ...]:
-        """Return the guardrails of one treatment."""
-        return tuple(r for r in self.readings if r.role is Role.GUARDRAIL and r.variant == variant)
+        """Return the planned guardrails of one treatment."""
+        return tuple(
+            r
+            for r in self.readings
+            if r.role is Role.GUARDRAIL and r.variant == variant and not r.exploratory
+        )
+
+    def roles(self) -> dict[str, Role]:
+        """Return what each metric is for that rules look at: the primary, and the planned ones."""
+        roles = self.experiment.metrics.roles()
+        return {
+            key: r for key, r in roles.items() if key not in self.evidence.exploratory or r is Role.PRIMARY
+        }
 
     def states(self, variant: str) -> dict[str, MetricState]:
-        """Return what is known of each metric of the plan, for one treatment."""
+        """Return what is known of each metric for one treatment; nothing of a primary that is not planned."""
         found: dict[str, MetricState] = {}
         for reading in self.readings:
             if reading.variant == variant:
-                found.setdefault(reading.metric.key, reading.state)
+                known = self.is_planned or reading.role is not Role.PRIMARY
+                found.setdefault(reading.metric.key, reading.state if known else MetricState.NOT_YET_KNOWN)
         return found
 
     def meets(self, rule: Expression, variant: str) -> bool:
         """Return whether a rule of the plan holds for a treatment."""
-        return holds(rule, self.states(variant), self.experiment.metrics.roles())
+        return holds(rule, self.states(variant), self.roles())
 
     def leaves(self, name: str, rule: Expression, variant: str) -> tuple[RuleInput, ...]:
         """Return what a rule of the plan looks at, for one treatment."""
@@ -143,7 +161,7 @@ class Case:
                 values={key: state.value for key, state in one.seen.items()},
                 holds=one.holds,
             )
-            for one in asked(rule, self.states(variant), self.experiment.metrics.roles())
+            for one in asked(rule, self.states(variant), self.roles())
         )
 
     def harm(self, variant: str) -> Rule | None:
@@ -230,7 +248,7 @@ def decide(case: Case) -> Outcome:
         if harm is not None:
             leaves = case.leaves("rollback_when", plan.rollback_when, variant)
             return Outcome(Decision.ROLLBACK, variant, harm, leaves)
-    states = {variant: case.reading(variant).state for variant in case.treatments}
+    states = {variant: case.states(variant)[case.primary.key] for variant in case.treatments}
     if set(states.values()) == {MetricState.NO_EFFECT} and case.has_run_long_enough:
         return Outcome(Decision.NO_EFFECT, None, Rule.WITHIN_MDE, (*_without_effect(case), _runtime(case)))
     return _unanswered(case, set(states.values()), waiting=bool(good))
@@ -245,7 +263,9 @@ def _unanswered(case: Case, states: set[MetricState], *, waiting: bool) -> Outco
     if case.has_ended:
         return Outcome(Decision.INCONCLUSIVE, None, Rule.ENDED, inputs)
     shown = states & {MetricState.BETTER, MetricState.WORSE}
-    if states == {MetricState.BURN_IN}:
+    if not case.is_planned:
+        rule = Rule.PRIMARY_NOT_PLANNED
+    elif states == {MetricState.BURN_IN}:
         rule = Rule.BURN_IN
     elif (waiting or MetricState.NO_EFFECT in states) and not case.has_run_long_enough:
         rule, inputs = Rule.MIN_RUNTIME, (*inputs, _runtime(case))

@@ -82,6 +82,8 @@ class Reading:
         None where no covariate was used.
     burn_in : BurnIn or None
         What is missing before there is an interval; None behind the burn-in, and of control.
+    exploratory : bool
+        Whether it was not planned when the phase was begun: then no rule looks at it.
     """
 
     metric: Metric
@@ -98,3 +100,4 @@ class Reading:
     level: float | None = None
     adjusted: Adjusted | None = None
     burn_in: BurnIn | None = None
+    exploratory: bool = False

@@ -93,6 +93,12 @@ class Evidence:
         Aware: up to when the log is complete.
     first_exposure_at : datetime or None
         Aware; None before the first exposure.
+    windows_open : bool
+        Whether a unit is still inside the window of some metric, or of the day in which that ends.
+    exploratory : frozenset of str
+        Metrics that were not planned when the phase was begun, and the primary if another one was primary.
+    changed : mapping of metric to revision
+        Planned metrics that are measured in another way since that revision.
     """
 
     periods: Sequence[PeriodMoments]
@@ -100,6 +106,9 @@ class Evidence:
     account: ExposureAccount
     as_of: datetime
     first_exposure_at: datetime | None
+    windows_open: bool = True
+    exploratory: frozenset[str] = frozenset()
+    changed: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.as_of.tzinfo is None:

@@ -1,7 +1,7 @@
 """What each metric says at one look: one call per test for all comparisons, one level per family."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.burn_in import burn_in_of
 from experiments.comparisons import (
+    ByDay,
     Pair,
     by_day,
     estimate_of,
@@ -26,6 +27,8 @@ from experiments.inference.multiplicity import shared_level
 from experiments.power import alpha_per_treatment, planned_total
 from experiments.sequential import MAX_LOG_E
 from experiments.states import MetricState, Role
+
+ByMetric = Mapping[tuple[str, str], ByDay]
 
 
 class Asked(NamedTuple):
@@ -66,7 +69,8 @@ def read_metrics(
 
     The primary metric over all treatments is one family, and all secondary metrics over all treatments are
     another: of what a family calls different, at most a share alpha is not, on average (e-BH), and its
-    intervals have one level. A guardrail stands alone: each of its two bounds spends alpha.
+    intervals have one level. A guardrail stands alone: each of its two bounds spends alpha. Exploratory
+    metrics that are no guardrails are a third family: what was planned is judged as if they were not there.
 
     Parameters
     ----------
@@ -98,7 +102,8 @@ def read_metrics(
     """
     asked = comparisons(experiment, metrics, evidence.closed_periods())
     readings: list[Reading] = []
-    for one, seen, adjusted in zip(asked, *_look(experiment, asked), strict=True):
+    exploratory = evidence.exploratory
+    for one, seen, adjusted in zip(asked, *_look(experiment, asked, exploratory), strict=True):
         metric, pair = one.pair.metric, one.pair
         burn_in = burn_in_of(metric, pair.treatment, pair.control)
         if one.variant == experiment.variants[1].key:
@@ -111,6 +116,7 @@ def read_metrics(
                     estimate=estimate_of(metric, pair.control),
                     state=MetricState.CONTROL,
                     margin=one.margin,
+                    exploratory=metric.key in exploratory,
                 )
             )
         readings.append(
@@ -129,6 +135,7 @@ def read_metrics(
                 level=seen.level,
                 adjusted=adjusted,
                 burn_in=burn_in,
+                exploratory=metric.key in exploratory,
             )
         )
     return tuple(readings)
@@ -161,19 +168,12 @@ def comparisons(
     wanted: list[tuple[str, Role, Guardrail | None]] = [(plan.primary, Role.PRIMARY, None)]
     wanted += [(key, Role.SECONDARY, None) for key in plan.secondary]
     wanted += [(g.metric, Role.GUARDRAIL, g) for g in plan.guardrails]
-    asked = []
+    asked: list[Asked] = []
     for key, role, margin in wanted:
         if key not in metrics:
             raise InvalidParameterError(f"experiment {experiment.key!r} names the unknown metric {key!r}")
-        control = days.get((key, experiment.control.key), {})
-        for variant in experiment.variants[1:]:
-            pair = Pair.of(
-                metrics[key],
-                n_star=planned_total(experiment, variant.key),
-                treatment=days.get((key, variant.key), {}),
-                control=control,
-            )
-            asked.append(Asked(role, margin, variant.key, pair))
+        pairs = _pairs_of(experiment, metrics[key], days)
+        asked += [Asked(role, margin, variant, pair) for variant, pair in pairs.items()]
     return asked
 
 
@@ -212,7 +212,50 @@ class _Group(NamedTuple):
         return list(zip(estimates_of(found.effect), estimates_of(found.lift), strict=True))
 
 
-def _look(experiment: Experiment, asked: Sequence[Asked]) -> tuple[list[Seen], list[Adjusted | None]]:
+def two_sided_of(
+    experiment: Experiment, metric: Metric, evidence: Evidence
+) -> Mapping[str, tuple[Estimate, int]]:
+    """Return the difference of each treatment in one metric, by itself at the plan's level, and its units.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The plan; it need not name the metric.
+    metric : Metric
+    evidence : Evidence
+        Only its closed periods count.
+
+    Returns
+    -------
+    mapping of treatment to (Estimate, int)
+        In the metric's unit; no end before the burn-in.
+    """
+    pairs = _pairs_of(experiment, metric, by_day(evidence.closed_periods()))
+    alpha = experiment.analysis.alpha
+    found = infer(
+        metric.test, list(pairs.values()), plan=experiment.analysis, alpha=alpha_per_treatment(experiment)
+    )
+    effects = estimates_of(found.two_sided(np.full(len(pairs), alpha)).effect)
+    return {key: (one, pairs[key].treatment.n) for key, one in zip(pairs, effects, strict=True)}
+
+
+def _pairs_of(experiment: Experiment, metric: Metric, days: ByMetric) -> dict[str, Pair]:
+    """Return each treatment beside control."""
+    control = days.get((metric.key, experiment.control.key), {})
+    return {
+        variant.key: Pair.of(
+            metric,
+            n_star=planned_total(experiment, variant.key),
+            treatment=days.get((metric.key, variant.key), {}),
+            control=control,
+        )
+        for variant in experiment.variants[1:]
+    }
+
+
+def _look(
+    experiment: Experiment, asked: Sequence[Asked], exploratory: Set[str]
+) -> tuple[list[Seen], list[Adjusted | None]]:
     """Return what is seen of each comparison, and what covariates did to it."""
     groups = [
         _Group(
@@ -227,10 +270,14 @@ def _look(experiment: Experiment, asked: Sequence[Asked]) -> tuple[list[Seen], l
     for group in groups:
         if not group.one_sided:
             log_e[group.rows] = group.inference.log_e
-    for role in (Role.PRIMARY, Role.SECONDARY):
-        family = [i for i, one in enumerate(asked) if one.role is role]
-        if family:
-            level[family] = shared_level(log_e[family], alpha=alpha)
+    families: dict[tuple[Role, bool], list[int]] = {}
+    for i, one in enumerate(asked):
+        if one.margin is None:
+            is_exploratory = one.pair.metric.key in exploratory
+            role = Role.SECONDARY if is_exploratory else one.role
+            families.setdefault((role, is_exploratory), []).append(i)
+    for family in families.values():
+        level[family] = shared_level(log_e[family], alpha=alpha)
     seen = {
         row: _seen(log_e[row], level[row], effect, lift)
         for group in groups

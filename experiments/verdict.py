@@ -1,21 +1,25 @@
 """The verdict: checks, guardrails, then the primary metric. A pure function, so that it can be replayed."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from experiments.checks import CHECKS
 from experiments.checks.finding import CheckState, Finding
 from experiments.decision import Case, Decision, Outcome, RuleInput, decide
-from experiments.definitions import Experiment, Metric, MetricKind
+from experiments.decision_rules import ROLLBACK_WHEN, SHIP_WHEN
+from experiments.definitions import Experiment, Metric, MetricKind, MetricPlan
 from experiments.estimates import Adjusted, BurnIn, Estimate, Reading
 from experiments.evidence import Arrivals, Evidence, ExposureAccount, PeriodMoments
+from experiments.lifecycle import Status
+from experiments.money import PROJECTED_DAYS, Money, money_of
 from experiments.power import planned_total, sequential_n
 from experiments.readings import read_metrics
 from experiments.series import SeriesPoint, series
 from experiments.states import DECIDED, MetricState
-from experiments.wording import paragraph
+from experiments.wording import beside, paragraph
+from experiments.wording.en import ENGLISH
 
 __all__ = [
     "Arrivals",
@@ -49,6 +53,9 @@ class Verdict:
     findings: tuple[Finding, ...]
     readings: tuple[Reading, ...]
     forecast: Mapping[str, object]
+    changed: Mapping[str, int]
+    money: Money | None
+    final: bool
     text: str
     warnings: tuple[str, ...]
 
@@ -65,7 +72,9 @@ class Verdict:
             "as_of": self.as_of.astimezone(UTC).isoformat().replace("+00:00", "Z"),
             "exposure": self.account.members(),
             "checks": [finding.members() for finding in self.findings],
-            "metrics": [_reading_members(reading) for reading in self.readings],
+            "metrics": [_reading_members(reading, self.changed) for reading in self.readings],
+            "money": None if self.money is None else _money_members(self.money),
+            "final": self.final,
             "forecast": dict(self.forecast),
             "text": self.text,
             "warnings": list(self.warnings),
@@ -111,15 +120,18 @@ def judge(experiment: Experiment, metrics: Mapping[str, Metric], evidence: Evide
     >>> judge(e, {"buy": buy}, nothing).text.partition("Why: ")[2]
     'no unit has been exposed yet.'
     """
+    planned = _planned(experiment, evidence.exploratory)
     case = Case(
         experiment=experiment,
         metrics=metrics,
         evidence=evidence,
-        findings=tuple(check(experiment, metrics, evidence) for check in CHECKS),
+        findings=tuple(check(planned, metrics, evidence) for check in CHECKS),
         readings=read_metrics(experiment, metrics, evidence),
     )
     outcome = decide(case)
     forecast = _forecast(case, outcome)
+    money = None if outcome.decision is Decision.UNTRUSTWORTHY else money_of(case)
+    final = _is_final(case)
     return Verdict(
         experiment=experiment.key,
         phase=experiment.phase,
@@ -132,12 +144,34 @@ def judge(experiment: Experiment, metrics: Mapping[str, Metric], evidence: Evide
         readings=case.readings,
         rule_inputs=outcome.inputs,
         forecast=forecast,
-        text=paragraph(case, outcome, forecast),
+        changed=evidence.changed,
+        money=money,
+        final=final,
+        text=paragraph(case, outcome, forecast, money=money, final=final),
         warnings=_warnings(case, outcome),
     )
 
 
-def _reading_members(reading: Reading) -> dict[str, object]:
+def _planned(experiment: Experiment, exploratory: Set[str]) -> Experiment:
+    """Return the experiment as it was planned: what checks look at, so that no other metric blocks it."""
+    plan = experiment.metrics
+    metrics = MetricPlan(
+        primary=plan.primary,
+        secondary=tuple(key for key in plan.secondary if key not in exploratory),
+        guardrails=tuple(g for g in plan.guardrails if g.metric not in exploratory),
+    )
+    # A rule may name what is left out, and no check asks for a rule.
+    decide_by = replace(experiment.decide, ship_when=SHIP_WHEN, rollback_when=ROLLBACK_WHEN)
+    return replace(experiment, metrics=metrics, decide=decide_by)
+
+
+def _is_final(case: Case) -> bool:
+    """Return whether nothing more will come: stopped, and no unit is inside any window."""
+    seen = case.evidence.first_exposure_at is not None
+    return case.experiment.status is Status.STOPPED and seen and not case.evidence.windows_open
+
+
+def _reading_members(reading: Reading, changed: Mapping[str, int]) -> dict[str, object]:
     members: dict[str, object] = {
         "metric": reading.metric.key,
         "role": reading.role.value,
@@ -153,6 +187,8 @@ def _reading_members(reading: Reading) -> dict[str, object]:
         "level": _rounded(reading.level),
         "adjusted": _adjusted_members(reading.adjusted),
         "burn_in": _burn_in_members(reading.burn_in),
+        "exploratory": reading.exploratory,
+        "changed_since": changed.get(reading.metric.key),
     }
     if reading.margin is not None:
         members["margin"] = {"value": reading.margin.margin, "relative": reading.margin.relative}
@@ -166,6 +202,30 @@ def _estimate_members(estimate: Estimate | None) -> dict[str, float | None] | No
         "estimate": _rounded(estimate.estimate),
         "lower": _rounded(estimate.lower),
         "upper": _rounded(estimate.upper),
+    }
+
+
+def _money_members(money: Money) -> dict[str, object]:
+    return {
+        "metric": money.metric.key,
+        "currency": money.metric.currency,
+        "declared": money.declared,
+        "costs": dict(money.costs),
+        "pace": {"days": PROJECTED_DAYS, "units": money.pace_units},
+        "variants": [
+            {
+                "variant": earned.variant,
+                "extra_cost": earned.extra_cost,
+                "units": earned.units,
+                "level": _rounded(earned.level),
+                "per_unit": _estimate_members(earned.per_unit),
+                "so_far": _estimate_members(earned.so_far),
+                "projected": _estimate_members(earned.projected),
+            }
+            for earned in money.earned
+        ],
+        "included": list(beside.included(ENGLISH, money)),
+        "not_included": list(beside.not_included(ENGLISH, money)),
     }
 
 
@@ -239,6 +299,8 @@ def _warnings(case: Case, outcome: Outcome) -> tuple[str, ...]:
         for r in case.guardrails(outcome.variant or case.focus())
         if r.state in (MetricState.NOT_YET_KNOWN, MetricState.BURN_IN)
     ]
+    codes += [f"metric_changed:{key}" for key in sorted(case.evidence.changed)]
+    codes += [] if case.is_planned else [f"primary_not_planned:{case.primary.key}"]
     codes += [
         f"harmful_variant:{variant}"
         for variant in case.treatments

@@ -62,6 +62,7 @@ MESSAGES: Mapping[str, Forms] = {
     "state.no_effect": ", too little to matter",
     "state.not_yet_known": ", which may still be chance",
     "state.burn_in": "",
+    "state.exploratory": ", which was not planned",
     "interval": "{estimate} ({level} confidence sequence {low} to {high})",
     "interval.short": "{estimate} ({low} to {high})",
     "interval.none": "{estimate} (no interval: nothing varies yet)",
@@ -92,6 +93,37 @@ MESSAGES: Mapping[str, Forms] = {
             "made together: {metrics}."
         ),
     },
+    # Beside the evidence: what was not planned, what it is worth, whether it is the last word.
+    "changed": "Changed while running: {metrics}. All of its events were counted again in the new way.",
+    "changed.metric": "{metric} is measured in another way since revision {revision}",
+    "exploratory": {
+        "one": "Exploratory, added after the launch, so that no rule looks at it: {metrics}.",
+        "other": "Exploratory, added after the launch, so that no rule looks at them: {metrics}.",
+    },
+    "money": (
+        "Money, by {metric}: a unit with {variant} brings {per_unit} against one of control; over {units} "
+        "that is {so_far}."
+    ),
+    "money.projected": {
+        "one": "In {n} day at full traffic and the recent pace ({units}): {amount}.",
+        "other": "In {n} days at full traffic and the recent pace ({units}): {amount}.",
+    },
+    "money.costs": "What {variant} costs, {cost} a unit, is taken off.",
+    "money.free": "No costs were declared for it.",
+    "money.no_margin": "This is revenue: no margin and no costs were declared.",
+    "money.no_costs": "What the variants cost was not declared.",
+    "money.holds": "{metric} of each analysed unit, up to {window} after its first exposure",
+    "money.holds_less": "{metric} of each analysed unit saved, up to {window} after its first exposure",
+    "money.holds.costs": "the declared cost of each exposed unit",
+    "money.lacks.later": "what units do later than {window} after their first exposure",
+    "money.lacks.cap": "what a unit has above {cap}, where the metric is capped",
+    "money.lacks.costs": "what the variants cost: no costs were declared",
+    "money.lacks.goods": "what goods and incentives cost, unless the events had taken it off",
+    "money.lacks.fixed": "what it costs to build and to run, whoever sees it",
+    "final": (
+        "This verdict is final: the experiment was stopped, every window has ended, and later events change "
+        "nothing."
+    ),
     # Why.
     "why": "Why: {reason}.",
     "why.guardrail_worse": "{guardrails} is worse than its limit",
@@ -115,6 +147,10 @@ MESSAGES: Mapping[str, Forms] = {
     "why.burn_in": "the data are too few for any conclusion",
     "why.min_runtime": "nothing is decided before {runtime}, so that every day of the week is in it",
     "why.not_yet_known": "neither a difference nor its absence is shown yet",
+    "why.primary_not_planned": (
+        "{metric} was not the primary metric when this phase was begun, so no rule looks at it; begin a new "
+        "phase, or make the planned one primary again"
+    ),
     "leaf": "{metric} is {state}",
     "otherwise.keep_control": "Keep {control}, as planned for this case.",
     "word.better": "better",

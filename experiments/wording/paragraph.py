@@ -1,14 +1,15 @@
 """One plain paragraph that an analyst can paste: checks, guardrails, primary, secondary, then what to do."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from experiments.checks.finding import CheckState
 from experiments.decision import Case, Decision, Outcome, Rule
 from experiments.definitions import Direction, Guardrail
 from experiments.estimates import Estimate, Reading
+from experiments.money import Money
 from experiments.states import DECIDED, MetricState, Role
+from experiments.wording import beside
 from experiments.wording.amounts import (
     bound_of,
     interval_of,
@@ -22,6 +23,7 @@ from experiments.wording.amounts import (
 )
 from experiments.wording.en import ENGLISH
 from experiments.wording.language import Language
+from experiments.wording.story import Story, quoted
 from experiments.wording.waiting import missing_of
 
 DAY_S = 86_400
@@ -31,32 +33,14 @@ LEFT_OUT = ("multiple_variants", "without_event", "immature")
 FINAL = frozenset({Decision.SHIP, Decision.ROLLBACK, Decision.NO_EFFECT, Decision.INCONCLUSIVE})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
-    """What is told, and in which language. `variant` is the treatment that it is about."""
-
-    language: Language
-    case: Case
-    outcome: Outcome
-    forecast: Mapping[str, Any]
-    variant: str
-
-    @property
-    def control(self) -> str:
-        """The key of the control."""
-        return self.case.experiment.control.key
-
-    def mde(self) -> str:
-        """Return the smallest effect of interest."""
-        return self.language.short_share(self.case.experiment.analysis.mde)
-
-    def power(self) -> str:
-        """Return the planned power."""
-        return self.language.short_share(self.case.experiment.analysis.power)
-
-
 def paragraph(
-    case: Case, outcome: Outcome, forecast: Mapping[str, Any], *, language: Language = ENGLISH
+    case: Case,
+    outcome: Outcome,
+    forecast: Mapping[str, Any],
+    *,
+    money: Money | None = None,
+    final: bool = False,
+    language: Language = ENGLISH,
 ) -> str:
     """Return the verdict in words, in the order of evidence.
 
@@ -68,6 +52,10 @@ def paragraph(
         What was decided.
     forecast : mapping
         The ``forecast`` member of the verdict.
+    money : Money or None
+        What the treatments earn.
+    final : bool
+        Whether nothing will change the verdict any more.
     language : Language
         English unless given.
 
@@ -86,30 +74,29 @@ def paragraph(
         case=case,
         outcome=outcome,
         forecast=forecast,
+        money=money,
+        final=final,
         variant=outcome.variant or case.focus(),
     )
     if outcome.decision is Decision.UNTRUSTWORTHY:
-        sections: tuple[Callable[[Story], str], ...] = (_headline, _alarms, _account)
+        sections: tuple[Callable[[Story], str], ...] = (_headline, _alarms, _account, beside.final)
     elif outcome.rule == Rule.NO_DATA:
         sections = (_headline, _why)
     else:
         sections = (
-            _headline, _why, _checks, _guardrails, _primary, _others, _secondary, _next, _account, _unknown,
+            _headline, _why, _checks, beside.changed, _guardrails, _primary, _others, _secondary,
+            beside.exploratory, beside.money, _next, _account, _unknown, beside.final,
         )  # fmt: skip
     return " ".join(text for text in (section(story) for section in sections) if text)
-
-
-def _quoted(key: str) -> str:
-    return f"`{key}`"
 
 
 def _headline(story: Story) -> str:
     plan = story.case.experiment.decide
     return story.language.say(
         f"headline.{story.outcome.decision.value}",
-        variant=_quoted(story.variant),
+        variant=quoted(story.variant),
         mde=story.mde(),
-        otherwise=story.language.say(f"otherwise.{plan.at_end_otherwise}", control=_quoted(story.control)),
+        otherwise=story.language.say(f"otherwise.{plan.at_end_otherwise}", control=quoted(story.control)),
     )
 
 
@@ -122,7 +109,7 @@ def _why(story: Story) -> str:
         f"why.{_reason(story)}",
         metric=name_of(story.language, story.case.primary),
         guardrails=story.language.joined(_worse_guardrails(story)),
-        control=_quoted(story.control),
+        control=quoted(story.control),
         runtime=time_of(story.language, plan.min_runtime_s, message="passed."),
         leaves=_leaves(story),
         mde=story.mde(),
@@ -233,8 +220,8 @@ def _primary(story: Story) -> str:
         metric=name_of(story.language, case.primary),
         treatment=mean_of(story.language, case.primary, treatment.estimate),
         control=mean_of(story.language, case.primary, control.estimate),
-        variant=_quoted(story.variant),
-        other=_quoted(story.control),
+        variant=quoted(story.variant),
+        other=quoted(story.control),
     )
     if treatment.burn_in is not None:
         missing = missing_for(story.language, treatment.burn_in)
@@ -258,6 +245,8 @@ def _valid(story: Story, reading: Reading) -> str:
 
 
 def _state(story: Story, reading: Reading) -> str:
+    if reading.role is Role.PRIMARY and reading.exploratory:
+        return story.language.say("state.exploratory")
     return story.language.say(f"state.{reading.state.value}")
 
 
@@ -275,7 +264,7 @@ def _others(story: Story) -> str:
     told = [
         story.language.say(
             "other",
-            variant=_quoted(r.variant),
+            variant=quoted(r.variant),
             interval=interval_of(story.language, r, brief=True),
             state=_state(story, r),
         )
@@ -286,7 +275,7 @@ def _others(story: Story) -> str:
 
 
 def _secondary(story: Story) -> str:
-    family = [r for r in story.case.readings if r.role is Role.SECONDARY and r.level is not None]
+    family = [r for r in story.case.readings if _is_secondary(r)]
     readings = [r for r in family if r.variant == story.variant]
     told = [
         story.language.say(
@@ -311,12 +300,18 @@ def _secondary(story: Story) -> str:
     )
 
 
+def _is_secondary(reading: Reading) -> bool:
+    return reading.role is Role.SECONDARY and reading.level is not None and not reading.exploratory
+
+
 # --- what comes next
 
 
 def _next(story: Story) -> str:
     language, decision, forecast = story.language, story.outcome.decision, story.forecast
     needed, days = forecast.get("needed_units"), forecast.get("days_left")
+    if story.outcome.rule == Rule.PRIMARY_NOT_PLANNED:
+        return ""
     if decision is Decision.KEEP_RUNNING and story.case.reading(story.variant).state in DECIDED:
         return _decided(story)
     waiting = decision is Decision.KEEP_RUNNING and story.outcome.rule != Rule.MIN_RUNTIME
@@ -330,8 +325,8 @@ def _next(story: Story) -> str:
             mde=story.mde(),
             power=story.power(),
             needed=language.say("units", n=int(needed)),
-            control=_quoted(story.control),
-            variant=_quoted(story.variant),
+            control=quoted(story.control),
+            variant=quoted(story.variant),
         )
 
     if decision is Decision.INCONCLUSIVE:
@@ -347,7 +342,7 @@ def _decided(story: Story) -> str:
     if rule == Rule.MIN_RUNTIME:
         return say("next.decided.runtime")
     if rule == Rule.NOT_YET_KNOWN:
-        return say("next.decided.others", variant=_quoted(story.variant))
+        return say("next.decided.others", variant=quoted(story.variant))
     worse = story.case.reading(story.variant).state is MetricState.WORSE
     name, asked = ("rollback_when", plan.rollback_when) if worse else ("ship_when", plan.ship_when)
     missing = missing_of(story.language, story.case, asked, story.variant)

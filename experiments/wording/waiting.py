@@ -35,7 +35,7 @@ def missing_of(language: Language, case: Case, rule: Rule, variant: str) -> str:
         if leaf.subject == ANY_GUARDRAIL and wanted:
             told.append(language.say(message, metric=language.say("missing.any_guardrail"), state=states))
             continue
-        (seen,) = ask(leaf, case.states(variant), case.experiment.metrics.roles())
+        (seen,) = ask(leaf, case.states(variant), case.roles())
         told += [
             language.say(message, metric=name_of(language, case.metrics[key]), state=states)
             for key, state in seen.seen.items()
@@ -46,7 +46,7 @@ def missing_of(language: Language, case: Case, rule: Rule, variant: str) -> str:
 
 def _unmet(case: Case, rule: Rule, variant: str, *, wanted: bool) -> Iterator[tuple[Leaf, bool]]:
     """Yield the leaves that keep `rule` from being `wanted`, each with what it would have to be."""
-    if holds(rule, case.states(variant), case.experiment.metrics.roles()) is wanted:
+    if holds(rule, case.states(variant), case.roles()) is wanted:
         return
     if isinstance(rule, Leaf):
         yield rule, wanted

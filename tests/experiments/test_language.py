@@ -27,7 +27,7 @@ def used() -> set[str]:
     ids |= {
         found
         for text in SOURCES
-        for found in re.findall(r"\"((?:next|interval|missing|secondary)\.[a-z_]+)\"", text)
+        for found in re.findall(r"\"((?:next|interval|missing|secondary|money)\.[a-z_]+)\"", text)
     }
     ids |= {"secondary"}
     ids |= {f"headline.{word.value}" for word in Decision}

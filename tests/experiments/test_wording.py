@@ -41,7 +41,7 @@ def test_the_machine_form_is_complete() -> None:
 
     assert list(members) == [
         "schema", "experiment", "phase", "decision", "variant", "rule", "rule_inputs", "as_of", "exposure",
-        "checks", "metrics", "forecast", "text", "warnings",
+        "checks", "metrics", "money", "final", "forecast", "text", "warnings",
     ]  # fmt: skip
     assert members["schema"] == "verdict/1"
     assert members["as_of"] == "2027-01-18T12:00:00Z"

@@ -25,6 +25,7 @@ from experiments.evidence import Arrivals, Evidence, ExposureAccount, PeriodMome
 from experiments.histogram import bin_of
 from experiments.lifecycle import Status
 from experiments.moments import SCALE, Moments
+from experiments.money_plan import MoneyPlan
 from experiments.states import MetricState
 from experiments.verdict import Verdict, judge
 
@@ -124,10 +125,12 @@ def scene(
     arrivals: Sequence[int] | None = None,
     several: int = 0,
     all_in: bool = False,
+    **more: Any,
 ) -> Verdict:
     """Judge `days` equal days; `rows` holds one day by metric and variant, `arrivals` units by variant.
 
-    All units that came are analysed if `all_in`, else those of the last two days are still immature.
+    All units that came are analysed if `all_in`, else those of the last two days are still immature; `more`
+    are members of the evidence.
     """
     keys = [v.key for v in e.variants]
     daily = {key: rows[e.metrics.primary, key].n for key in keys}
@@ -155,6 +158,7 @@ def scene(
         account=account,
         as_of=START + timedelta(days=days),
         first_exposure_at=START,
+        **more,
     )
     return judge(e, METRICS, evidence)
 
@@ -227,6 +231,31 @@ def scenes() -> Mapping[str, Verdict]:
                 ("revenue", "banner"): amounts_with_past(2_000, 0.135, 30),
             },
             days=20,
+        ),
+        "money_after_costs": scene(
+            plan(
+                metrics=replace(GUARDED, secondary=("revenue",)),
+                money=MoneyPlan(metric="revenue", costs={"banner": 0.2}),
+            ),
+            both(2_500, 0.05, 0.0576) | refunds | spent,
+            days=31,
+        ),
+        "exploratory": scene(
+            full,
+            both(2_500, 0.05, 0.0508) | refunds | spent,
+            days=12,
+            exploratory=frozenset({"revenue", "refund"}),
+            changed={"purchase": 4},
+        ),
+        "primary_not_planned": scene(
+            guarded, both(2_500, 0.05, 0.0576) | refunds, days=31, exploratory=frozenset({"purchase"})
+        ),
+        "final": scene(
+            plan(status=Status.STOPPED),
+            both(2_500, 0.05, 0.0576),
+            days=31,
+            all_in=True,
+            windows_open=False,
         ),
         "quantile": scene(
             plan(metrics=MetricPlan(primary="load_time")),
