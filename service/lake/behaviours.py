@@ -20,8 +20,9 @@ from experiments.definitions import Experiment
 from experiments.membership import Fingerprints, Masks, fingerprints, frozen_name, person_of, unit_name
 from experiments.moments import SCALE
 from experiments.targeting.conditions import Behaviour
+from service.lake.engine import ALWAYS
+from service.lake.engines.duckdb import DuckDBEngine
 from service.lake.manifest import EVENTS, EXPOSURES
-from service.lake.moments import ALWAYS, LakeReader
 from service.lake.numbers import EXACT
 from service.lake.rows import canonical_json
 
@@ -41,13 +42,13 @@ class Holders:
 
 
 def holders(
-    reader: LakeReader, facts: Sequence[Behaviour], frozen: Sequence[Experiment], *, now_us: int
+    lake: DuckDBEngine, facts: Sequence[Behaviour], frozen: Sequence[Experiment], *, now_us: int
 ) -> Holders:
     """Find everybody for whom a fact holds at `now_us`, and every unit exposed to one of `frozen`."""
     keys = tuple(fact.key for fact in facts)
     names = (*UNIT_NAMES, *keys, *(frozen_name(e.key, e.phase) for e in frozen))
     empty = (fingerprints(()), np.zeros((0, -(-len(names) // 8)), np.uint8))
-    found = chain((empty,), _by_facts(reader, facts, names, now_us), _by_exposures(reader, frozen, names))
+    found = chain((empty,), _by_facts(lake, facts, names, now_us), _by_exposures(lake, frozen, names))
     prints, masks = zip(*found, strict=True)
     return Holders(names=names, prints=np.concatenate(prints), masks=np.concatenate(masks))
 
@@ -84,12 +85,12 @@ Found = tuple[Fingerprints, Masks]
 
 
 def _by_facts(
-    reader: LakeReader, facts: Sequence[Behaviour], names: Sequence[str], now_us: int
+    lake: DuckDBEngine, facts: Sequence[Behaviour], names: Sequence[str], now_us: int
 ) -> Iterator[Found]:
     if not facts:
         return
-    events = reader.table(EVENTS, first_us=oldest_us(facts, now_us=now_us))
-    for batch in reader.batches(people_with(events, facts, now_us=now_us)):
+    events = lake.table(EVENTS, first_us=oldest_us(facts, now_us=now_us))
+    for batch in lake.batches(people_with(events, facts, now_us=now_us)):
         units = batch.column("unit").to_pylist()
         ids = batch.column("unit_id").to_pylist()
         columns = [np.array([unit == one for unit in units], bool) for one in UNITS]
@@ -97,8 +98,8 @@ def _by_facts(
         yield fingerprints(map(person_of, units, ids)), _masks(columns, len(names))
 
 
-def _by_exposures(reader: LakeReader, frozen: Sequence[Experiment], names: Sequence[str]) -> Iterator[Found]:
-    seen = reader.table(EXPOSURES)
+def _by_exposures(lake: DuckDBEngine, frozen: Sequence[Experiment], names: Sequence[str]) -> Iterator[Found]:
+    seen = lake.table(EXPOSURES)
     for experiment in frozen:
         units = seen.filter(
             seen.experiment_key == experiment.key,
@@ -107,7 +108,7 @@ def _by_exposures(reader: LakeReader, frozen: Sequence[Experiment], names: Seque
         )
         mine = (unit_name(experiment.unit), frozen_name(experiment.key, experiment.phase))
         row = _masks([np.array([name in mine]) for name in names], len(names))
-        for batch in reader.batches(units.select("unit_id").distinct()):
+        for batch in lake.batches(units.select("unit_id").distinct()):
             ids = batch.column("unit_id").to_pylist()
             people = (person_of(experiment.unit, unit_id) for unit_id in ids)
             yield fingerprints(people), np.repeat(row, len(ids), axis=0)

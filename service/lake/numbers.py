@@ -1,24 +1,25 @@
 """A unit's numbers for each kind of metric, as Ibis expressions that follow `experiments.kinds`.
 
-First the events that a metric reads, with what each of them adds; then their sums over a unit's span of time;
-then the unit's value, and its denominator. All are whole micro-units, as decimal(38,0).
+First the events that the metrics read, with what each event adds to which metric; then the sums over spans of
+a unit's time; then the unit's value, and its denominator. All are whole micro-units, at last decimal(38,0).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import ibis
 import ibis.expr.types as ir
+from ibis.expr.operations import Node
 
 from experiments.definitions import Metric, MetricKind, Test
 from experiments.kinds import DETRACTOR, MAX_VALUE, PROMOTER, WITH_CURRENCY, micro_of, scale_of
 from experiments.moments import SCALE
+from service.lake.columns import CURRENCY, OWN_COLUMNS, Wanted
 from service.lake.rows import canonical_json
-from service.lake.texts import text_fact
+from service.lake.texts import text_of
 
 EXACT = "decimal(38, 0)"
 SECOND_US = 1_000_000
-OWN_COLUMNS = frozenset({"user_id", "anonymous_id"})
 LATER_ONLY = frozenset({MetricKind.RETENTION, MetricKind.CHURN})
 SURVEYS = frozenset({MetricKind.NPS, MetricKind.CSAT, MetricKind.CES})
 NO_COVARIATE = frozenset({Test.CONVERSION, Test.QUANTILE})
@@ -50,44 +51,57 @@ def past_of(metric: Metric) -> Span | None:
     return None if has_none else Span(-metric.lookback_s * SECOND_US, 0)
 
 
-def events_of(events: ir.Table, *, unit: str, metric: Metric) -> ir.Table:
-    """Return the events that a metric reads: `occurred_us`, `owner`, and what each adds to the sums."""
-    owner = events[unit] if unit in OWN_COLUMNS else text_fact(events, unit)
-    of_value, of_other = _is_value(events, metric), _is_other(events, metric)
-    amount = events.amounts.get(metric.value) if metric.value else None
-    columns: dict[str, ir.Value] = {}
-    if metric.kind in SURVEYS and amount is not None:
-        of_value = ibis.and_(of_value, _on_scale(amount, metric))
-        amount = _points(amount, metric)
-    if amount is not None:
-        columns["amount"] = ibis.coalesce(amount, 0).cast(EXACT)
-    if of_other is None:
-        return events.filter(of_value, owner.notnull()).select("occurred_us", owner=owner, **columns)
-    if metric.per_value:
-        columns["divisor"] = ibis.coalesce(events.amounts.get(metric.per_value), 0).cast(EXACT)
-    either = events.filter(ibis.or_(of_value, of_other), owner.notnull())
-    return either.select("occurred_us", owner=owner, counts=of_value, divides=of_other, **columns)
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The columns of `events_of` that one metric reads: which events count and divide, and what they add."""
+
+    counts: str
+    amount: str = ""
+    divides: str = ""
+    divisor: str = ""
 
 
-def sums_of(rows: ir.Table, *, metric: Metric, span: Span | None) -> dict[str, ir.Value]:
-    """Return what is added up for a unit; of rows of several spans only those of `span` count."""
-    inside = span.holds(rows) if span else None
-    if "counts" not in rows.columns:
-        return _sum("n", "amount", rows, where=inside)
-    mine = rows.counts if inside is None else ibis.and_(rows.counts, inside)
-    theirs = rows.divides if inside is None else ibis.and_(rows.divides, inside)
+def events_of(
+    events: ir.Table, wanted: Wanted, *, unit: str, metrics: Sequence[Metric]
+) -> tuple[ir.Table, tuple[Read, ...]]:
+    """Return the events that any metric reads: `owner`, `occurred_us` and the columns that each one reads."""
+    owner = events[unit] if unit in OWN_COLUMNS else text_of(events[wanted.fact(unit)])
+    columns: dict[Node, str] = {}
+    reads = tuple(_read(events, wanted, metric, columns) for metric in metrics)
+    told = events.filter(owner.notnull())
+    return told.select(
+        "occurred_us", owner=owner, **{name: node.to_expr() for node, name in columns.items()}
+    ), reads
+
+
+def sums_of(rows: ir.Table, read: Read, *, metric: Metric, span: Span) -> dict[str, ir.Value]:
+    """Return what is added up for a unit, of its events inside `span`."""
+    inside = span.holds(rows)
+    mine = ibis.and_(rows[read.counts], inside)
+    found = {"n": rows.count(where=mine)}
+    if read.amount:
+        found["amount"] = rows[read.amount].sum(where=mine)
+    if not read.divides:
+        return found
+    theirs = ibis.and_(rows[read.divides], inside)
     if metric.then:
-        return {
-            "n": rows.counts.count(where=mine),
+        return found | {
             "since_us": rows.occurred_us.min(where=mine),
             "last_us": rows.occurred_us.max(where=theirs),
         }
-    return _sum("n", "amount", rows, where=mine) | _sum("n_divisor", "divisor", rows, where=theirs)
+    if read.divisor:
+        return found | {"divisor": rows[read.divisor].sum(where=theirs)}
+    return found | {"n_divisor": rows.count(where=theirs)}
 
 
 def value_of(sums: Mapping[str, ir.Value], metric: Metric) -> ir.Value:
     """Return the value of a unit; null for one that does not take part."""
     return _VALUES[metric.kind](sums, metric).cast(EXACT)
+
+
+def n_others_of(metric: Metric) -> int:
+    """Return how many numbers a unit has beside its value: its denominator, then its covariate."""
+    return int(metric.kind in _DIVISORS) + int(past_of(metric) is not None)
 
 
 def divisor_of(sums: Mapping[str, ir.Value], metric: Metric) -> ir.Value | None:
@@ -96,21 +110,36 @@ def divisor_of(sums: Mapping[str, ir.Value], metric: Metric) -> ir.Value | None:
     return None if rule is None else rule(sums, metric).cast(EXACT)
 
 
-def _is_value(events: ir.Table, metric: Metric) -> ir.BooleanValue:
-    wanted = [events.facts.get(name) == canonical_json(value) for name, value in metric.where.items()]
-    return ibis.and_(events.type == metric.event, *wanted, *_in_currency(events, metric))
+def _read(events: ir.Table, wanted: Wanted, metric: Metric, columns: dict[Node, str]) -> Read:
+    counts, divides = _is_value(events, wanted, metric), _is_other(events, wanted, metric)
+    amount = events[wanted.amount(metric.value)] if metric.value else None
+    if metric.kind in SURVEYS and amount is not None:
+        counts = ibis.and_(counts, _on_scale(amount, metric))
+        amount = _points(amount, metric)
+    divisor = events[wanted.amount(metric.per_value)] if metric.per_value else None
+    return Read(*(_named(column, columns) for column in (counts, amount, divides, divisor)))
 
 
-def _is_other(events: ir.Table, metric: Metric) -> ir.BooleanValue | None:
+def _named(column: ir.Value | None, columns: dict[Node, str]) -> str:
+    """Return the column's name: an expression that several metrics ask has one."""
+    return "" if column is None else columns.setdefault(column.op(), f"c{len(columns)}")
+
+
+def _is_value(events: ir.Table, wanted: Wanted, metric: Metric) -> ir.BooleanValue:
+    facts = [events[wanted.fact(name)] == canonical_json(value) for name, value in metric.where.items()]
+    return ibis.and_(events.type == metric.event, *facts, *_in_currency(events, wanted, metric))
+
+
+def _is_other(events: ir.Table, wanted: Wanted, metric: Metric) -> ir.BooleanValue | None:
     if metric.kind is MetricKind.RATIO:
-        return ibis.and_(events.type == metric.per, *_in_currency(events, metric))
+        return ibis.and_(events.type == metric.per, *_in_currency(events, wanted, metric))
     return events.type == metric.then if metric.then else None
 
 
-def _in_currency(events: ir.Table, metric: Metric) -> list[ir.BooleanValue]:
+def _in_currency(events: ir.Table, wanted: Wanted, metric: Metric) -> list[ir.BooleanValue]:
     if metric.kind not in WITH_CURRENCY or not metric.currency:
         return []
-    told = events.facts.get("currency")
+    told = events[wanted.fact(CURRENCY)]
     # Amounts of another currency are not this metric's; an event that names none is taken at its word.
     return [ibis.or_(told.isnull(), told == "null", told == canonical_json(metric.currency))]
 
@@ -128,11 +157,6 @@ def _points(score: ir.Value, metric: Metric) -> ir.Value:
         return ibis.cases((score >= (scale_of(metric)[1] - 1) * SCALE, SCALE), else_=0)
     promoter, detractor = score >= PROMOTER * SCALE, score <= DETRACTOR * SCALE
     return ibis.cases((promoter, 100 * SCALE), (detractor, -100 * SCALE), else_=0)
-
-
-def _sum(n: str, amount: str, rows: ir.Table, *, where: ir.BooleanValue | None) -> dict[str, ir.Value]:
-    counted = {n: rows.count(where=where)}
-    return counted | {amount: rows[amount].sum(where=where)} if amount in rows.columns else counted
 
 
 def _whole(number: ir.Value) -> ir.Value:

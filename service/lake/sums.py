@@ -14,23 +14,22 @@ from experiments.definitions import Metric, MetricKind
 from experiments.evidence import PeriodMoments
 from experiments.moments import NOTHING, Moments
 from service.lake.bins import binned
-from service.lake.numbers import EXACT, divisor_of, events_of, past_of, sums_of, value_of, window_of
+from service.lake.numbers import EXACT, n_others_of, window_of
+from service.lake.unit_rows import NUMBERS, number_column
 from service.lake.units import DAY_US, date_of
 
-PAST = "past_"
-OTHERS = ("other_1", "other_2")
-PAIRS = tuple(combinations_with_replacement(("value", *OTHERS), 2))[1:]
+OTHERS = NUMBERS[1:]
+PAIRS = tuple(combinations_with_replacement(NUMBERS, 2))[1:]
 """Every two numbers of a unit, row by row, but for the square of its value."""
 
 
-def moments_of(
-    clean: ir.Table, events: ir.Table, *, unit: str, metrics: Sequence[Metric], until_us: int
-) -> ir.Table:
+def moments_of(clean: ir.Table, metrics: Sequence[Metric], *, until_us: int) -> ir.Table:
     """Sum up n, totals and products per metric, variant, UTC day in which the windows end, and bin.
 
-    Only quantiles have bins. `absent` units have an ended window and no part in the metric.
+    `clean` holds the rows of `unit_rows`, for the same metrics in the same order. Only quantiles have bins.
+    `absent` units have an ended window and no part in the metric.
     """
-    parts = [_metric_moments(clean, events, unit=unit, metric=m, until_us=until_us) for m in metrics]
+    parts = [_metric_moments(clean, i, metric, until_us=until_us) for i, metric in enumerate(metrics)]
     whole = ibis.union(*parts) if len(parts) > 1 else parts[0]
     return whole.order_by("metric", "period", "variant", "bin")
 
@@ -55,10 +54,8 @@ def absent_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return {metric: n for metric, n in absent.items() if n}
 
 
-def _metric_moments(
-    clean: ir.Table, events: ir.Table, *, unit: str, metric: Metric, until_us: int
-) -> ir.Table:
-    units = _numbers(clean, events, unit=unit, metric=metric, until_us=until_us)
+def _metric_moments(clean: ir.Table, place: int, metric: Metric, *, until_us: int) -> ir.Table:
+    units = _mature(clean, place, metric, until_us=until_us)
     binning = metric.kind is MetricKind.QUANTILE
     rows = binned(units) if binning else units
     totals = {name: _total(rows, name) for name in OTHERS}
@@ -77,35 +74,12 @@ def _metric_moments(
     return whole.select(*names)
 
 
-def _numbers(clean: ir.Table, events: ir.Table, *, unit: str, metric: Metric, until_us: int) -> ir.Table:
-    """One row per unit whose window has ended: `variant`, `period`, `value`, and its other numbers if any."""
-    window, past = window_of(metric), past_of(metric)
-    mature = clean.filter(clean.first_us + window.end <= until_us).select("unit_id", "first_us", "variant")
-    read = events_of(events, unit=unit, metric=metric)
-    around = mature.inner_join(
-        read,
-        [
-            mature.unit_id == read.owner,
-            read.occurred_us >= mature.first_us + (past or window).first,
-            read.occurred_us < mature.first_us + window.end,
-        ],
-    )
-    sums = sums_of(around, metric=metric, span=window if past else None)
-    before = sums_of(around, metric=metric, span=past) if past else {}
-    summed = around.group_by("unit_id").aggregate(
-        **sums, **{f"{PAST}{name}": number for name, number in before.items()}
-    )
-    valued = mature.left_join(summed, mature.unit_id == summed.unit_id)
-    value = value_of({name: valued[name] for name in sums}, metric)
-    divisor = divisor_of({name: valued[name] for name in sums}, metric)
-    covariate = value_of({name: valued[f"{PAST}{name}"] for name in before}, metric) if past else None
-    others = [number for number in (divisor, covariate) if number is not None]
-    return valued.select(
-        "variant",
-        period=(valued.first_us + window.end) // DAY_US,
-        value=value,
-        **dict(zip(OTHERS, others, strict=False)),
-    )
+def _mature(clean: ir.Table, place: int, metric: Metric, *, until_us: int) -> ir.Table:
+    """One row per unit whose window has ended: `variant`, `period` and the numbers that the kind has."""
+    window = window_of(metric)
+    ended = clean.filter(clean.first_us + window.end <= until_us)
+    numbers = {name: ended[number_column(place, name)] for name in NUMBERS[: 1 + n_others_of(metric)]}
+    return ended.select("variant", period=(ended.first_us + window.end) // DAY_US, **numbers)
 
 
 def _total(rows: ir.Table, *names: str) -> ir.Value:

@@ -4,9 +4,8 @@ import ibis
 import ibis.expr.types as ir
 
 
-def text_fact(events: ir.Table, name: str) -> ir.StringValue:
-    """Return the property `name` where it is a text that is not empty, else null."""
-    fact = events.facts.get(name)
+def text_of(fact: ir.StringValue) -> ir.StringValue:
+    """Return the text that a fact is, where it is one and not empty, else null."""
     # Facts are JSON: only a text can name a unit, and its quotes are not part of it.
     inner = fact.substr(1, fact.length() - 2)
     return ibis.cases((ibis.and_(fact.startswith('"'), inner != ""), inner), else_=ibis.null("string"))

@@ -18,29 +18,36 @@ def exposures_of(exposures: ir.Table, experiment: Experiment) -> ir.Table:
 
 
 def units_of(seen: ir.Table) -> ir.Table:
-    """One row per unit: when it was first exposed, to which variant, through which door, and if to several.
+    """One row per unit: `first_us`, the `variant` and door (`source`) of then, and all that it saw.
 
+    `least` and `greatest` are variants: two different ones where it saw several. `n_seen` counts exposures.
     Of equal moments the least variant and the least door come first: the order of rows says nothing.
     """
     keys = ("unit_id", "variant_key", "source")
-    per_variant = seen.group_by(*keys).aggregate(first_us=seen.occurred_us.min())
+    per_variant = seen.group_by(*keys).aggregate(first_us=seen.occurred_us.min(), n=seen.count())
     of_unit = ibis.window(group_by="unit_id")
     order = ibis.window(group_by="unit_id", order_by=["first_us", "variant_key", "source"])
     variant = per_variant.variant_key
     ranked = per_variant.mutate(
         place=ibis.row_number().over(order),
-        several=variant.min().over(of_unit) != variant.max().over(of_unit),
+        least=variant.min().over(of_unit),
+        greatest=variant.max().over(of_unit),
+        n_seen=per_variant.n.sum().over(of_unit),
     )
     first = ranked.filter(ranked.place == 0)
-    return first.select("unit_id", "first_us", "several", "source", variant="variant_key")
+    return first.select("unit_id", "first_us", "source", "least", "greatest", "n_seen", variant="variant_key")
+
+
+def clean_of(units: ir.Table) -> ir.Table:
+    """Keep the units that saw one variant only."""
+    return units.filter(units.least == units.greatest)
 
 
 def unit_counts(units: ir.Table) -> ir.Table:
     """Count exposed units and those that saw several variants, by the variant seen first."""
+    several = units.least != units.greatest
     return (
-        units.group_by("variant")
-        .aggregate(exposed=units.count(), several=units.several.sum())
-        .order_by("variant")
+        units.group_by("variant").aggregate(exposed=units.count(), several=several.sum()).order_by("variant")
     )
 
 

@@ -12,8 +12,8 @@ from experiments.definitions import Catalog
 from experiments.membership import Membership, tables
 from service.clock import to_micros
 from service.lake.behaviours import holders
+from service.lake.engines.duckdb import open_duckdb
 from service.lake.manifest import MANIFEST, sync_folder
-from service.lake.moments import open_lake
 from service.log import logger
 from service.settings import Settings
 from service.storage.ports import Store
@@ -88,9 +88,9 @@ class AudienceKeeper:
 
 def find_members(catalog: Catalog, lake: Path, folder: Path, *, now: datetime) -> Membership:
     """Look for everybody the catalog asks about; write the file if it would say anything else than before."""
-    with open_lake(lake) as reader:
-        found = holders(reader, facts_of(catalog), frozen_of(catalog), now_us=to_micros(now))
-        offset = reader.offset
+    with open_duckdb(lake) as engine:
+        found = holders(engine, facts_of(catalog), frozen_of(catalog), now_us=to_micros(now))
+        offset = engine.offset
     as_of = now.astimezone(UTC).isoformat(timespec="seconds")
     pieces = tables(found.names, found.prints, found.masks, as_of=as_of, offset=offset)
     membership = Membership(b"".join(pieces))

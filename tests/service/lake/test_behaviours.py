@@ -18,7 +18,7 @@ from experiments.targeting.conditions import Behaviour
 from service.clock import to_micros
 from service.lake import export_all
 from service.lake.behaviours import UNIT_NAMES, holders
-from service.lake.moments import open_lake
+from service.lake.engines.duckdb import open_duckdb
 from service.lake.rows import canonical_json
 from service.storage.records import Event
 from tests.service.lake.logs import START, ListLog, an_event, an_exposure, days, received
@@ -47,8 +47,8 @@ def known(
     log.append(received(*events))
     with TemporaryDirectory() as lake:
         export_all(log, Path(lake))
-        with open_lake(Path(lake)) as reader:
-            found = holders(reader, facts, frozen, now_us=to_micros(now))
+        with open_duckdb(Path(lake)) as engine:
+            found = holders(engine, facts, frozen, now_us=to_micros(now))
     return Membership(b"".join(tables(found.names, found.prints, found.masks)))
 
 

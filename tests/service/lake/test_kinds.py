@@ -20,12 +20,12 @@ from experiments.moments import Moments
 from service.clock import to_micros
 from service.lake import export, read_manifest
 from service.lake.bins import binned
-from service.lake.manifest import EVENTS, EXPOSURES, SCHEMAS
+from service.lake.manifest import EVENTS
 from service.lake.moments import Facts, open_lake
 from service.lake.sums import moments_of
-from service.lake.units import units_of
 from service.storage.records import Event
 from tests.service.lake.logs import START, ListLog, an_event, an_exposure, days, received
+from tests.service.lake.test_moments import unit_expression
 
 DAY_S = 86_400
 WHOLE = pa.schema([("value", pa.decimal128(38, 0))])
@@ -183,11 +183,7 @@ def test_every_edge_of_the_bins_is_met_to_the_last_micro_unit() -> None:
 
 
 def test_the_moments_of_every_kind_are_one_expression_that_other_engines_can_run() -> None:
-    exposures = ibis.table(ibis.Schema.from_pyarrow(SCHEMAS[EXPOSURES]), name="exposures")
-    events = ibis.table(ibis.Schema.from_pyarrow(SCHEMAS[EVENTS]), name="events")
-    clean = units_of(exposures)
-
-    expression = moments_of(clean, events, unit="anonymous_id", metrics=METRICS, until_us=0)
+    expression = moments_of(unit_expression(METRICS), METRICS, until_us=0)
 
     assert "UNION" in ibis.to_sql(expression, dialect="pyspark")
     exact = {name: str(kind) for name, kind in expression.schema().items() if kind.is_decimal()}

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import ibis
+import ibis.expr.types as ir
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,9 +15,12 @@ from hypothesis import strategies as st
 from experiments.definitions import Experiment, Metric, MetricKind, MetricPlan, Variant
 from service.clock import to_micros
 from service.lake import export, read_manifest
+from service.lake.columns import Wanted
+from service.lake.engines.duckdb import open_duckdb
 from service.lake.manifest import EVENTS, EXPOSURES, SCHEMAS
 from service.lake.moments import Facts, open_lake
 from service.lake.sums import moments_of
+from service.lake.unit_rows import with_numbers
 from service.lake.units import units_of
 from service.storage.records import Event
 from tests.service.lake.logs import START, ListLog, an_event, an_exposure, days, received
@@ -237,8 +241,8 @@ def test_a_manifest_that_does_not_know_when_its_rows_occurred_leaves_no_file_out
 
 
 def test_what_does_not_fit_in_memory_is_spilled_below_the_lake_and_cleared(tmp_path: Path) -> None:
-    with open_lake(tmp_path) as reader:
-        ((told,),) = reader._connection.con.sql("select current_setting('temp_directory')").fetchall()
+    with open_duckdb(tmp_path) as engine:
+        ((told,),) = engine.connection.con.sql("select current_setting('temp_directory')").fetchall()
         left = tmp_path / ".spill-of-a-killed-process"
         left.mkdir()
 
@@ -260,14 +264,21 @@ def test_the_newest_events_tell_the_time_whenever_they_came(tmp_path: Path) -> N
 
 
 def test_the_moments_are_one_expression_that_other_engines_can_run() -> None:
-    exposures = ibis.table(ibis.Schema.from_pyarrow(SCHEMAS[EXPOSURES]), name="exposures")
-    events = ibis.table(ibis.Schema.from_pyarrow(SCHEMAS[EVENTS]), name="events")
-    clean = units_of(exposures)
-
-    expression = moments_of(clean, events, unit="anonymous_id", metrics=METRICS, until_us=0)
+    expression = moments_of(unit_expression(METRICS), METRICS, until_us=0)
 
     assert "UNION" in ibis.to_sql(expression, dialect="pyspark")
     assert expression.schema()["total_sq"].is_decimal()
+
+
+def unit_expression(metrics: Sequence[Metric]) -> ir.Table:
+    """Return the unit rows over tables that no engine has."""
+    wanted = Wanted.of(metrics, "anonymous_id")
+    exposures = ibis.table(ibis.Schema.from_pyarrow(SCHEMAS[EXPOSURES]), name="exposures")
+    own = {"seq": "int64", "type": "string", "user_id": "string", "anonymous_id": "string"}
+    facts = {wanted.fact(name): "string" for name in wanted.facts}
+    amounts = {wanted.amount(name): "int64" for name in wanted.amounts}
+    events = ibis.table(own | {"occurred_us": "int64"} | facts | amounts, name="events")
+    return with_numbers(units_of(exposures), events, wanted, unit="anonymous_id", metrics=metrics)
 
 
 # --- the same in plain Python ---------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""The databases that can compute the analysis; see docs/engines.md."""
