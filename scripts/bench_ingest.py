@@ -10,8 +10,10 @@ which is sent after the commit. The generator (plain sockets, bodies made before
 disk's own rate of fdatasync is taken right before each figure; the calls of fdatasync and fsync that the
 web workers (with PostgreSQL: its processes, too) make are counted by `perf stat` (root; `-` without it).
 Batches of 1 and 20 are a browser's, with a client key, of one visitor each; batches of 500 come with a server
-key and hold 5 events of each visitor. Each worker gets half of the connections. Numbers are medians [range];
-compare them inside one run only.
+key and hold 5 events of each visitor. Each worker gets half of the connections. A filled store is read
+through once before each round: one that has served for a while has its pages in memory, one that was just
+copied has not, and random ids then wait for the disk. Numbers are medians [range]; compare them inside one
+run only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -152,6 +154,8 @@ def _compare_stored(folder: Path, filled: Path, n: int, length: Length) -> None:
     for number in range(length.rounds):
         for home, results in ((folder / str(number) / "home", empty), (filled, full)):
             home.parent.mkdir(parents=True, exist_ok=True)
+            if results is full:
+                disk.read_through(filled / FILE)
             with target(home) as asked, _wal(asked) as wal:
                 for cell in length.stored:
                     results.setdefault(cell, []).append(asked.ask(cell, length.seconds, known=known))

@@ -16,6 +16,7 @@ BLOCK = b"x" * 4096
 EVENTS = ("syscalls:sys_enter_fdatasync", "syscalls:sys_enter_fsync")
 ATTACH_S = 0.2
 LOOK_S = 0.1
+AT_ONCE = 2**24
 
 
 def syncs_per_second(folder: Path, seconds: float = 0.5) -> float:
@@ -30,6 +31,13 @@ def syncs_per_second(folder: Path, seconds: float = 0.5) -> float:
             os.fdatasync(descriptor)
             done += 1
         return done / (time.perf_counter() - began)
+
+
+def read_through(path: Path) -> None:
+    """Read a file once from end to end, so that its pages are in memory."""
+    with path.open("rb") as file:
+        while file.read(AT_ONCE):
+            pass
 
 
 @dataclass(slots=True)
