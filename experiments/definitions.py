@@ -3,22 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum, StrEnum
+from enum import Enum
 from types import MappingProxyType
-from typing import TypeAlias
 
+from experiments.automatic import Automatic
 from experiments.decision_rules import ROLLBACK_WHEN, SHIP_WHEN, Rule
 from experiments.errors import InvalidDefinitionError
 from experiments.gates import ANONYMOUS_UNIT, Holdout, Layer, LayerSlot, Prerequisite, check_overrides
 from experiments.lifecycle import TOTAL_BP, RampStep, Schedule, Status, check_ramp, share_at, unlocked
 from experiments.metric_kinds import MetricKind as MetricKind  # noqa: PLC0414 - for importers of this module
 from experiments.metric_kinds import Test as Test  # noqa: PLC0414 - likewise
+from experiments.metrics import Dimension as Dimension  # noqa: PLC0414 - likewise
+from experiments.metrics import Direction as Direction  # noqa: PLC0414 - likewise
+from experiments.metrics import Metric as Metric  # noqa: PLC0414 - likewise
+from experiments.money_plan import MoneyPlan
 from experiments.rule_faults import refuse_faulty
 from experiments.states import Role
 from experiments.targeting import Condition
 from experiments.targeting.operators import Scalar
-
-JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+from experiments.values import JsonValue as JsonValue  # noqa: PLC0414 - likewise
+from experiments.values import type_name as type_name  # noqa: PLC0414 - likewise
 
 NO_OVERRIDES: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 MIN_VARIANTS = 2
@@ -31,25 +35,6 @@ class ControlValue(Enum):
     """Stands for «what the control serves»."""
 
     CONTROL = "control"
-
-
-_OF_A_PROPERTY = frozenset(
-    {
-        MetricKind.MEAN,
-        MetricKind.QUANTILE,
-        MetricKind.NPS,
-        MetricKind.CSAT,
-        MetricKind.CES,
-        MetricKind.LIFETIME_VALUE,
-    }
-)
-
-
-class Direction(StrEnum):
-    """Which way a metric is better."""
-
-    UP = "up"
-    DOWN = "down"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +120,7 @@ class DecisionPlan:
     at_end_otherwise: str = "keep_control"
     ship_when: Rule = SHIP_WHEN
     rollback_when: Rule = ROLLBACK_WHEN
+    automatic: Automatic = field(default_factory=Automatic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +142,8 @@ class Experiment:
         QA only, never analysed.
     seed : str
         Salt of the first phase, taken over from another system with its experiment; empty for our own.
+    notify : tuple of str or None
+        Webhooks that are told of decisions; None: those that are told of all experiments.
     shipped : str
         The variant that everybody gets; empty: as assigned. No catalog says it, see `experiments.steering`.
     ramp_limit : int or None
@@ -182,6 +170,8 @@ class Experiment:
     overrides: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: NO_OVERRIDES)
     analysis: AnalysisPlan = field(default_factory=AnalysisPlan)
     decide: DecisionPlan = field(default_factory=DecisionPlan)
+    money: MoneyPlan | None = None
+    notify: tuple[str, ...] | None = None
     shipped: str = ""
     ramp_limit: int | None = None
 
@@ -212,6 +202,8 @@ class Experiment:
         _check_same_type(self.default_value, self.control.value, "otherwise and the variants")
         check_overrides(self.overrides, [v.key for v in self.variants])
         check_ramp(self.ramp, self.allocation_bp, guarded=bool(self.metrics.guardrails))
+        if self.money is not None:
+            self.money.check([v.key for v in self.variants])
         refuse_faulty(self.decide.ship_when, self.decide.rollback_when, self.metrics.roles())
 
     @property
@@ -223,6 +215,11 @@ class Experiment:
     def control(self) -> Variant:
         """The variant the others are compared with: the first one."""
         return self.variants[0]
+
+    def metric_keys(self) -> tuple[str, ...]:
+        """Return every metric that a verdict needs once, the primary first and that of the money last."""
+        money = () if self.money is None else (self.money.metric,)
+        return tuple(dict.fromkeys((*self.metrics.keys(), *money)))
 
     @property
     def default_value(self) -> JsonValue:
@@ -280,81 +277,6 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One number per unit, from its events inside `window_s` seconds after its first exposure.
-
-    Attributes
-    ----------
-    value : str
-        Property that is summed (of a survey: the score; of a ratio: empty to count events).
-    per, per_value : str
-        Denominator of a ratio: its event, and the property summed (empty to count events).
-    then : str
-        Event that a funnel's step leads to, and that an abandoned cart lacks.
-    after_s : int
-        Retention and churn look at events from this many seconds after the first exposure on.
-    quantile : float
-        Of a quantile; in (0, 1).
-    scale : pair of int or None
-        Lowest and highest score of a survey.
-    factor : float
-        What one unit of value is worth, in a lifetime value.
-    lookback_s : int
-        The same number from this many seconds before the first exposure is a covariate; 0 for none.
-    where : mapping of property to value
-        Only events whose properties equal all of these count.
-    cap : float or None
-        Winsorizing limit of the unit's value, in the metric's unit; fixed before launch.
-    """
-
-    key: str
-    kind: MetricKind
-    event: str
-    window_s: int
-    value: str = ""
-    per: str = ""
-    per_value: str = ""
-    then: str = ""
-    after_s: int = 0
-    quantile: float = 0.5
-    scale: tuple[int, int] | None = None
-    factor: float = 1.0
-    lookback_s: int = 0
-    where: Mapping[str, JsonValue] = field(default_factory=dict)
-    currency: str = ""
-    cap: float | None = None
-    direction: Direction = Direction.UP
-    label: str = ""
-
-    def __post_init__(self) -> None:
-        if self.kind in _OF_A_PROPERTY and not self.value:
-            wanted = f"'{self.kind.value}' needs 'value': the property that holds its number"
-            raise InvalidDefinitionError(wanted, path=("value",), code="E330")
-        if self.window_s <= 0:
-            raise InvalidDefinitionError(
-                "the window must be longer than nothing", path=("window",), code="E331"
-            )
-        if self.cap is not None and self.cap <= 0:
-            raise InvalidDefinitionError("the cap must be above zero", path=("cap",), code="E332")
-        if not 0 <= self.after_s < self.window_s:
-            raise InvalidDefinitionError(
-                "'after' must be shorter than the window: nothing is left of it", path=("after",), code="E335"
-            )
-
-    @property
-    def test(self) -> Test:
-        """Which test judges it: that of its kind, but a count with a covariate is judged as a mean."""
-        if self.kind.test is Test.COUNT and self.lookback_s:
-            return Test.MEAN
-        return self.kind.test
-
-    def sums(self) -> tuple[tuple[str, str], ...]:
-        """Return the types of events and their properties whose numbers it reads."""
-        pairs = ((self.event, self.value), (self.per, self.per_value))
-        return tuple((event, name) for event, name in pairs if event and name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
     """All definitions of one revision about experiments; keys are unique across flags and experiments."""
 
@@ -365,19 +287,9 @@ class Catalog:
     layers: Mapping[str, Layer] = field(default_factory=dict)
     holdouts: Mapping[str, Holdout] = field(default_factory=dict)
     lists: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    dimensions: Mapping[str, Dimension] = field(default_factory=dict)
 
 
 def _check_same_type(value: JsonValue, other: JsonValue, which: str) -> None:
     if type_name(value) != type_name(other):
         raise InvalidDefinitionError(f"{which} must have the same type", path=("otherwise",), code="E313")
-
-
-def type_name(value: JsonValue) -> str:
-    """Return OpenFeature's name for the type of `value`; whole and broken numbers are both ``number``."""
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number"
-    if isinstance(value, str):
-        return "string"
-    return "null" if value is None else "object"

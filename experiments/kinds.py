@@ -5,34 +5,44 @@ The lake computes the same in bulk, and tests compare it with this. Rules for al
 - Time is whole microseconds since the unit's first exposure. The window holds its start and not its end,
   [0, window): an event at the very moment of the exposure counts. Only the times of events matter, never the
   order in which they arrived.
-- `where` keeps the events of `event` whose properties equal all of the values given, as JSON: 5 equals 5.0,
-  true is not 1, a property that is absent equals nothing. Events of `per` and `then` are not filtered by it.
+- `where` keeps the events of `event` that `experiments.event_filters` says, `per_where` those of `per`.
+  Events of `then` are never filtered.
 - With a `currency`, an event of `event` or `per` that names another one does not count; one that names none
   does. Kinds that add up no amounts ignore it.
 - An amount is a number among the event's own properties, in micro-units, rounded half to even. A property
-  that is absent or no number adds 0 to a sum.
+  that is absent or no number adds 0 to a sum. `aggregate: max` and `min` pass it over; they give 0 where no
+  event has a number.
 - Winsorizing: the value of a unit is cut to [-cap, cap], and any number to 10^9 units either way.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import ROUND_HALF_EVEN, Context, Decimal
-from math import isfinite
 from types import MappingProxyType
 
-from experiments.definitions import JsonValue, Metric, MetricKind, Test
+from experiments.event_filters import matches
+from experiments.metric_kinds import MetricKind, Test
+from experiments.metrics import Aggregate, Metric
+from experiments.micro_units import MAX_AMOUNT as MAX_AMOUNT  # noqa: PLC0414 - for importers of this module
+from experiments.micro_units import cut
+from experiments.micro_units import micro_of as micro_of  # noqa: PLC0414 - likewise
 from experiments.moments import SCALE
+from experiments.values import JsonValue, is_plain, same_plain
 
 MAX_VALUE = 10**15  # one unit is never worth more: 10^8 such units squared still fit 38 digits
-MAX_AMOUNT = 10**18  # a single number beyond this is cut to it, so that it fits 64 bits
 SECOND_US = 1_000_000
 NPS_SCALE = (0, 10)
 PROMOTER, DETRACTOR = 9, 6
 SCALES = MappingProxyType({MetricKind.CSAT: (1, 5), MetricKind.CES: (1, 7)})  # unless the metric says another
-WITH_CURRENCY = frozenset({MetricKind.MEAN, MetricKind.RATIO, MetricKind.QUANTILE, MetricKind.LIFETIME_VALUE})
-# Python's default 28 digits would round a long number twice.
-_EXACT = Context(prec=400, rounding=ROUND_HALF_EVEN)
-_MICRO = Decimal(SCALE)
+WITH_CURRENCY = frozenset(
+    {
+        MetricKind.MEAN,
+        MetricKind.RATIO,
+        MetricKind.QUANTILE,
+        MetricKind.LIFETIME_VALUE,
+        MetricKind.MARGIN,
+    }
+)
+_CHOSEN: Mapping[Aggregate, Callable[[Sequence[int]], int]] = {Aggregate.MAX: max, Aggregate.MIN: min}
 _NO_PROPERTIES: Mapping[str, JsonValue] = MappingProxyType({})
 
 
@@ -57,7 +67,7 @@ def numbers_of(metric: Metric, events: Sequence[SeenEvent]) -> tuple[int, ...] |
     ================ ===================================================================================
     conversion       1 if it did it at all
     count            how often
-    mean             the sum of `value`
+    mean             the sum of `value` (or its `max` or `min`: `aggregate`)
     ratio            the sum of `value`, or how often, over the sum of `per_value`, or how often `per`
     quantile         the sum of `value`; only units that did it take part
     nps              per answer +100 (9 or 10), -100 (0 to 6) or 0, over answers
@@ -69,12 +79,14 @@ def numbers_of(metric: Metric, events: Sequence[SeenEvent]) -> tuple[int, ...] |
     cart_abandonment 1 if no `then` came at or after the first of them, over 1 if it did it at all
     funnel           1 if a `then` came at or after the first of them, over 1 if it did it at all
     lifetime_value   `factor` times the sum of `value`
+    margin           `factor` times the sum of `value`, less the sum of `minus`
     ================ ===================================================================================
 
     Whoever did nothing has the value 0 (churn: 1) and the denominator 0. A score off the `scale` is no
     answer; NPS is always 0 to 10, CSAT 1 to 5 and CES 1 to 7 unless the metric says otherwise.
     `then` is another event than `event`: at the same moment it counts as after it.
-    A factor counts to its sixth decimal; what is left of a micro-unit is dropped, towards zero.
+    A factor counts to its sixth decimal; what is left of a micro-unit is dropped, towards zero. Of a margin
+    the sums are cut to 10^9 units before, and the difference is winsorized.
 
     Parameters
     ----------
@@ -108,6 +120,10 @@ def numbers_of(metric: Metric, events: Sequence[SeenEvent]) -> tuple[int, ...] |
     (40000000,)
     >>> numbers_of(metric("lifetime_value", value="total", factor=0.3), orders)
     (15000000,)
+    >>> numbers_of(metric("mean", value="total", aggregate=Aggregate.MAX), orders)
+    (30000000,)
+    >>> numbers_of(metric("margin", value="total", factor=0.3, minus="voucher"), [on(0, total=20, voucher=5)])
+    (1000000,)
     >>> numbers_of(metric("repeat_purchase"), orders)
     (1000000, 1000000)
 
@@ -184,34 +200,6 @@ def before_of(metric: Metric, events: Sequence[SeenEvent]) -> tuple[int, ...]:
     return (_RULES[metric.kind][0](past, [replace(e, at_us=e.at_us + shift) for e in events]),)
 
 
-def micro_of(value: object) -> int | None:
-    """Return a JSON number in micro-units, its decimal form rounded half to even; None for anything else.
-
-    Parameters
-    ----------
-    value : object
-        Of a property.
-
-    Returns
-    -------
-    int or None
-        Cut to 10^18 either way.
-
-    Examples
-    --------
-    >>> micro_of(0.1), micro_of(0.0000005), micro_of(True), micro_of("3")
-    (100000, 0, None, None)
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if isinstance(value, int):
-        return _cut(value * SCALE, MAX_AMOUNT)
-    if not isfinite(value):
-        return None
-    scaled = _EXACT.multiply(Decimal(repr(value)), _MICRO)
-    return _cut(int(_EXACT.to_integral_value(scaled)), MAX_AMOUNT)
-
-
 def scale_of(metric: Metric) -> tuple[int, int]:
     """Return the lowest and the highest score that a survey metric counts as an answer.
 
@@ -232,10 +220,6 @@ def scale_of(metric: Metric) -> tuple[int, int]:
     return NPS_SCALE if metric.kind is MetricKind.NPS else metric.scale or SCALES[metric.kind]
 
 
-def _cut(number: int, limit: int) -> int:
-    return max(-limit, min(limit, number))
-
-
 def _inside(metric: Metric, events: Sequence[SeenEvent]) -> list[SeenEvent]:
     first_us = metric.after_s * SECOND_US if metric.kind in (MetricKind.RETENTION, MetricKind.CHURN) else 0
     return [e for e in events if first_us <= e.at_us < metric.window_s * SECOND_US]
@@ -244,11 +228,8 @@ def _inside(metric: Metric, events: Sequence[SeenEvent]) -> list[SeenEvent]:
 def _matching(metric: Metric, inside: Sequence[SeenEvent]) -> Iterator[SeenEvent]:
     """Yield the events of `event`."""
     for event in inside:
-        kept = all(
-            name in event.properties and _same(event.properties[name], wanted)
-            for name, wanted in metric.where.items()
-        )
-        if event.type == metric.event and kept and _in_currency(metric, event):
+        mine = event.type == metric.event and matches(metric.counts, event.properties)
+        if mine and _in_currency(metric, event):
             yield event
 
 
@@ -256,19 +237,19 @@ def _in_currency(metric: Metric, event: SeenEvent) -> bool:
     if not metric.currency or metric.kind not in WITH_CURRENCY:
         return True
     told = event.properties.get("currency")
-    return told is None or isinstance(told, list | dict) or _same(told, metric.currency)
-
-
-def _same(one: JsonValue, other: JsonValue) -> bool:
-    # Lists and objects never match: the lake keeps no facts of them.
-    nested = isinstance(one, list | dict)
-    return not nested and isinstance(one, bool) == isinstance(other, bool) and one == other
+    # The lake keeps no facts of lists and objects: they name no currency.
+    return told is None or not is_plain(told) or same_plain(told, metric.currency)
 
 
 def _sum(events: Sequence[SeenEvent], name: str) -> int:
     if not name:
         return len(events) * SCALE
-    return sum(micro_of(event.properties.get(name)) or 0 for event in events)
+    return sum(_amounts(events, name))
+
+
+def _amounts(events: Sequence[SeenEvent], name: str) -> list[int]:
+    told = (micro_of(event.properties.get(name)) for event in events)
+    return [amount for amount in told if amount is not None]
 
 
 def _times(metric: Metric, events: Sequence[SeenEvent]) -> list[int]:
@@ -302,51 +283,68 @@ def _how_often(metric: Metric, events: Sequence[SeenEvent]) -> int:
 
 
 def _amount(metric: Metric, events: Sequence[SeenEvent]) -> int:
-    return _winsorized(metric, _sum(list(_matching(metric, _inside(metric, events))), metric.value))
+    return _winsorized(metric, _aggregated(metric, list(_matching(metric, _inside(metric, events)))))
+
+
+def _aggregated(metric: Metric, found: Sequence[SeenEvent]) -> int:
+    if metric.aggregate is Aggregate.SUM or not metric.value:
+        return _sum(found, metric.value)
+    amounts = _amounts(found, metric.value)
+    return _CHOSEN[metric.aggregate](amounts) if amounts else 0
 
 
 def _lifetime_value(metric: Metric, events: Sequence[SeenEvent]) -> int:
-    spent = _cut(_sum(list(_matching(metric, _inside(metric, events))), metric.value), MAX_VALUE)
-    product = spent * (micro_of(metric.factor) or 0)
-    return _winsorized(metric, product // SCALE if product >= 0 else -(-product // SCALE))
+    return _winsorized(metric, _worth(metric, list(_matching(metric, _inside(metric, events)))))
+
+
+def _worth(metric: Metric, found: Sequence[SeenEvent]) -> int:
+    product = cut(_aggregated(metric, found), MAX_VALUE) * (micro_of(metric.factor) or 0)
+    return product // SCALE if product >= 0 else -(-product // SCALE)
+
+
+def _margin(metric: Metric, events: Sequence[SeenEvent]) -> int:
+    found = list(_matching(metric, _inside(metric, events)))
+    given = cut(sum(_amounts(found, metric.minus)), MAX_VALUE) if metric.minus else 0
+    return _winsorized(metric, _worth(metric, found) - given)
 
 
 def _winsorized(metric: Metric, number: int) -> int:
     cap = MAX_VALUE if metric.cap is None else micro_of(metric.cap) or MAX_VALUE
-    return _cut(number, min(cap, MAX_VALUE))
+    return cut(number, min(cap, MAX_VALUE))
 
 
 def _per(metric: Metric, events: Sequence[SeenEvent]) -> int:
     inside = _inside(metric, events)
-    found = [e for e in inside if e.type == metric.per and _in_currency(metric, e)]
-    return _cut(_sum(found, metric.per_value), MAX_VALUE)
+    theirs = [e for e in inside if e.type == metric.per and matches(metric.per_counts, e.properties)]
+    found = [e for e in theirs if _in_currency(metric, e)]
+    return cut(_sum(found, metric.per_value), MAX_VALUE)
 
 
 def _scores(metric: Metric, events: Sequence[SeenEvent]) -> list[int]:
     """Return the scores on the scale, in micro-units."""
     low, high = scale_of(metric)
-    told = (micro_of(e.properties.get(metric.value)) for e in _matching(metric, _inside(metric, events)))
-    return [score for score in told if score is not None and low * SCALE <= score <= high * SCALE]
+    told = _amounts(list(_matching(metric, _inside(metric, events))), metric.value)
+    return [score for score in told if low * SCALE <= score <= high * SCALE]
 
 
 def _answers(metric: Metric, events: Sequence[SeenEvent]) -> int:
-    return _cut(SCALE * len(_scores(metric, events)), MAX_VALUE)
+    return cut(SCALE * len(_scores(metric, events)), MAX_VALUE)
 
 
 def _promoters_less_detractors(metric: Metric, events: Sequence[SeenEvent]) -> int:
     scores = _scores(metric, events)
     above = sum(score >= PROMOTER * SCALE for score in scores)
     below = sum(score <= DETRACTOR * SCALE for score in scores)
-    return _cut(100 * SCALE * (above - below), MAX_VALUE)
+    return cut(100 * SCALE * (above - below), MAX_VALUE)
 
 
 def _satisfied(metric: Metric, events: Sequence[SeenEvent]) -> int:
     _, high = scale_of(metric)
-    return _cut(SCALE * sum(score >= (high - 1) * SCALE for score in _scores(metric, events)), MAX_VALUE)
+    return cut(SCALE * sum(score >= (high - 1) * SCALE for score in _scores(metric, events)), MAX_VALUE)
 
 
 def _score_sum(metric: Metric, events: Sequence[SeenEvent]) -> int:
-    return _cut(sum(_scores(metric, events)), MAX_VALUE)
+    return cut(sum(_scores(metric, events)), MAX_VALUE)
 
 
 _Rule = Callable[[Metric, Sequence[SeenEvent]], int]
@@ -365,4 +363,5 @@ _RULES: Mapping[MetricKind, tuple[_Rule, ...]] = {
     MetricKind.CART_ABANDONMENT: (_gave_up, _did),
     MetricKind.FUNNEL: (_went_on, _did),
     MetricKind.LIFETIME_VALUE: (_lifetime_value,),
+    MetricKind.MARGIN: (_margin,),
 }

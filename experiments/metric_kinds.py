@@ -32,6 +32,7 @@ class MetricKind(StrEnum):
     CART_ABANDONMENT = "cart_abandonment"
     LIFETIME_VALUE = "lifetime_value"
     FUNNEL = "funnel"
+    MARGIN = "margin"
 
     @property
     def test(self) -> Test:
@@ -56,6 +57,7 @@ _TESTS = {
     MetricKind.COUNT: Test.COUNT,
     MetricKind.MEAN: Test.MEAN,
     MetricKind.LIFETIME_VALUE: Test.MEAN,
+    MetricKind.MARGIN: Test.MEAN,
     MetricKind.QUANTILE: Test.QUANTILE,
 }
 _SHARES = frozenset(

@@ -10,7 +10,9 @@ from experiments.evidence import Evidence, cumulate
 from experiments.moments import NOTHING, SCALE, Moments
 
 NAME = "outliers"
-SUMS = frozenset({MetricKind.MEAN, MetricKind.COUNT, MetricKind.LIFETIME_VALUE, MetricKind.RATIO})
+SUMS = frozenset(
+    {MetricKind.MEAN, MetricKind.COUNT, MetricKind.LIFETIME_VALUE, MetricKind.MARGIN, MetricKind.RATIO}
+)
 MIN_UNITS = 1_000  # in each variant; before that a mean has no interval anyway
 ADVICE = (
     "Give the metric a `cap` (or a lower one) that only a few units in a thousand reach, before the next "
@@ -42,7 +44,7 @@ def check(experiment: Experiment, metrics: Mapping[str, Metric], evidence: Evide
     Examples
     --------
     >>> sorted(kind.value for kind in SUMS)
-    ['count', 'lifetime_value', 'mean', 'ratio']
+    ['count', 'lifetime_value', 'margin', 'mean', 'ratio']
     """
     sums = cumulate(evidence.closed_periods())
     shares: dict[str, float] = {}

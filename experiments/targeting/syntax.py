@@ -105,7 +105,7 @@ def _parse_member(key: object, value: object, path: Path, *, element: bool) -> C
             )
         case "audience" | "behaviour":
             return _parse_audience(value, path) if key == "audience" else parse_behaviour(value, path)
-    return _parse_attribute(key, value, path)
+    return parse_attribute(key, value, path)
 
 
 def _parse_audience(value: object, path: Path) -> AudienceRef:
@@ -122,7 +122,8 @@ def _parse_list(key: str, value: object, path: Path, *, element: bool) -> tuple[
     return tuple(_parse(part, (*path, i), element=element) for i, part in enumerate(value))
 
 
-def _parse_attribute(attribute: str, value: object, path: Path) -> Condition:
+def parse_attribute(attribute: str, value: object, path: Path) -> Condition:
+    """Turn what one attribute must be into a condition: a plain value or operators; see `parse_condition`."""
     if isinstance(value, list | tuple):
         raise InvalidDefinitionError(
             f"{attribute!r} is compared with a list",
@@ -146,7 +147,7 @@ def _parse_operators(attribute: str, operators: Mapping[Any, object], path: Path
 def _parse_operator(attribute: str, op: Any, operand: object, path: Path) -> Condition:  # noqa: ANN401 - any key may come
     match op:
         case "not":
-            return Not(_parse_attribute(attribute, operand, path))
+            return Not(parse_attribute(attribute, operand, path))
         case "any_element":
             return Inside(attribute, op, _parse_elements(attribute, operand, path))
         case "size":

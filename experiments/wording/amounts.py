@@ -26,7 +26,9 @@ def mean_of(language: Language, metric: Metric, value: float) -> str:
     """Return an estimate of one variant: a share, money, or a plain number."""
     if metric.kind.is_share:
         return language.rate(value)
-    return language.money(value, metric.currency) if metric.currency else language.plain(value)
+    if metric.currency:
+        return language.money(value, metric.currency)
+    return f"{language.plain(value)} {metric.unit}".rstrip()
 
 
 def size_of(language: Language, metric: Metric, value: float) -> str:

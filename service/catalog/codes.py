@@ -27,6 +27,7 @@ CODES: dict[str, str] = {
     "E209": "a condition nested too deeply, or too large",
     "E210": "a behaviour that is not well formed",
     "E211": "not a moment to compare with",
+    "E212": "an operator that cannot be asked of events",
     # Codes from E300: the meaning of one definition.
     "E300": "the definition contradicts itself",
     "E301": "a value of the wrong type",
@@ -50,6 +51,8 @@ CODES: dict[str, str] = {
     "E323": "a ramp and an allocation",
     "E324": "a place that lies outside its layer",
     "E325": "a ramp step without a start to count from",
+    "E326": "a ramp step that waits for guardrails before anybody takes part",
+    "E327": "a ramp step that waits for guardrails, and there are none",
     "E330": "a metric without the property that holds its number",
     "E331": "an empty window",
     "E332": "a cap that is not above zero",
@@ -60,6 +63,8 @@ CODES: dict[str, str] = {
     "E337": "not a currency",
     "E338": "a 'then' that is the event itself",
     "E340": "kept for too short a time",
+    "E341": "not a template of metrics, or not its kind",
+    "E342": "groups of a dimension that are none, too many, or twice the same",
     "E350": "a recommender or placement contradicts itself",
     "E360": "a decision rule that is not well formed",
     "E361": "a decision rule about a metric that the experiment does not have",
@@ -71,6 +76,7 @@ CODES: dict[str, str] = {
     "E370": "a goal that is due before it starts",
     "E371": "a goal whose target is its baseline",
     "E372": "not a value of a goal's metric",
+    "E375": "not the name of an environment variable that may be used",
     # Codes from E400: between definitions.
     "E401": "unknown metric",
     "E404": "unknown recommender",
@@ -90,6 +96,7 @@ CODES: dict[str, str] = {
     "E431": "goals that are parts of each other",
     "E432": "a target that is worse than the baseline",
     "E433": "a value that the metric of a goal never has",
+    "E420": "unknown webhook",
     # Codes from E500: against the live revision.
     "E500": "a change that would move enrolled units",
     "E501": "an empty catalog would replace a live one",

@@ -4,16 +4,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from experiments.automatic import Automatic
 from experiments.decision_rules import ROLLBACK_WHEN, SHIP_WHEN, Rule, written
 from experiments.definitions import AnalysisPlan, ControlValue, Experiment, Flag, Metric, MetricKind
 from experiments.gates import Holdout, Layer
 from experiments.goals import Goal
+from experiments.metrics import WITH_FACTOR, Aggregate, Dimension, group_name
 from experiments.notation import duration_words, percent
 from experiments.targeting import Condition
 from experiments.targeting.phrases import condition_words
 from recommender.definitions import Placement, Recommender
 from service.catalog.loader import LoadedCatalog
 from service.catalog.rules import DataRules
+from service.catalog.webhooks import WEBHOOKS, Webhook
 from service.catalog.words import (
     json_words,
     prerequisite_words,
@@ -33,6 +36,8 @@ KINDS = (
     "recommenders",
     "placements",
     "goals",
+    WEBHOOKS,
+    "dimensions",
 )
 NOTHING = "-"
 
@@ -89,6 +94,8 @@ def parts(loaded: LoadedCatalog) -> Mapping[str, Mapping[str, Any]]:
         "recommenders": loaded.recommenders,
         "placements": loaded.placements,
         "goals": loaded.goals,
+        WEBHOOKS: loaded.webhooks,
+        "dimensions": catalog.dimensions,
     }
 
 
@@ -149,6 +156,8 @@ def _experiment(e: Experiment) -> Iterator[tuple[str, str]]:
     yield "min_runtime", duration_words(e.decide.min_runtime_s)
     yield "ship_when", _rule(e.decide.ship_when, SHIP_WHEN)
     yield "rollback_when", _rule(e.decide.rollback_when, ROLLBACK_WHEN)
+    yield "automatic", e.decide.automatic.word if e.decide.automatic != Automatic() else ""
+    yield "notify", "" if e.notify is None else ", ".join(e.notify) or "nobody"
     yield from _rest(e)
     yield "hypothesis", e.statement
 
@@ -210,20 +219,25 @@ def _metric(m: Metric) -> Iterator[tuple[str, str]]:
     yield "kind", m.kind.value
     yield "event", m.event
     yield "value", m.value
-    yield "where", ", ".join(f"{key} = {json_words(value)}" for key, value in m.where.items())
+    yield "aggregate", "" if m.aggregate is Aggregate.SUM else m.aggregate.value
+    yield "where", condition_words(m.counts) if m.where else ""
     yield "per", m.per
     yield "per_value", m.per_value
+    yield "per_where", condition_words(m.per_counts) if m.per_where else ""
     yield "then", m.then
     yield "after", duration_words(m.after_s) if m.after_s else ""
     yield "window", duration_words(m.window_s)
     yield "quantile", f"{m.quantile * 100:.10g}%" if m.kind is MetricKind.QUANTILE else ""
     yield "scale", "{}-{}".format(*m.scale) if m.scale else ""
-    yield "factor", f"{m.factor:g}" if m.kind is MetricKind.LIFETIME_VALUE else ""
+    yield "factor", f"{m.factor:g}" if m.kind in WITH_FACTOR else ""
+    yield "minus", m.minus
     yield "cap", f"{m.cap:g}" if m.cap is not None else ""
     yield "lookback", duration_words(m.lookback_s) if m.lookback_s else ""
     yield "currency", m.currency
+    yield "unit", m.unit
     yield "direction", m.direction.value
     yield "label", m.label
+    yield "owner", m.owner
 
 
 def _recommender(r: Recommender) -> Iterator[tuple[str, str]]:
@@ -250,12 +264,25 @@ def _goal(g: Goal) -> Iterator[tuple[str, str]]:
     yield "parent", g.parent
 
 
+def _dimension(d: Dimension) -> Iterator[tuple[str, str]]:
+    yield "property", d.property
+    yield "values", ", ".join(map(group_name, d.values))
+    yield "label", d.label
+
+
 def _data(rules: DataRules) -> Iterator[tuple[str, str]]:
     yield "client_revenue", "allow" if rules.client_revenue else "refuse"
     yield "unknown_consent", "granted" if rules.unknown_consent else "denied"
     yield "opt_out_signals", "respect" if rules.respect_signals else "record"
     for name in ("events", "interactions", "quarantine", "slates"):
         yield f"keep.{name}", f"{getattr(rules.keep, name)}d"
+
+
+def _webhook(w: Webhook) -> Iterator[tuple[str, str]]:
+    yield "url_env", w.url_env
+    yield "secret_env", w.secret_env
+    yield "events", ", ".join(sorted(w.events))
+    yield "default", "true" if w.default else ""
 
 
 def _list(members: tuple[object, ...]) -> Iterator[tuple[str, str]]:
@@ -275,6 +302,8 @@ _WORDS: Mapping[type, Callable[[Any], Iterator[tuple[str, str]]]] = {
     Recommender: _recommender,
     Placement: _placement,
     Goal: _goal,
+    Dimension: _dimension,
     DataRules: _data,
+    Webhook: _webhook,
     tuple: _list,
 }

@@ -24,6 +24,7 @@ from experiments.lifecycle import Status
 from recommender.definitions import Placement, RankBy, Recommender
 from service.catalog.compound import ConditionField, ListOf, MappingOf, Sub, Variants
 from service.catalog.decide import DecideSchema, refuse_unanswerable
+from service.catalog.dimension_schema import DimensionSchema
 from service.catalog.fields import (
     MAX_SHOWN,
     Day,
@@ -46,6 +47,7 @@ from service.catalog.gates import GatedSchema, HoldoutSchema, LayerSchema, ListF
 from service.catalog.goal_schema import GOALS, GoalSchema
 from service.catalog.keeping import DataSchema
 from service.catalog.metric_schema import MetricSchema
+from service.catalog.webhooks import WEBHOOKS, Notify, WebhookSchema
 
 
 class HypothesisSchema(StrictSchema):
@@ -120,14 +122,14 @@ class AnalysisSchema(StrictSchema):
 class ExperimentSchema(GatedSchema):
     """One experiment, short or long form."""
 
-    later = ("force", "notify", "name", "offer", "offers", "switchback", "bandit", "tags")
+    later = ("force", "name", "offer", "offers", "switchback", "bandit", "tags")
     elsewhere = MappingProxyType(
         {
             **dict.fromkeys(("statement", "baseline", "target", "due"), "hypothesis"),
             **dict.fromkeys(("primary", "secondary", "guardrails"), "metrics"),
             **dict.fromkeys(("alpha", "power", "mde"), "analysis"),
             **dict.fromkeys(("start", "end"), "schedule"),
-            **dict.fromkeys(("min_runtime", "ship_when", "rollback_when"), "decide"),
+            **dict.fromkeys(("min_runtime", "ship_when", "rollback_when", "automatic"), "decide"),
         }
     )
     experiment = Name(required=True)
@@ -139,6 +141,7 @@ class ExperimentSchema(GatedSchema):
     metrics = Sub(MetricPlanSchema, required=True)
     analysis = Sub(AnalysisSchema, load_default=dict)
     decide = Sub(DecideSchema, load_default=DecisionPlan)
+    notify = Notify(load_default=None)
 
     @post_load
     def to_experiment(self, given: dict[str, Any], **_: object) -> Experiment:
@@ -157,6 +160,7 @@ class ExperimentSchema(GatedSchema):
             otherwise=given["otherwise"],
             analysis=AnalysisPlan(**analysis),
             decide=given["decide"],
+            notify=given["notify"],
             **gated(given),
         )
 
@@ -222,6 +226,7 @@ class PlacementSchema(StrictSchema):
 
 COLLECTIONS: Mapping[str, type[StrictSchema] | fields.Field[Any]] = {
     "metrics": MetricSchema,
+    "dimensions": DimensionSchema,
     "audiences": ConditionField(),
     "flags": FlagSchema,
     "layers": LayerSchema,
@@ -229,6 +234,7 @@ COLLECTIONS: Mapping[str, type[StrictSchema] | fields.Field[Any]] = {
     "lists": ListField(),
     "recommenders": RecommenderSchema,
     "placements": PlacementSchema,
+    WEBHOOKS: WebhookSchema,
     GOALS: GoalSchema,
 }
 SINGLES: Mapping[str, type[StrictSchema]] = {"experiment": ExperimentSchema, "flag": FlagSchema}

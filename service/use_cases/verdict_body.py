@@ -9,7 +9,9 @@ from datetime import UTC
 
 from experiments.decision_rules import form
 from experiments.definitions import Experiment, Metric, MetricKind
+from experiments.metrics import WITH_FACTOR, Aggregate
 from experiments.verdict import Arrivals, Evidence, PeriodMoments, judge, series
+from service.use_cases.verdict_inputs import config_digest
 
 SCHEMA = "verdict/1"
 DIGITS = 12
@@ -41,6 +43,7 @@ def verdict_body(inputs: Inputs) -> str:
         "first_exposure_at": None if first is None else first.astimezone(UTC).isoformat(),
         "digests": {
             "catalog": inputs.catalog_digest,
+            "config": config_digest(experiment, inputs.metrics),
             "exposures": _digest([evidence.account.members(), [_arrived(a) for a in evidence.arrivals]]),
             "moments": _digest([_summed(p) for p in evidence.periods]),
         },
@@ -88,6 +91,8 @@ def record_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str
             }
             for m in metrics.values()
         },
+        "money": experiment.money
+        and {"metric": experiment.money.metric, "costs": dict(experiment.money.costs)},
         "guardrails": [
             {"metric": g.metric, "margin": g.margin, "relative": g.relative}
             for g in experiment.metrics.guardrails
@@ -98,13 +103,18 @@ def record_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str
 def _of_its_kind(metric: Metric) -> dict[str, object]:
     """Return what only some kinds have, where it is said."""
     said = {
+        "aggregate": "" if metric.aggregate is Aggregate.SUM else metric.aggregate.value,
+        "unit": metric.unit,
         "per": metric.per,
         "per_value": metric.per_value,
+        "per_where": dict(metric.per_where),
         "then": metric.then,
         "after_s": metric.after_s,
         "quantile": metric.quantile if metric.kind is MetricKind.QUANTILE else None,
         "scale": list(metric.scale or ()),
-        "factor": metric.factor if metric.kind is MetricKind.LIFETIME_VALUE else None,
+        "factor": metric.factor if metric.kind in WITH_FACTOR else None,
+        "minus": metric.minus,
+        "owner": metric.owner,
         "lookback_s": metric.lookback_s,
     }
     return {name: value for name, value in said.items() if value}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from experiments.definitions import Metric, MetricKind, Test
 from experiments.kinds import MAX_AMOUNT, MAX_VALUE, SECOND_US, SeenEvent, before_of, micro_of, numbers_of
+from experiments.metrics import Aggregate
 from experiments.moments import SCALE
 
 WINDOW_S = 100
@@ -60,6 +61,9 @@ metrics = st.builds(
     currency=st.sampled_from(["", "EUR"]),
     scale=st.sampled_from([None, (1, 10)]),
     factor=st.sampled_from([1.0, 0.35]),
+    aggregate=st.sampled_from(Aggregate),
+    minus=st.sampled_from(["", "m"]),
+    where=st.sampled_from([{}, {"v": {"gt": 1}}, {"currency": {"ne": "USD"}}]),
 )
 
 
@@ -169,14 +173,82 @@ def test_a_kind_counts_what_it_says(
         ("1", 1, False),
         (None, None, True),
         ("x", "x", True),
-        ([1], [1], False),
+        (1, [1], False),
         ("x", {"x": 1}, False),
+        ({"gte": 2}, 2, True),
+        ({"gt": 2}, "3", False),
     ],
 )
 def test_where_compares_as_json_and_never_nested_values(wanted: Any, told: Any, counts: bool) -> None:
     found = numbers_of(metric(MetricKind.COUNT, where={"p": wanted}), [a(1, p=told), a(2)])
 
     assert found == (SCALE * counts,)
+
+
+def test_each_side_of_a_ratio_has_its_own_filter() -> None:
+    m = metric(MetricKind.RATIO, value="", per="a", where={"ok": True}, per_where={"n": {"exists": True}})
+
+    assert numbers_of(m, [a(1, ok=True), a(2, ok=True, n=1), a(3, n=2), b(4, ok=True, n=3)]) == (
+        2 * SCALE,
+        2 * SCALE,
+    )
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "values", "expected"),
+    [
+        (Aggregate.SUM, [3, 0.1, -1, None, "7", True], 2_100_000),
+        (Aggregate.MAX, [3, 0.1, -1, None, "7", True], 3_000_000),
+        (Aggregate.MIN, [3, 0.1, -1, None, "7", True], -1_000_000),
+        (Aggregate.MAX, [-5, -2], -2_000_000),
+        (Aggregate.MIN, [5, 2], 2_000_000),
+        (Aggregate.MAX, [None, "7"], 0),
+        (Aggregate.MIN, [], 0),
+        (Aggregate.MIN, [1e300], MAX_VALUE),
+    ],
+)
+@pytest.mark.parametrize("kind", [MetricKind.MEAN, MetricKind.LIFETIME_VALUE, MetricKind.RATIO])
+def test_an_aggregate_looks_at_numbers_only(
+    kind: MetricKind, aggregate: Aggregate, values: list[Any], expected: int
+) -> None:
+    events = [a(i, v=value) for i, value in enumerate(values)]
+
+    found = numbers_of(metric(kind, aggregate=aggregate), [*events, a(8), a(99.5, w=50), a(100, v=999)])
+
+    assert found is not None
+    assert found[0] == expected
+
+
+def test_the_aggregate_of_the_past_is_that_of_the_window() -> None:
+    m = metric(MetricKind.MEAN, aggregate=Aggregate.MAX, lookback_s=60)
+
+    assert before_of(m, [a(-61, v=9), a(-60, v=2), a(-1, v=1), a(0, v=7)]) == (2 * SCALE,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "events", "expected"),
+    [
+        ({}, [a(1, v=100, m=12), a(2, v=10)], 21_000_000),
+        ({}, [a(1, v=10, m=12)], -9_000_000),
+        ({}, [a(1, v=-10)], -3_000_000),
+        ({}, [], 0),
+        ({"minus": ""}, [a(1, v=100, m=12)], 30_000_000),
+        ({"factor": 0.333333}, [a(1, v=0.00001, m=0.000001)], 2),
+        ({"factor": 0.333333}, [a(1, v=-0.00001, m=0.000001)], -4),
+        ({"cap": 5.0}, [a(1, v=100, m=12)], 5_000_000),
+        ({"cap": 5.0}, [a(1, m=12)], -5_000_000),
+        ({"currency": "EUR"}, [a(1, v=100, m=1, currency="USD"), a(2, v=10, m=1, currency="EUR")], 2_000_000),
+        ({"where": {"v": {"lt": 50}}}, [a(1, v=100, m=1), a(2, v=10, m=1)], 2_000_000),
+        ({}, [a(1, v=1e15, m=1e15)], 300_000_000_000_000 - MAX_VALUE),
+        ({"factor": 100.0}, [a(1, v=1e15)], MAX_VALUE),
+    ],
+)
+def test_a_margin_is_a_part_of_the_sales_less_what_was_given(
+    changes: dict[str, Any], events: Sequence[SeenEvent], expected: int
+) -> None:
+    assert numbers_of(metric(MetricKind.MARGIN, **{"factor": 0.3, "minus": "m"} | changes), events) == (
+        expected,
+    )
 
 
 def test_where_filters_neither_per_nor_then() -> None:
