@@ -5,6 +5,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load
 
+from experiments.automatic import Automatic
 from experiments.decision_rules import (
     ANY_GUARDRAIL,
     EVERY_GUARDRAIL,
@@ -19,12 +20,25 @@ from experiments.definitions import DecisionPlan, MetricPlan
 from experiments.notation import seconds_in
 from experiments.rule_faults import all_faults
 from experiments.states import POSSIBLE, MetricState, Role
-from service.catalog.compound import graft
-from service.catalog.fields import Duration, OneOf, Said, StrictSchema, as_text, nested, refuse, show
+from service.catalog.compound import Sub, graft
+from service.catalog.fields import (
+    Duration,
+    OneOf,
+    Said,
+    StrictSchema,
+    YesOrNo,
+    as_text,
+    nested,
+    refuse,
+    show,
+)
 from service.catalog.findings import did_you_mean
 
 SUBJECTS = (PRIMARY, ANY_GUARDRAIL, EVERY_GUARDRAIL)
 STATES = tuple(state.value for state in MetricState if state is not MetricState.CONTROL)
+AUTOMATIC = {
+    one.word: one for one in (Automatic(rollback=r, ship=s) for s in (False, True) for r in (False, True))
+}
 EXAMPLE = "for example {all: [{primary: better}, {not: {any_guardrail: worse}}]}"
 MAX_PARTS = 20
 _OF_SUBJECT = {
@@ -41,12 +55,36 @@ class RuleField(fields.Field[Rule]):
         return _rule(value)
 
 
+class AutomaticSchema(StrictSchema):
+    """The long form of what rules may do by themselves."""
+
+    rollback = YesOrNo(load_default=False)
+    ship = YesOrNo(load_default=False)
+
+    @post_load
+    def to_automatic(self, given: dict[str, bool], **_: object) -> Automatic:
+        """Leave the wire form."""
+        return Automatic(**given)
+
+
+class AutomaticField(Sub):
+    """``none``, ``rollback``, ``ship``, ``rollback_and_ship``, or a mapping of the two."""
+
+    def __init__(self) -> None:
+        super().__init__(AutomaticSchema)
+
+    def _deserialize(self, value: Any, *args: object, **kwargs: object) -> Any:  # noqa: ANN401 - as Sub
+        if isinstance(value, dict):
+            return super()._deserialize(value, *args, **kwargs)
+        return AUTOMATIC[OneOf(AUTOMATIC).deserialize(value)]
+
+
 class DecideSchema(StrictSchema):
     """When a verdict may speak."""
 
     later = ("max_runtime",)
     min_runtime = Duration()
-    automatic = OneOf(["none"], later=["rollback", "rollback_and_ship", "ship"])
+    automatic = AutomaticField()
     at_end_otherwise = OneOf(["keep_control"], later=["ship", "keep_treatment"])
     ship_when = RuleField()
     rollback_when = RuleField()
@@ -54,8 +92,10 @@ class DecideSchema(StrictSchema):
     @post_load
     def to_plan(self, given: dict[str, Any], **_: object) -> DecisionPlan:
         """Leave the wire form."""
-        names = {"min_runtime": "min_runtime_s", "ship_when": "ship_when", "rollback_when": "rollback_when"}
-        return DecisionPlan(**{names[key]: value for key, value in given.items() if key in names})
+        given.pop("at_end_otherwise", None)
+        if "min_runtime" in given:
+            given["min_runtime_s"] = given.pop("min_runtime")
+        return DecisionPlan(**given)
 
 
 def refuse_unanswerable(decide: DecisionPlan, metrics: MetricPlan) -> None:

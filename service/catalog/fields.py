@@ -160,6 +160,15 @@ class OneOf(Word):
         )
 
 
+class YesOrNo(fields.Field[bool]):
+    """true or false."""
+
+    def _deserialize(self, value: Any, *_: object, **__: object) -> bool:  # noqa: ANN401 - anything may come
+        if not isinstance(value, bool):
+            raise refuse("E301", f"expected true or false, not {show(value)}")
+        return value
+
+
 class Whole(fields.Field[int]):
     """A whole number from `low` to `high`."""
 

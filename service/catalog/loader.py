@@ -26,13 +26,14 @@ from service.catalog.goal_schema import GOALS
 from service.catalog.nodes import MAX_BYTES, Entry, Fault, MappingNode, data, locate, parse
 from service.catalog.rules import DataRules
 from service.catalog.schemas import COLLECTIONS, DATA, LATER_KINDS, SINGLES, build
+from service.catalog.webhooks import WEBHOOKS, Webhook
 
 SUFFIXES = (".yaml", ".yml")
 MAX_FILES = 2_000
 MAX_FINDINGS = 1_000
 FILE_NAME = re.compile(r"(?!.*(^|/)\.)[^\x00-\x1f\x7f\\:]{1,200}\.ya?ml")
 KINDS = {"experiment": "experiments", "flag": "flags"}
-BESIDE = frozenset({"recommenders", "placements", GOALS, DATA})
+BESIDE = frozenset({"recommenders", "placements", GOALS, WEBHOOKS, DATA})
 """Kinds that are no part of `Catalog`."""
 
 
@@ -46,6 +47,7 @@ class LoadedCatalog:
     digest: str
     data: DataRules = field(default_factory=DataRules)
     goals: Mapping[str, Goal] = field(default_factory=lambda: MappingProxyType({}))
+    webhooks: Mapping[str, Webhook] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,7 @@ def load(files: Mapping[str, str], *, keeps: Collection[str] = ()) -> LoadedCata
         digest=digest_of(files),
         data=parts[DATA].get(DATA, DataRules()),
         goals=frozen[GOALS],
+        webhooks=frozen[WEBHOOKS],
     )
 
 

@@ -15,6 +15,7 @@ from service.catalog import goal_schema, places
 from service.catalog.fields import Said, as_text, percent_in
 from service.catalog.findings import did_you_mean
 from service.catalog.keeping import DAY_S
+from service.catalog.webhooks import WEBHOOKS
 
 PREREQUISITES = "prerequisites"
 SERVED = frozenset({"experiment", "flag", "flags"})
@@ -98,6 +99,8 @@ def _mentions(definition: Placed) -> Iterator[tuple[str, str, Mention]]:
         yield from _gate_mentions(value)
     if definition.kind == "experiment":
         yield from (("metrics", "E401", m) for m in metric_mentions(value.get("metrics")))
+        for i, name in enumerate(_list(value.get("notify"))):
+            yield from ((WEBHOOKS, "E420", m) for m in _named(name, ("notify", i)))
     if definition.kind == goal_schema.GOALS:
         yield from (("metrics", "E401", m) for m in _named(value.get("metric"), ("metric",)))
         yield from (("goals", "E430", m) for m in _named(value.get("parent"), ("parent",)))

@@ -115,7 +115,10 @@ def test_three_variants_without_weights_share_equally() -> None:
         ("analysis: {look: hour}", "E190", 18),
         ("analysis: {alpha: 5}", "E305", 19),
         ("analysis: {mde: 10 absolute}", "E190", 17),
-        ("decide: {automatic: rollback}", "E190", 21),
+        ("decide: {automatic: rolback}", "E303", 21),
+        ("decide: {automatic: {rollback: yes}}", "E301", 32),
+        ("notify: growth", "E301", 9),
+        ("notify: [growth]", "E420", 10),
         ("decide: {min_runtime: 7}", "E306", 23),
         ("schedule: {start: 2027-01-07T09:00}", "E307", 19),
         ("schedule: {start: 9999-12-31T23:59:59-14:00}", "E307", 19),
@@ -172,7 +175,7 @@ def test_wrong_metrics_are_told(metric: str, code: str) -> None:
 
 def test_all_errors_of_all_files_come_in_one_run_in_order() -> None:
     found = findings(
-        SHORT.replace("purchase", "purchse") + "notify: x\nallocation: 0.5\n",
+        SHORT.replace("purchase", "purchse") + "tags: x\nallocation: 0.5\n",
         b="experiment: b\nvariants: {control: 1, t: 2}\naudience: {all: [{x: {gtt: 1}}, {y: {inn: [1]}}]}\n",
         c="a:\n\tb: 1\n",
         m=METRICS + "  m: {kind: mean, event: x, window: 7d}\n",
