@@ -15,6 +15,7 @@ from service.lake.engine import Engine
 from service.lake.numbers import (
     EXACT,
     SECOND_US,
+    Read,
     Span,
     divisor_of,
     events_of,
@@ -29,29 +30,40 @@ NUMBERS = ("value", "other_1", "other_2")
 """The numbers of a unit for one metric: its value, then its denominator and its covariate if any."""
 
 
-def unit_rows(
-    engine: Engine, experiment: Experiment, metrics: Sequence[Metric], *, only: ir.Table | None = None
-) -> ir.Table:
-    """Return the unit table of one experiment and phase, as an expression; of `only` these units if given.
+UNIT_COLUMNS = ("unit_id", "first_us", "source", "least", "greatest", "n_seen", "variant")
+"""The columns of `units_of`."""
 
-    Columns: unit_id, first_us, variant, source, least, greatest, n_seen (see `units_of`), and for the metric
-    at place i the three of `number_column(i, ...)`: micro-units as decimal(38,0), null where there is none.
 
-    `only` is a table of the same engine with a column `unit_id`.
+def unit_rows(engine: Engine, experiment: Experiment, metrics: Sequence[Metric]) -> ir.Table:
+    """Return the unit table of one experiment and phase, as an expression.
+
+    Columns: UNIT_COLUMNS, and for the metric at place i the three of `number_column(i, ...)`: micro-units as
+    decimal(38,0), null where there is none.
     """
+    return with_values(unit_sums(engine, experiment, metrics), metrics)
+
+
+def unit_sums(engine: Engine, experiment: Experiment, metrics: Sequence[Metric]) -> ir.Table:
+    """Return the unit table with what `with_sums` adds up instead of the values that follow from it."""
     seen = exposures_of(engine.exposures(), experiment)
-    if only is not None:
-        seen = seen.semi_join(only, "unit_id")
     occurred = seen.occurred_us
-    told = engine.rows(seen.aggregate(first_us=occurred.min(), last_us=occurred.max()))[0]
+    (told,) = engine.rows(seen.aggregate(first_us=occurred.min(), last_us=occurred.max()))
+    exposed = (told["first_us"] or 0, told["last_us"] or 0)
+    return with_sums(units_of(seen), *reading(engine, experiment, metrics, exposed=exposed), metrics=metrics)
+
+
+def reading(
+    engine: Engine, experiment: Experiment, metrics: Sequence[Metric], *, exposed: tuple[int, int]
+) -> tuple[ir.Table, tuple[Read, ...]]:
+    """Return what the metrics read (`events_of`) of units first exposed between two moments."""
     wanted = Wanted.of(metrics, experiment.unit)
     # No event before the longest lookback or after the last window counts: such files are not opened.
     events = engine.events(
         wanted,
-        first_us=(told["first_us"] or 0) - max(m.lookback_s for m in metrics) * SECOND_US,
-        last_us=(told["last_us"] or 0) + max(m.window_s for m in metrics) * SECOND_US,
+        first_us=exposed[0] - max(m.lookback_s for m in metrics) * SECOND_US,
+        last_us=exposed[1] + max(m.window_s for m in metrics) * SECOND_US,
     )
-    return with_numbers(units_of(seen), events, wanted, unit=experiment.unit, metrics=metrics)
+    return events_of(events, wanted, unit=experiment.unit, metrics=metrics)
 
 
 def number_column(place: int, number: str) -> str:
@@ -59,11 +71,13 @@ def number_column(place: int, number: str) -> str:
     return f"m{place}_{number}"
 
 
-def with_numbers(
-    units: ir.Table, events: ir.Table, wanted: Wanted, *, unit: str, metrics: Sequence[Metric]
+def with_sums(
+    units: ir.Table, read: ir.Table, reads: Sequence[Read], *, metrics: Sequence[Metric]
 ) -> ir.Table:
-    """Add to the rows of `units` what their events come to, reading the events once for all metrics."""
-    read, reads = events_of(events, wanted, unit=unit, metrics=metrics)
+    """Add to the rows of `units` the sums of their events, reading the events once for all metrics.
+
+    A sum of the metric at place i is called m<i>_now_<name> or, of its past, m<i>_past_<name>.
+    """
     spans = [(window_of(metric), past_of(metric)) for metric in metrics]
     whole = Span(
         min((past or window).first for window, past in spans), max(window.end for window, _ in spans)
@@ -83,11 +97,15 @@ def with_numbers(
             found = sums_of(around, reads[i], metric=metric, span=span) if span else {}
             sums |= {f"m{i}_{name}_{key}": number for key, number in found.items()}
     summed = around.group_by("unit_id").aggregate(**sums)
-    valued = units.left_join(summed, units.unit_id == summed.unit_id)
+    return units.left_join(summed, units.unit_id == summed.unit_id).select(*UNIT_COLUMNS, *sums)
+
+
+def with_values(rows: ir.Table, metrics: Sequence[Metric]) -> ir.Table:
+    """Replace the sums of `with_sums` by the numbers of `unit_rows`."""
     numbers: dict[str, ir.Value] = {}
     for i, metric in enumerate(metrics):
-        numbers |= _numbers(valued, i, metric)
-    return valued.select(*units.columns, **numbers)
+        numbers |= _numbers(rows, i, metric)
+    return rows.select(*UNIT_COLUMNS, **numbers)
 
 
 def _numbers(valued: ir.Table, place: int, metric: Metric) -> dict[str, ir.Value]:

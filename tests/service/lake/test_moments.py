@@ -19,8 +19,9 @@ from service.lake.columns import Wanted
 from service.lake.engines.duckdb import open_duckdb
 from service.lake.manifest import EVENTS, EXPOSURES, SCHEMAS
 from service.lake.moments import Facts, open_lake
+from service.lake.numbers import events_of
 from service.lake.sums import moments_of
-from service.lake.unit_rows import with_numbers
+from service.lake.unit_rows import with_sums, with_values
 from service.lake.units import units_of
 from service.storage.records import Event
 from tests.service.lake.logs import START, ListLog, an_event, an_exposure, days, received
@@ -278,7 +279,8 @@ def unit_expression(metrics: Sequence[Metric]) -> ir.Table:
     facts = {wanted.fact(name): "string" for name in wanted.facts}
     amounts = {wanted.amount(name): "int64" for name in wanted.amounts}
     events = ibis.table(own | {"occurred_us": "int64"} | facts | amounts, name="events")
-    return with_numbers(units_of(exposures), events, wanted, unit="anonymous_id", metrics=metrics)
+    read, reads = events_of(events, wanted, unit="anonymous_id", metrics=metrics)
+    return with_values(with_sums(units_of(exposures), read, reads, metrics=metrics), metrics)
 
 
 # --- the same in plain Python ---------------------------------------------------------------------
