@@ -97,13 +97,14 @@ def _amount(language: Language, found: Money, amount: Estimate, *, level: str = 
         None if end is None else _signed(language, found, end)
         for end in (amount.estimate, amount.lower, amount.upper)
     )
-    return language.say(
-        "interval" if level else "interval.short",
-        estimate=centre or language.say("interval.unknown"),
-        low=low or language.say("interval.no_low"),
-        high=high or language.say("interval.no_high"),
-        **({"level": level} if level else {}),
-    )
+    parts = {
+        "estimate": centre or language.say("interval.unknown"),
+        "low": low or language.say("interval.no_low"),
+        "high": high or language.say("interval.no_high"),
+    }
+    if level:
+        return language.say("interval", n=None, level=level, **parts)
+    return language.say("interval.short", n=None, **parts)
 
 
 def _signed(language: Language, found: Money, value: float) -> str:

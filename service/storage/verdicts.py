@@ -1,18 +1,19 @@
-"""Verdict snapshots in SQL: appended, never changed; a reader needs one row, a history few columns of some."""
+"""Verdict snapshots in SQL: appended, never changed; a history reads few columns of some of them."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, case, func, insert, or_, select
+from sqlalchemy import ColumnElement, Row, case, func, insert, select
 
 from service.clock import from_micros, to_micros
 from service.storage import schema
 from service.storage.control import Connections
 from service.storage.records import VerdictOutline, VerdictSnapshot
+from service.storage.retention import Kept, superseded
 from service.storage.rows import decision_in
 
-DAY_US = 86_400_000_000
 _ROW = schema.verdict_snapshot
-_TOLD = (
+_TOLD: tuple[ColumnElement[Any], ...] = (
     _ROW.c.experiment,
     _ROW.c.phase,
     _ROW.c.number,
@@ -112,8 +113,13 @@ class SqlVerdicts:
     def verdict_turns(self: Connections, experiment: str, phase: int, limit: int) -> Sequence[VerdictOutline]:
         """Return the last of each UTC day of `as_of` and every change of the decision, newest `limit`."""
         mine = _of(self.tenant, experiment, phase)
+        every = select(_ROW.c.number, _ROW.c.as_of_us, _ROW.c.decision).where(*mine).order_by(_ROW.c.number)
         with self.reading() as connection:
-            numbers = connection.execute(_turns(mine, limit)).scalars().all()
+            history = [Kept(row.number, row.as_of_us, row.decision) for row in connection.execute(every)]
+            passed = set(superseded(history, newest=0))
+            numbers = [row.number for row in history if row.number not in passed][-limit:]
+            if not numbers:
+                return []
             query = select(*_TOLD).where(*mine, _ROW.c.number.in_(numbers)).order_by(_ROW.c.number)
             rows = connection.execute(query).all()
         return [_outline(row) for row in rows]
@@ -123,25 +129,7 @@ def _of(tenant: str, experiment: str, phase: int) -> tuple[ColumnElement[bool], 
     return (_ROW.c.tenant == tenant, _ROW.c.experiment == experiment, _ROW.c.phase == phase)
 
 
-def _turns(mine: tuple[ColumnElement[bool], ...], limit: int) -> Select[tuple[int]]:
-    day, number = _ROW.c.as_of_us // DAY_US, _ROW.c.number
-    told = (
-        select(
-            number,
-            _ROW.c.decision,
-            func.lag(_ROW.c.decision).over(order_by=number).label("before"),
-            day.label("day"),
-            func.lead(day).over(order_by=number).label("next_day"),
-        )
-        .where(*mine)
-        .subquery()
-    )
-    ends_day = or_(told.c.next_day.is_(None), told.c.next_day != told.c.day)
-    changes = or_(told.c.before.is_(None), told.c.before != told.c.decision)
-    return select(told.c.number).where(or_(ends_day, changes)).order_by(told.c.number.desc()).limit(limit)
-
-
-def _outline(row: Row[tuple[object, ...]]) -> VerdictOutline:
+def _outline(row: Row[Any]) -> VerdictOutline:
     return VerdictOutline(
         experiment=row.experiment,
         phase=row.phase,
@@ -158,7 +146,7 @@ def _outline(row: Row[tuple[object, ...]]) -> VerdictOutline:
     )
 
 
-def _verdict(row: Row[tuple[object, ...]]) -> VerdictSnapshot:
+def _verdict(row: Row[Any]) -> VerdictSnapshot:
     return VerdictSnapshot(
         experiment=row.experiment,
         phase=row.phase,

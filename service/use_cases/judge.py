@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 
-from experiments.definitions import Experiment
+from experiments.definitions import Experiment, Metric
 from experiments.lifecycle import Status
 from experiments.verdict import Evidence, ExposureAccount
-from service.catalog import LoadedCatalog, load
+from service.catalog import LoadedCatalog
 from service.clock import from_micros, to_micros
 from service.lake.moments import Facts, LakeReader, open_lake
 from service.lake.units import DAY_US
@@ -19,6 +18,14 @@ from service.log import logger
 from service.storage.ports import Store
 from service.storage.records import VerdictSnapshot
 from service.use_cases.verdict_body import Inputs, verdict_body
+from service.use_cases.verdict_history import outline_of
+from service.use_cases.verdict_inputs import (
+    Recorded,
+    changed_of,
+    installed_version,
+    load_files,
+    planned_of,
+)
 from service.use_cases.watermark import as_of_us
 
 JUDGED = frozenset({Status.SCHEDULED, Status.RUNNING, Status.PAUSED, Status.STOPPED})
@@ -40,7 +47,7 @@ class Bench:
     now: datetime
 
 
-def refresh_verdicts(store: Store, lake: Path, *, now: datetime, settled: bool = False) -> int:
+def refresh_verdicts(store: Store, lake: Where, *, now: datetime, settled: bool = False) -> int:
     """Judge every experiment of the live revision from the lake; return how many snapshots were kept.
 
     `settled` tells that the log has stopped growing: the last few exposures are then kept as well.
@@ -57,7 +64,7 @@ def refresh_verdicts(store: Store, lake: Path, *, now: datetime, settled: bool =
     return kept
 
 
-def refresh_verdict(store: Store, lake: Path, key: str, *, now: datetime) -> bool:
+def refresh_verdict(store: Store, lake: Where, key: str, *, now: datetime) -> bool:
     """Judge one experiment of the live revision; keep the snapshot and return True if anything is new.
 
     Raises
@@ -76,8 +83,8 @@ def live_catalog(store: Store) -> tuple[int, LoadedCatalog]:
     number = store.live_state().revision
     stored = store.revision(number)
     if stored is None:
-        return 0, _load(())
-    return number, _load(tuple(sorted(stored.files.items())))
+        return 0, load_files(())
+    return number, load_files(tuple(sorted(stored.files.items())))
 
 
 def account_of(facts: Facts, *, primary: str, quarantined: Mapping[str, int]) -> ExposureAccount:
@@ -105,11 +112,6 @@ def account_of(facts: Facts, *, primary: str, quarantined: Mapping[str, int]) ->
     )
 
 
-@lru_cache(maxsize=4)
-def _load(files: tuple[tuple[str, str], ...]) -> LoadedCatalog:
-    return load(dict(files))
-
-
 def _bench(store: Store, reader: LakeReader, live: tuple[int, LoadedCatalog], now: datetime) -> Bench:
     revision, loaded = live
     return Bench(
@@ -122,53 +124,98 @@ def _bench(store: Store, reader: LakeReader, live: tuple[int, LoadedCatalog], no
     )
 
 
+def evidence_of(
+    reader: LakeReader, experiment: Experiment, metrics: Mapping[str, Metric], recorded: Recorded
+) -> Evidence:
+    """Return what the log says of an experiment up to a moment: whoever asks again gets the same."""
+    now_us = to_micros(recorded.as_of)
+    # Only closed days count, so a unit whose window ended today is analysed tomorrow.
+    closed_us = now_us - now_us % DAY_US - 1
+    facts = reader.facts(experiment, tuple(metrics.values()), until_us=closed_us)
+    return Evidence(
+        periods=facts.periods,
+        arrivals=facts.arrivals,
+        account=account_of(facts, primary=experiment.metrics.primary, quarantined=recorded.quarantined),
+        as_of=recorded.as_of,
+        first_exposure_at=None if facts.first_us is None else from_micros(facts.first_us),
+        windows_open=windows_open(facts, experiment.metric_keys()),
+        exploratory=recorded.exploratory(experiment),
+        changed={key: one.revision for key, one in recorded.changed.items()},
+    )
+
+
+def windows_open(facts: Facts, metrics: Collection[str]) -> bool:
+    """Return whether a unit is still inside the window of some metric, or the day in which that ends."""
+    clean = sum(units.exposed - units.multiple_variants for units in facts.units.values())
+    done = dict.fromkeys(metrics, 0) | dict(facts.absent)
+    for row in facts.periods:
+        done[row.metric] += row.moments.n
+    return any(done[key] < clean for key in metrics)
+
+
+def judged(
+    loaded: LoadedCatalog, revision: int, experiment: Experiment, reader: LakeReader, recorded: Recorded
+) -> str:
+    """Return the verdict JSON: it follows from revision, log up to the reader's offset and `recorded`."""
+    metrics = {key: loaded.catalog.metrics[key] for key in experiment.metric_keys()}
+    return verdict_body(
+        Inputs(
+            experiment=experiment,
+            metrics=metrics,
+            evidence=evidence_of(reader, experiment, metrics, recorded),
+            revision=revision,
+            catalog_digest=loaded.digest,
+            log_offset=reader.offset,
+        )
+    )
+
+
 def _refresh(bench: Bench, experiment: Experiment, *, forced: bool) -> bool:
     if experiment.status not in JUDGED or not bench.newest_us:
         return False
     before = bench.store.latest_verdict(experiment.key)
     before = before if before and before.phase == experiment.phase else None
+    if before and before.final and experiment.status is Status.STOPPED:
+        return False
     quarantined = bench.store.quarantined_exposures(experiment.key, experiment.phase)
     if before and _nothing_happened(bench, before, quarantined):
         return False
-    floor_us = to_micros(before.as_of) if before else 0
-    inputs = _inputs(bench, experiment, as_of_us(bench.newest_us, floor_us=floor_us), quarantined)
-    body = verdict_body(inputs)
+    recorded = _recorded(bench, experiment, before, quarantined)
+    body = judged(bench.loaded, bench.revision, experiment, bench.reader, recorded)
     if before and not _worth_keeping(before, body, now=bench.now, forced=forced):
         return False
+    told = json.loads(body)
     bench.store.put_verdict(
         VerdictSnapshot(
             experiment=experiment.key,
             phase=experiment.phase,
             revision=bench.revision,
             log_offset=bench.reader.offset,
-            as_of=inputs.evidence.as_of,
+            as_of=recorded.as_of,
             computed_at=bench.now,
             digest=hashlib.sha256(body.encode()).hexdigest(),
             body=body,
+            inputs=recorded.to_json(),
+            final=told["final"],
+            outline=outline_of(told),
         )
     )
     return True
 
 
-def _inputs(bench: Bench, experiment: Experiment, now_us: int, quarantined: Mapping[str, int]) -> Inputs:
-    planned = experiment.metrics.keys()
-    metrics = {key: bench.loaded.catalog.metrics[key] for key in planned}
-    # Only closed days count, so a unit whose window ended today is analysed tomorrow.
-    closed_us = now_us - now_us % DAY_US - 1
-    facts = bench.reader.facts(experiment, tuple(metrics.values()), until_us=closed_us)
-    return Inputs(
-        experiment=experiment,
-        metrics=metrics,
-        evidence=Evidence(
-            periods=facts.periods,
-            arrivals=facts.arrivals,
-            account=account_of(facts, primary=experiment.metrics.primary, quarantined=quarantined),
-            as_of=from_micros(now_us),
-            first_exposure_at=None if facts.first_us is None else from_micros(facts.first_us),
-        ),
-        revision=bench.revision,
-        catalog_digest=bench.loaded.digest,
-        log_offset=bench.reader.offset,
+def _recorded(
+    bench: Bench, experiment: Experiment, before: VerdictSnapshot | None, quarantined: Mapping[str, int]
+) -> Recorded:
+    floor_us = to_micros(before.as_of) if before else 0
+    store, revision = bench.store, bench.revision
+    planned = planned_of(store, experiment, before, revision=revision, now=bench.now)
+    metrics = {key: bench.loaded.catalog.metrics[key] for key in experiment.metric_keys()}
+    return Recorded(
+        as_of=from_micros(as_of_us(bench.newest_us, floor_us=floor_us)),
+        quarantined=quarantined,
+        planned=planned,
+        changed=changed_of(store, metrics, planned, before, revision=revision),
+        version=installed_version(),
     )
 
 
@@ -179,7 +226,7 @@ def _nothing_happened(bench: Bench, before: VerdictSnapshot, quarantined: Mappin
 
 def _worth_keeping(before: VerdictSnapshot, body: str, *, now: datetime, forced: bool) -> bool:
     old, new = json.loads(before.body), json.loads(body)
-    news = ("phase", "revision", "decision", "variant")
+    news = ("phase", "revision", "decision", "variant", "final")
     if any(old.get(name) != new.get(name) for name in news):
         return True
     if old["digests"]["moments"] != new["digests"]["moments"]:

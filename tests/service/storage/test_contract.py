@@ -1,6 +1,7 @@
 """What service/storage/ports.py promises, checked on every adapter."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -291,8 +292,7 @@ def test_verdicts_are_kept_as_history(store: Store) -> None:
             digest="d",
             body=body,
         )
-        store.put_verdict(snapshot)
-        return snapshot
+        return replace(snapshot, number=store.put_verdict(snapshot))
 
     one, two, three, four = put(1, "one"), put(2, "two"), put(2, "three"), put(2, "four")
 
@@ -301,6 +301,9 @@ def test_verdicts_are_kept_as_history(store: Store) -> None:
     assert store.verdict_history("x", 2, 9) == [two, three, four]
     assert store.verdict_history("x", 1, 9) == [one]
     assert store.latest_verdict("y") is None
+    assert (three.id, store.verdict("x", 2, 2)) == ("x.2.2", three)
+    assert store.verdict("x", 2, 4) is None
+    assert store.verdict("x", 3, 1) is None
 
 
 def test_a_closed_store_opens_again_by_itself(store: Store) -> None:

@@ -63,7 +63,7 @@ def test_a_better_variant_is_shipped_with_every_member_of_the_design(store: Stor
     assert (verdict["decision"], verdict["variant"]) == ("ship", "banner")
     assert verdict["log_offset"] == store.last_seq()
     assert verdict["revision"] == store.live_state().revision
-    assert set(verdict["digests"]) == {"catalog", "exposures", "moments"}
+    assert set(verdict["digests"]) == {"catalog", "config", "exposures", "moments"}
     assert [len(line["points"]) for line in verdict["series"]] == [5]
     assert verdict["record"]["owner"] == "maria@shop.example"
 
