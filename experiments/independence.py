@@ -107,7 +107,9 @@ def _name(definition: Experiment | Flag) -> str:
 
 
 def _splits(definition: Experiment | Flag) -> bool:
-    return isinstance(definition, Experiment) or definition.allocation_bp < TOTAL_BP or bool(definition.ramp)
+    if isinstance(definition, Experiment):
+        return not definition.shipped
+    return definition.allocation_bp < TOTAL_BP or bool(definition.ramp)
 
 
 # --- ids

@@ -17,6 +17,7 @@ from service.catalog.fields import (
     Duration,
     Instant,
     Name,
+    OneOf,
     Said,
     StrictSchema,
     Unit,
@@ -29,6 +30,7 @@ from service.catalog.fields import (
 )
 
 START = "start"
+GUARDRAILS_OK = "guardrails_ok"
 MAX_LIST = 20_000
 MAX_STEPS = 100
 MAX_PREREQUISITES = 20
@@ -100,12 +102,12 @@ class At(Instant):
 
 
 class RampStepSchema(StrictSchema):
-    """One step of a ramp."""
+    """One step of a ramp; with `if` it also waits for what a verdict finds."""
 
-    later = ("if",)
     at = At()
     after = Duration()
     share = BasisPoints(required=True)
+    condition = OneOf([GUARDRAILS_OK], data_key="if", load_default="")
 
     @post_load
     def to_step(self, given: dict[str, Any], **_: object) -> dict[str, Any]:
@@ -239,7 +241,7 @@ def _ramp(given: Mapping[str, Any]) -> tuple[RampStep, ...]:
             said = Said("E325", "the ramp needs a start to count from", "add 'schedule: {start: ...}'")
             graft(errors, ("ramp", i, word), said)
         else:
-            steps.append(RampStep(at, step["share"]))
+            steps.append(RampStep(at, step["share"], gated=step["condition"] == GUARDRAILS_OK))
     if errors:
         raise nested(errors)
     return tuple(steps)

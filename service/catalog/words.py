@@ -10,6 +10,7 @@ from experiments.notation import percent
 from experiments.targeting.phrases import condition_words
 
 MAX_WORDS = 72
+GATED = " if its guardrails are in order"
 
 
 def json_words(value: object) -> str:
@@ -37,7 +38,9 @@ def slot_words(slot: LayerSlot) -> str:
 
 def ramp_words(ramp: Sequence[RampStep]) -> str:
     """Return the steps of a ramp."""
-    return ", ".join(f"{percent(step.share_bp)} from {moment_words(step.at)}" for step in ramp)
+    return ", ".join(
+        f"{percent(step.share_bp)} from {moment_words(step.at)}{GATED * step.gated}" for step in ramp
+    )
 
 
 def prerequisite_words(prerequisites: Sequence[Prerequisite]) -> str:

@@ -11,6 +11,7 @@ from experiments.definitions import Catalog, Experiment, Flag
 from experiments.independence import dependent_pairs, splitters
 from experiments.launch import has_begun
 from experiments.lifecycle import TOTAL_BP, Schedule, Status
+from experiments.plans import CLOSED
 from experiments.targeting import Condition, audience_refs
 from service.catalog import LoadedCatalog
 from service.catalog.diff import Difference
@@ -63,10 +64,20 @@ def warnings(
             *_judged(difference, names, live),
             *_served(difference, names, live),
             *_within_phase(difference, names, (live, new), now),
+            *_unshipped(difference, old, new),
             *_forgotten(difference, previous.data, loaded.data),
         ):
             found[difference.kind, difference.key].append(text)
     return {place: tuple(texts) for place, texts in found.items()}
+
+
+def _unshipped(difference: Difference, old: Catalog, new: Catalog) -> Iterator[str]:
+    """Yield that everybody loses the variant that was shipped to them."""
+    before, after = old.experiments.get(difference.key), new.experiments.get(difference.key)
+    if difference.kind != "experiments" or before is None or before.status in CLOSED or not before.shipped:
+        return
+    if after is None or after.status in CLOSED or not after.shipped:
+        yield f"{before.shipped} is shipped to everybody, and this ends it"
 
 
 def _forgotten(difference: Difference, old: DataRules, new: DataRules) -> Iterator[str]:
@@ -169,7 +180,8 @@ def overlaps(catalog: Catalog, differences: Iterable[Difference]) -> Mapping[str
         for d in differences
         if d.kind == "experiments" and (d.sign == "+" or {detail.name for detail in d.details} & SHARED_BY)
     }
-    active = [e for e in catalog.experiments.values() if e.status in (Status.SCHEDULED, Status.RUNNING)]
+    serving = [e for e in catalog.experiments.values() if e.status in (Status.SCHEDULED, Status.RUNNING)]
+    active = [e for e in serving if not e.shipped]
     found: dict[str, str] = {}
     for one in active:
         if one.key in changed:

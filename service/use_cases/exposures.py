@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -15,8 +15,9 @@ from experiments.identifiers import is_identifier
 from experiments.lifecycle import Status
 from service.catalog.findings import CatalogError
 from service.catalog.loader import load
+from service.storage.analysis_records import Steering
 from service.storage.ports import Store
-from service.storage.records import Event, StoredRevision
+from service.storage.records import Event, LiveState, StoredRevision
 from service.wire import MAX_INTEGER, Identifier, Whole
 
 LIVE_WITHIN = timedelta(days=30)
@@ -74,6 +75,7 @@ class Revision:
 _SCHEMA = ExposureSchema()
 _NAMES = ("experiment_key", "variant_key", "unit_type", "unit_id")
 _STOPPED = Refusal("experiment_stopped", "it is dated after the experiment was stopped or ended")
+_SHIPPED = Refusal("experiment_stopped", "it is dated after one variant was shipped to everybody")
 
 
 class ExposureBook:
@@ -134,7 +136,7 @@ class ExposureDesk:
         self._store = store
         self._now = now
         self._backfill = backfill
-        self._live: int | None = None
+        self._state: LiveState | None = None
 
     def check(self, event: Event) -> Refusal | None:
         """Return None when `event` agrees with the assignment recomputed here, else why it does not.
@@ -153,18 +155,20 @@ class ExposureDesk:
             return Refusal("unit_mismatch", f"unit_id is not the {claim.unit_type} of the event")
         if event.properties.get("decision") == OVERRIDE:
             return Refusal(OVERRIDE, "the variant was forced for somebody who looks at it; never analysed")
-        if self._live is None:
-            self._live = self._store.live_state().revision
+        if self._state is None:
+            self._state = self._store.live_state()
+        live = self._state.revision
         # A backfill may predate the launch, and with it the steps of a ramp.
         ramp_at = None if self._backfill else event.occurred_at + CLOCKS_DIFFER
         if claim.revision is not None:
-            refusal = self._check_named(claim, claim.revision, live=self._live, ramp_at=ramp_at)
+            refusal = self._check_named(claim, claim.revision, live=live, ramp_at=ramp_at)
         else:
-            refusal = self._check_any(claim, live=self._live, ramp_at=ramp_at)
+            refusal = self._check_any(claim, live=live, ramp_at=ramp_at)
         return (
             refusal
-            or self._check_begun(claim, event.occurred_at, number=claim.revision or self._live)
-            or self._check_stopped(claim, event.occurred_at, live=self._live)
+            or self._check_begun(claim, event.occurred_at, number=claim.revision or live, live=live)
+            or self._check_stopped(claim, event.occurred_at, live=live)
+            or self._check_shipped(claim, event.occurred_at)
         )
 
     def _check_named(
@@ -178,7 +182,17 @@ class ExposureDesk:
         experiment = found.experiments.get(claim.experiment_key)
         if experiment is None:
             return Refusal("unknown_experiment", f"revision {number} has no experiment of that key")
+        return self._compare(claim, experiment, ramp_at)
+
+    def _compare(self, claim: Claim, experiment: Experiment, ramp_at: datetime | None) -> Refusal | None:
+        """Compare as the experiment is now: the steps of its ramp that were opened are open for all of it."""
+        said = self._said_of(claim)
+        if said is not None and experiment.ramp:
+            experiment = replace(experiment, ramp_limit=said.ramp_steps)
         return compare(claim, experiment, ramp_at=ramp_at)
+
+    def _said_of(self, claim: Claim) -> Steering | None:
+        return self._state.steering.get((claim.experiment_key, claim.phase)) if self._state else None
 
     def _check_any(self, claim: Claim, *, live: int, ramp_at: datetime | None) -> Refusal | None:
         """Accept what any revision of the last 30 days gives; else speak of the newest that fits.
@@ -195,13 +209,13 @@ class ExposureDesk:
             experiment = found.experiments.get(claim.experiment_key)
             if experiment is None:
                 continue
-            said = compare(claim, experiment, ramp_at=ramp_at)
+            said = self._compare(claim, experiment, ramp_at)
             if said is None or said.reason == OVERRIDE:
                 return said
             refusal = refusal or said
         return refusal or Refusal("unknown_experiment", "no revision of the last 30 days has that experiment")
 
-    def _check_begun(self, claim: Claim, occurred_at: datetime, *, number: int) -> Refusal | None:
+    def _check_begun(self, claim: Claim, occurred_at: datetime, *, number: int, live: int) -> Refusal | None:
         """Refuse what predates the phase: `number` or an older revision must have served it, backfills aside.
 
         One visitor's wrong clock would otherwise move the first exposure, and with it the shortest runtime.
@@ -210,7 +224,7 @@ class ExposureDesk:
         if self._backfill:
             return None
         for older in range(number, max(0, number - LOOK_BACK), -1):
-            found = self._book.read(self._store, older, live=self._live or 0)
+            found = self._book.read(self._store, older, live=live)
             if found is None or found.applied_at > latest:
                 continue
             experiment = (found.experiments or {}).get(claim.experiment_key)
@@ -240,6 +254,13 @@ class ExposureDesk:
                 return None
             return _STOPPED if taken_out or _is_over(experiment, earliest) else None
         return None
+
+    def _check_shipped(self, claim: Claim, occurred_at: datetime) -> Refusal | None:
+        """Refuse what is dated after one variant was shipped to everybody: nobody is split any more."""
+        said = self._said_of(claim)
+        if said is None or not said.shipped or said.changed_at is None:
+            return None
+        return _SHIPPED if said.changed_at <= occurred_at - CLOCKS_DIFFER else None
 
 
 def read_claim(properties: Mapping[str, Any]) -> Claim | Refusal:

@@ -10,6 +10,7 @@ from experiments.launch import has_begun, review
 from experiments.lifecycle import Status
 from experiments.notation import percent
 from experiments.plans import EVERYTHING
+from experiments.steering import steer
 from service.catalog import CatalogError, Finding, LoadedCatalog, load
 from service.catalog.compiling import load_to_serve
 from service.catalog.diff import Difference, diff, parts
@@ -20,10 +21,11 @@ from service.catalog.loader import place_of
 from service.catalog.notes import doubts, starts
 from service.clock import EPOCH
 from service.storage.ports import RevisionMovedError, Store
-from service.storage.records import StoredRevision
+from service.storage.records import LiveState, StoredRevision
 from service.use_cases.cautions import dependent, overlaps, warnings
 from service.use_cases.forecast import Needed, needed
 from service.use_cases.movements import Movement, Progress, movements
+from service.use_cases.steered import steered
 
 OVERLAP = "E411"
 TRY_BACK = 20
@@ -32,6 +34,7 @@ WATCH = "watch"
 """Who applied a revision: the worker that watches the folder."""
 JUST_NOW = timedelta(minutes=15)
 BECAME_DRAFT = "cannot become a draft"
+NOTHING_LIVE = LiveState(version=0, revision=0, killed=frozenset(), model="")
 
 
 class BlockedError(CatalogError):
@@ -84,9 +87,11 @@ def plan(
         If the files have errors.
     """
     loaded = _load(store, files)
-    number = store.live_state().revision if store else 0
+    state = store.live_state() if store else NOTHING_LIVE
+    number = state.revision
     previous = _live(store, number) if store else None
     differences = diff(previous, loaded)
+    served, would_serve = previous and steered(previous, state), steered(loaded, state)
     return Plan(
         live=number,
         differences=differences,
@@ -99,9 +104,9 @@ def plan(
             for d in differences
             if d.kind == "experiments" and d.sign == "+"
         },
-        warnings=warnings(previous, loaded, differences, now=now),
-        overlaps=overlaps(loaded.catalog, differences),
-        dependent=tuple(dependent(loaded.catalog)),
+        warnings=warnings(served, would_serve, differences, now=now),
+        overlaps=overlaps(would_serve.catalog, differences),
+        dependent=tuple(dependent(would_serve.catalog)),
         starts={d.key: starts(d) for d in _starting(previous, loaded, now)},
         notes=tuple(f"note: {note}" for note in _doubts(files, loaded, now)),
         watched_at=_watched_at(store, number, now) if store and number else None,
@@ -162,7 +167,8 @@ def _reviewed(
     if blocked:
         raise BlockedError(blocked)
     revision = store.add_revision(files, loaded.digest, by=by, now=now, expected=live)
-    started = tuple(f"{d.key} on {percent(d.share_at(now))}" for d in _starting(previous, loaded, now))
+    starting = _starting(previous, steered(loaded, store.live_state()), now)
+    started = tuple(f"{d.key} on {percent(d.share_at(now))}" for d in starting)
     return Applied(revision=revision, changed=revision != live, started=started)
 
 
@@ -233,6 +239,13 @@ def suggest(key: str, known: Collection[str]) -> str:
     return did_you_mean(key, names) or (f"known: {', '.join(names[:MAX_NAMED])}{more}" if names else "")
 
 
+def served_catalog(store: Store) -> LoadedCatalog | None:
+    """Return the live catalog with what was decided about its experiments, None when nothing is live."""
+    state = store.live_state()
+    loaded = _live(store, state.revision)
+    return loaded and steered(loaded, state)
+
+
 def live_catalog(store: Store) -> LoadedCatalog | None:
     """Return the catalog of the live revision, None when nothing was ever applied."""
     return _live(store, store.live_state().revision)
@@ -283,11 +296,12 @@ def _blocked(
         previous.catalog,
         experiments={**_ended(store, previous.catalog, loaded.catalog), **previous.catalog.experiments},
     )
-    stored = store.revision(store.live_state().revision)
+    state = store.live_state()
+    stored = store.revision(state.revision)
     lost = stored.files if stored else {}
-    return [
-        _finding(message, loaded.catalog, files, lost) for message in review(old, loaded.catalog, now=now)
-    ]
+    # Of a ramp with gates, what they let in counts; one that was opened must not close behind anybody.
+    before, after = steer(old, state.steering), steer(loaded.catalog, state.steering)
+    return [_finding(message, loaded.catalog, files, lost) for message in review(before, after, now=now)]
 
 
 def _ended(store: Store, live: Catalog, new: Catalog) -> dict[str, Experiment]:

@@ -18,6 +18,7 @@ from service.storage.ports import Store, StoreUnavailableError
 from service.storage.records import KeyClass, LiveState
 from service.use_cases.audiences import MembersFile
 from service.use_cases.spare import Spare, read_spare, save_spare
+from service.use_cases.steered import steered
 
 POLL_S = 0.5
 KEYS_EVERY = 10
@@ -30,7 +31,10 @@ NO_KEYS: Mapping[str, KeyClass] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingSnapshot:
-    """Everything a request needs. `state.revision` is the one served; `problem` is empty when all is well."""
+    """Everything a request needs. `state.revision` is the one served; `problem` is empty when all is well.
+
+    The experiments of `loaded` are steered as `state` says.
+    """
 
     state: LiveState
     loaded: LoadedCatalog
@@ -182,7 +186,8 @@ class SnapshotHolder:
         return MappingProxyType({**stored, **self._own_keys})
 
     def _build(self, state: LiveState, keys: Mapping[str, KeyClass]) -> ServingSnapshot:
-        revision, loaded, compiled, problem = self._load(state)
+        revision, found, compiled, problem = self._load(state)
+        loaded = steered(found, state)
         return ServingSnapshot(
             state=replace(state, revision=revision),
             loaded=loaded,
@@ -223,7 +228,7 @@ class SnapshotHolder:
             return None, "it is not in the store"
         try:
             loaded = load(stored.files)
-            compiled = self._compile(loaded, state)
+            compiled = self._compile(steered(loaded, state), state)
             if state.killed:
                 # What is killed was not compiled, and will have to be when it is revived.
                 compile_catalog(loaded.catalog)
@@ -242,7 +247,7 @@ class SnapshotHolder:
         if spare is None:
             return False
         try:
-            loaded = load(spare.files)
+            loaded = steered(load(spare.files), spare.state)
             compiled = self._compile(loaded, spare.state)
         except Exception:  # noqa: BLE001 - a copy that cannot be used is no copy
             return False

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.storage.live import steering_in, steering_text
 from service.storage.records import KeyClass, LiveState
 
 
@@ -24,6 +25,7 @@ def save_spare(path: Path, spare: Spare) -> None:
         "revision": spare.state.revision,
         "killed": sorted(spare.state.killed),
         "model": spare.state.model,
+        "steering": steering_text(spare.state.steering.values()),
         "files": dict(spare.files),
         "keys": {digest: key_class.value for digest, key_class in spare.keys.items()},
     }
@@ -46,6 +48,7 @@ def read_spare(path: Path) -> Spare | None:
             revision=int(content["revision"]),
             killed=frozenset(content["killed"]),
             model=str(content["model"]),
+            steering=steering_in(content.get("steering", "[]")),
         )
         keys = {digest: KeyClass(key_class) for digest, key_class in content["keys"].items()}
         return Spare(state=state, files=dict(content["files"]), keys=keys)

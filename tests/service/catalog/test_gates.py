@@ -13,7 +13,11 @@ from experiments.lifecycle import RampStep, Status
 from service.catalog import CatalogError, Finding, load
 from service.catalog.codes import CODES
 
-METRICS = "metrics:\n  purchase: {kind: conversion, event: Order Completed, window: 7d}\n"
+METRICS = """\
+metrics:
+  purchase: {kind: conversion, event: Order Completed, window: 7d}
+  refund: {kind: conversion, event: Order Refunded, window: 7d}
+"""
 GATES = """\
 layers:
   page: {description: The product page}
@@ -35,6 +39,11 @@ seed: from-growthbook
 audience: {any: [{user_id: {in_list: vips}}, {tags: {any_element: {not_in_list: vips}}}]}
 """
 )
+GUARDED = """\
+experiment: tea
+variants: {control: 1, b: 2}
+metrics: {primary: purchase, guardrails: [{metric: refund, margin: 20% relative}]}
+"""
 FLAGS = """\
 flags:
   dark: {overrides: {on: [qa-maria], off: [qa-li]}, status: scheduled, schedule: {start: 2027-01-01T00:00Z}}
@@ -106,6 +115,23 @@ def test_a_catalog_with_every_gate_can_be_served() -> None:
     assert "enrolled" not in answers or len(answers) > 1
 
 
+def test_a_step_may_wait_for_the_guardrails() -> None:
+    steps = (
+        "ramp: [{at: 2027-01-01T00:00Z, share: 5%}, {at: 2027-01-02T00:00Z, share: 50%, if: guardrails_ok}]"
+    )
+
+    tea = catalog(a=f"{GUARDED}{steps}\n", f=FLAGS).experiments["tea"]
+
+    assert [step.gated for step in tea.ramp] == [False, True]
+    assert tea.share_at(datetime(2027, 2, 1, tzinfo=UTC)) == 500
+
+
+def test_a_step_that_waits_for_guardrails_needs_people_before_it() -> None:
+    step = "ramp: [{at: 2027-01-01T00:00Z, share: 5%, if: guardrails_ok}]"
+
+    assert [code for code, _line, _column in places(f"{GUARDED}{step}\n")] == ["E326"]
+
+
 @pytest.mark.parametrize(
     ("line", "code", "column"),
     [
@@ -136,7 +162,8 @@ def test_a_catalog_with_every_gate_can_be_served() -> None:
         ("ramp: [{share: 5%}]", "E302", 8),
         ("ramp: [{at: start, after: 1h, share: 5%}]", "E300", 8),
         ("ramp: [{at: noon, share: 5%}]", "E307", 13),
-        ("ramp: [{at: 2027-01-01T00:00Z, share: 5%, if: guardrails_ok}]", "E190", 43),
+        ("ramp: [{at: 2027-01-01T00:00Z, share: 5%, if: guardrail_ok}]", "E303", 47),
+        ("ramp: [{at: 2027-01-01T00:00Z, share: 5%, if: guardrails_ok}]", "E327", 47),
         ("ramp: [{at: 2027-01-01T00:00Z, share: 5%}]\nallocation: 5%", "E323", 1),
         ("ramp: [{at: 2027-01-02T00:00Z, share: 5%}, {at: 2027-01-01T00:00Z, share: 9%}]", "E322", 44),
         ("ramp: [{at: 2027-01-01T00:00Z, share: 5%}, {at: 2027-01-02T00:00Z, share: 4%}]", "E322", 44),
