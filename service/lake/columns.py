@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from experiments.definitions import Metric
+from experiments.event_filters import amounts_asked, facts_asked
 from experiments.kinds import WITH_CURRENCY
 
 OWN_COLUMNS = frozenset({"user_id", "anonymous_id"})
@@ -12,7 +13,7 @@ CURRENCY = "currency"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Names of properties, sorted, each once: `facts` to compare, `amounts` to add up.
+    """Names of properties, sorted, each once: `facts` to compare as they are, `amounts` to add up or compare.
 
     `types` are the types of the events that are read; empty for all events.
     """
@@ -24,14 +25,19 @@ class Wanted:
     @classmethod
     def of(cls, metrics: Sequence[Metric], unit: str) -> "Wanted":
         """Return what `metrics` read, and where a unit that is a property has its id."""
-        facts = {name for metric in metrics for name in metric.where}
+        filters = [told for metric in metrics for told in (metric.counts, metric.per_counts)]
+        facts = {name for told in filters for name in facts_asked(told)}
         if any(metric.currency and metric.kind in WITH_CURRENCY for metric in metrics):
             facts.add(CURRENCY)
         if unit not in OWN_COLUMNS:
             facts.add(unit)
         return cls(
             _sorted(facts),
-            _sorted(name for metric in metrics for name in (metric.value, metric.per_value)),
+            _sorted(
+                {name for told in filters for name in amounts_asked(told)}.union(
+                    *((metric.value, metric.minus, metric.per_value) for metric in metrics)
+                )
+            ),
             _sorted(name for metric in metrics for name in (metric.event, metric.per, metric.then)),
         )
 

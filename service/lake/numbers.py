@@ -12,9 +12,13 @@ import ibis.expr.types as ir
 from ibis.expr.operations import Node
 
 from experiments.definitions import Metric, MetricKind, Test
+from experiments.event_filters import EVERYTHING
 from experiments.kinds import DETRACTOR, MAX_VALUE, PROMOTER, WITH_CURRENCY, micro_of, scale_of
+from experiments.metrics import Aggregate
 from experiments.moments import SCALE
+from experiments.targeting import Condition
 from service.lake.columns import CURRENCY, OWN_COLUMNS, Wanted
+from service.lake.filters import matching
 from service.lake.rows import canonical_json
 from service.lake.texts import text_of
 
@@ -59,6 +63,7 @@ class Read:
     amount: str = ""
     divides: str = ""
     divisor: str = ""
+    minus: str = ""
 
 
 def events_of(
@@ -80,7 +85,10 @@ def sums_of(rows: ir.Table, read: Read, *, metric: Metric, span: Span) -> dict[s
     mine = ibis.and_(rows[read.counts], inside)
     found = {"n": rows.count(where=mine)}
     if read.amount:
-        found["amount"] = rows[read.amount].sum(where=mine)
+        name, aggregate = _AGGREGATES[metric.aggregate]
+        found[name] = aggregate(rows[read.amount], mine)
+    if read.minus:
+        found["minus"] = rows[read.minus].sum(where=mine)
     if not read.divides:
         return found
     theirs = ibis.and_(rows[read.divides], inside)
@@ -117,7 +125,8 @@ def _read(events: ir.Table, wanted: Wanted, metric: Metric, columns: dict[Node, 
         counts = ibis.and_(counts, _on_scale(amount, metric))
         amount = _points(amount, metric)
     divisor = events[wanted.amount(metric.per_value)] if metric.per_value else None
-    return Read(*(_named(column, columns) for column in (counts, amount, divides, divisor)))
+    minus = events[wanted.amount(metric.minus)] if metric.minus else None
+    return Read(*(_named(column, columns) for column in (counts, amount, divides, divisor, minus)))
 
 
 def _named(column: ir.Value | None, columns: dict[Node, str]) -> str:
@@ -126,14 +135,20 @@ def _named(column: ir.Value | None, columns: dict[Node, str]) -> str:
 
 
 def _is_value(events: ir.Table, wanted: Wanted, metric: Metric) -> ir.BooleanValue:
-    facts = [events[wanted.fact(name)] == canonical_json(value) for name, value in metric.where.items()]
-    return ibis.and_(events.type == metric.event, *facts, *_in_currency(events, wanted, metric))
+    return _of(events, wanted, metric, metric.event, metric.counts)
 
 
 def _is_other(events: ir.Table, wanted: Wanted, metric: Metric) -> ir.BooleanValue | None:
     if metric.kind is MetricKind.RATIO:
-        return ibis.and_(events.type == metric.per, *_in_currency(events, wanted, metric))
+        return _of(events, wanted, metric, metric.per, metric.per_counts)
     return events.type == metric.then if metric.then else None
+
+
+def _of(
+    events: ir.Table, wanted: Wanted, metric: Metric, event: str, condition: Condition
+) -> ir.BooleanValue:
+    kept = [] if condition == EVERYTHING else [matching(events, wanted, condition)]
+    return ibis.and_(events.type == event, *kept, *_in_currency(events, wanted, metric))
 
 
 def _in_currency(events: ir.Table, wanted: Wanted, metric: Metric) -> list[ir.BooleanValue]:
@@ -202,7 +217,13 @@ def _gave_up(sums: Sums, metric: Metric) -> ir.Value:
 
 
 def _amount(sums: Sums, metric: Metric) -> ir.Value:
-    return _winsorized(sums["amount"], metric) if metric.value else _how_often(sums, metric)
+    if not metric.value:
+        return _how_often(sums, metric)
+    return _winsorized(_aggregated(sums, metric), metric)
+
+
+def _aggregated(sums: Sums, metric: Metric) -> ir.Value:
+    return sums[_AGGREGATES[metric.aggregate][0]]
 
 
 def _how_often(sums: Sums, metric: Metric) -> ir.Value:
@@ -214,13 +235,22 @@ def _taking_part(sums: Sums, metric: Metric) -> ir.Value:
 
 
 def _lifetime_value(sums: Sums, metric: Metric) -> ir.Value:
+    return _winsorized(_worth(sums, metric), metric)
+
+
+def _margin(sums: Sums, metric: Metric) -> ir.Value:
+    worth = _worth(sums, metric)
+    return _winsorized(worth - _cut(sums["minus"]) if metric.minus else worth, metric)
+
+
+def _worth(sums: Sums, metric: Metric) -> ir.Value:
     # By parts, since only 64-bit numbers have a whole quotient; what is left of it is dropped, towards 0.
     whole, rest = divmod(micro_of(metric.factor) or 0, SCALE)
-    spent = _cut(sums["amount"])
+    spent = _cut(_aggregated(sums, metric))
     size = spent.abs().cast("int64")
     exact = size.cast(EXACT) * ibis.literal(whole)
     value = exact + (size // SCALE) * rest + (size % SCALE * rest) // SCALE
-    return _winsorized(ibis.cases((spent < 0, -value), else_=value), metric)
+    return ibis.cases((spent < 0, -value), else_=value)
 
 
 def _answers(sums: Sums, _metric: Metric) -> ir.Value:
@@ -235,6 +265,12 @@ def _per(sums: Sums, metric: Metric) -> ir.Value:
     return _cut(sums["divisor"] if metric.per_value else _whole(sums["n_divisor"]) * SCALE)
 
 
+# Each has a name of its own: sums of two sets of events are added, their largest numbers are compared.
+_AGGREGATES: Mapping[Aggregate, tuple[str, Callable[[ir.Value, ir.BooleanValue], ir.Value]]] = {
+    Aggregate.SUM: ("amount", lambda amounts, where: amounts.sum(where=where)),
+    Aggregate.MAX: ("largest", lambda amounts, where: amounts.max(where=where)),
+    Aggregate.MIN: ("smallest", lambda amounts, where: amounts.min(where=where)),
+}
 Rule = Callable[[Sums, Metric], ir.Value]
 _VALUES: Mapping[MetricKind, Rule] = {
     MetricKind.CONVERSION: _did,
@@ -251,6 +287,7 @@ _VALUES: Mapping[MetricKind, Rule] = {
     MetricKind.CART_ABANDONMENT: _gave_up,
     MetricKind.FUNNEL: _went_on,
     MetricKind.LIFETIME_VALUE: _lifetime_value,
+    MetricKind.MARGIN: _margin,
 }
 _DIVISORS: Mapping[MetricKind, Rule] = {
     MetricKind.RATIO: _per,

@@ -16,6 +16,7 @@ import pytest
 from experiments.definitions import Experiment, Metric, MetricKind, MetricPlan, Variant
 from experiments.histogram import EDGES, bin_of
 from experiments.kinds import MAX_VALUE, SeenEvent, before_of, numbers_of
+from experiments.metrics import Aggregate
 from experiments.moments import Moments
 from service.clock import to_micros
 from service.lake import export, read_manifest
@@ -74,6 +75,24 @@ METRICS = (
     metric("funnel_to_itself", "funnel", event=ORDERED, then=ORDERED, window_s=DAY_S),
     metric("ltv", "lifetime_value", value="revenue", factor=0.333333, cap=20.0, lookback_s=DAY_S),
     metric("ltv_above_one", "lifetime_value", value="revenue", factor=12.7, currency="EUR"),
+    metric("margin", "margin", value="revenue", factor=0.35, minus="n", currency="EUR", lookback_s=DAY_S),
+    metric("margin_of_little", "margin", value="n", factor=0.000001, cap=0.000003),
+    metric("dearest", "mean", value="revenue", aggregate=Aggregate.MAX, currency="EUR", lookback_s=DAY_S),
+    metric("cheapest", "quantile", value="revenue", aggregate=Aggregate.MIN),
+    metric("ratio_of_largest", "ratio", value="revenue", aggregate=Aggregate.MAX, per=VISITED),
+    metric("ltv_of_smallest", "lifetime_value", value="revenue", aggregate=Aggregate.MIN, factor=0.3),
+    metric(
+        "dear_orders_per_visit",
+        "ratio",
+        per=VISITED,
+        where={"revenue": {"gte": 0.1, "lt": 333.3}, "kind": {"ne": "tea"}},
+        per_where={"any": [{"score": {"exists": False}}, {"kind": {"in": ["cup", 5]}}]},
+    ),
+    metric("not_five", "count", where={"n": {"not_in": [5, None]}}),
+    metric("told", "conversion", where={"currency": {"exists": True}, "n": {"not": {"gt": 5}}}),
+    metric(
+        "never_null", "count", where={"n": {"ne": None}, "none": [{"kind": "tea"}, {"score": {"lte": 4}}]}
+    ),
     metric("ltv_absurd", "lifetime_value", value="revenue", factor=999_999.999999, cap=1e9),
 )
 AMOUNTS = (1, 5, -7, 0, 19.99, 0.1, 0.2, 1e-7, 0.0000015, 1e308, -1e308, 10**30, "5", None, True, 333.333333)
