@@ -1,8 +1,7 @@
-"""Goals: their metrics day by day, kept by the worker, and how each goal stands."""
+"""Goals: the kept values of their metrics, and how each goal stands."""
 
 import hashlib
 import json
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -12,24 +11,14 @@ from experiments.comparisons import estimate_of
 from experiments.definitions import Metric
 from experiments.goals import Goal, GoalState, Progress, progress_of
 from experiments.lifecycle import Status
-from experiments.moments import NOTHING, Moments
+from experiments.moments import Moments
 from service.catalog import LoadedCatalog
-from service.lake.cohorts import Days, cohort_moments, days_of, last_offsets
-from service.lake.engine import Engine
-from service.lake.moments import open_lake
-from service.log import logger
-from service.settings import Settings
-from service.storage.analysis_records import GoalValue
-from service.storage.ports import Store
+from service.storage.analysis_ports import Goals
 from service.use_cases.goal_words import sentence
-from service.use_cases.judge import live_catalog
 from service.use_cases.verdict_body import canonical
 
 BACK_DAYS = 60
 """So many days are kept true; the values of older ones stay as they were."""
-AT_ONCE = 8
-LOOK_EVERY_S = 3_600.0
-SHARE_OF_TIME = 3
 _FOR_PEOPLE = frozenset({"key", "label", "direction", "owner", "unit", "lookback_s"})
 
 
@@ -55,64 +44,9 @@ class Standing:
     depth: int
 
 
-class GoalKeeper:
-    """Keeps the values of goals: once a day, and soon after late events or another definition."""
-
-    def __init__(self, settings: Settings, store: Store) -> None:
-        self._settings = settings
-        self._store = store
-        self._seen: object = None
-        self._rest_until = 0.0
-        self._look_after = 0.0
-
-    def look(self, *, now: datetime) -> None:
-        """Compute a few values that are missing or old, if it is time to look for some."""
-        started = time.monotonic()
-        if started < self._rest_until:
-            return
-        place = (self._store.live_state().revision, now.astimezone(UTC).date())
-        if place == self._seen and started < self._look_after:
-            return
-        computed = self._refresh(now)
-        ended = time.monotonic()
-        self._rest_until = ended + SHARE_OF_TIME * (ended - started)
-        if computed < AT_ONCE:
-            self._seen, self._look_after = place, ended + LOOK_EVERY_S
-
-    def _refresh(self, now: datetime) -> int:
-        loaded = live_catalog(self._store)[1]
-        if not loaded.goals:
-            return 0
-        with open_lake(self._settings.lake) as reader:
-            computed = refresh_goals(self._store, reader.engine, loaded, today=_today(now))
-        if computed:
-            logger().info("goals_refreshed", computed=computed)
-        return computed
-
-
-def refresh_goals(
-    store: Store, engine: Engine, loaded: LoadedCatalog, *, today: date, limit: int = AT_ONCE
-) -> int:
-    """Compute up to `limit` values that are missing or old, newest days first; return how many it were.
-
-    A value is old when events arrived since that it reads, or when the definition of its metric is another.
-    Days on which nobody did anything need no computing, and all get their value at once.
-    """
-    computed, empty = 0, []
-    for goal, metric, day, anybody in _due(store, engine, loaded, today):
-        if not anybody:
-            empty.append(_value(goal, metric, day, NOTHING, engine.offset))
-        elif computed < limit:
-            moments = cohort_moments(engine, metric, day)
-            store.put_goal_values([_value(goal, metric, day, moments, engine.offset)])
-            computed += 1
-    store.put_goal_values(empty)
-    return computed
-
-
-def standings(store: Store, loaded: LoadedCatalog, *, now: datetime) -> Sequence[Standing]:
+def standings(store: Goals, loaded: LoadedCatalog, *, now: datetime) -> Sequence[Standing]:
     """Return every goal with its progress: each goal before the goals that are parts of it, by key."""
-    today = _today(now)
+    today = today_of(now)
     known = _known(store, loaded, today)
     parts: dict[str, list[Goal]] = defaultdict(list)
     for goal in sorted(loaded.goals.values(), key=lambda one: one.key):
@@ -163,27 +97,7 @@ def definition_digest(metric: Metric) -> str:
     return hashlib.sha256(canonical(told).encode()).hexdigest()
 
 
-def _due(
-    store: Store, engine: Engine, loaded: LoadedCatalog, today: date
-) -> Iterator[tuple[Goal, Metric, date, bool]]:
-    """Yield values that are missing or old, each with whether anybody did anything on the day of its units."""
-    pairs = [(goal, loaded.catalog.metrics[goal.metric]) for goal in loaded.goals.values()]
-    last = today - timedelta(days=1)
-    days = [last - timedelta(days=back) for back in range(BACK_DAYS)]
-    first = min((days_of(metric, days[-1]).first for _goal, metric in pairs), default=last)
-    offsets = last_offsets(engine, Days(first, last))
-    rows = store.goal_values(loaded.goals.keys(), since=days[-1].isoformat())
-    kept = {(row.goal, row.day): row for row in rows}
-    for day in days:
-        for goal, metric in pairs:
-            row = kept.get((goal.key, day.isoformat()))
-            span = days_of(metric, day)
-            newest = max((seq for on, seq in offsets.items() if span.first <= on <= span.last), default=0)
-            if not row or row.digest != definition_digest(metric) or newest > json.loads(row.sums)["offset"]:
-                yield goal, metric, day, span.first in offsets
-
-
-def _known(store: Store, loaded: LoadedCatalog, today: date) -> dict[str, dict[date, Moments]]:
+def _known(store: Goals, loaded: LoadedCatalog, today: date) -> dict[str, dict[date, Moments]]:
     """Return the values of each goal by day, without those of another definition of its metric."""
     since = today - timedelta(days=BACK_DAYS)
     digests = {
@@ -221,7 +135,8 @@ def _standing(
     )
 
 
-def _value(goal: Goal, metric: Metric, day: date, moments: Moments, offset: int) -> GoalValue:
+def moments_text(moments: Moments, offset: int) -> str:
+    """Return moments, seen at a log offset, as they are kept."""
     # As text: sums outgrow the 53 bits in which some readers of JSON keep a number.
     sums = {
         "n": moments.n,
@@ -232,8 +147,12 @@ def _value(goal: Goal, metric: Metric, day: date, moments: Moments, offset: int)
         "bins": [list(pair) for pair in moments.bins],
         "offset": offset,
     }
-    text = json.dumps(sums, separators=(",", ":"))
-    return GoalValue(goal=goal.key, day=day.isoformat(), digest=definition_digest(metric), sums=text)
+    return json.dumps(sums, separators=(",", ":"))
+
+
+def offset_in(sums: str) -> int:
+    """Return up to which log offset was read what `moments_text` keeps."""
+    return int(json.loads(sums)["offset"])
 
 
 def _moments(sums: str) -> Moments:
@@ -248,5 +167,6 @@ def _moments(sums: str) -> Moments:
     )
 
 
-def _today(now: datetime) -> date:
+def today_of(now: datetime) -> date:
+    """Return the UTC day of a moment."""
     return now.astimezone(UTC).date()

@@ -16,15 +16,8 @@ from service.storage.ports import Store
 from service.storage.records import Event
 from service.storage.sql import open_store
 from service.use_cases.goal_words import sentence
-from service.use_cases.goals import (
-    AT_ONCE,
-    BACK_DAYS,
-    GoalKeeper,
-    Standing,
-    definition_digest,
-    refresh_goals,
-    standings,
-)
+from service.use_cases.goals import BACK_DAYS, Standing, definition_digest, standings
+from service.use_cases.goals_pass import AT_ONCE, GoalKeeper, refresh_goals
 from service.use_cases.launch import live_catalog
 from tests.service.use_cases.shops import FILES, a_store, a_week, launched, put, settings_in
 
@@ -55,13 +48,13 @@ def store(home: Path) -> Iterator[Store]:
 
 def told(store: Store, home: Path, *events: Event) -> None:
     put(store, *events)
-    export_all(store, settings_in(home).lake)
+    export_all(store, home / "lake")
 
 
 def refreshed(store: Store, home: Path, *, limit: int = 1_000, today: date = TODAY) -> int:
     loaded = live_catalog(store)
     assert loaded is not None
-    with open_lake(settings_in(home).lake) as reader:
+    with open_lake(home / "lake") as reader:
         return refresh_goals(store, reader.engine, loaded, today=today, limit=limit)
 
 
@@ -155,7 +148,7 @@ def test_without_goals_nothing_is_asked_of_the_lake(tmp_path: Path) -> None:
 
         GoalKeeper(settings_in(home), store).look(now=NOW)
 
-        assert not settings_in(home).lake.exists()
+        assert not (home / "lake").exists()
 
 
 PURCHASE = Metric(key="purchase", kind=MetricKind.CONVERSION, event="Order Completed", window_s=7 * 86_400)
@@ -179,22 +172,28 @@ GOAL = Goal(
             PURCHASE,
             Progress(state=GoalState.ON_TRACK, value=0.199, n=10, share=0.999, elapsed=0.9),
             date(2026, 3, 10),
-            "On track: 19.90 % over the last 7 days is 99 % of the way from 10.00 % to 20.00 %, "
-            "with 90 % of the time gone.",
+            (
+                "On track: 19.90 % over the last 7 days is 99 % of the way from 10.00 % to 20.00 %, "
+                "with 90 % of the time gone."
+            ),
         ),
         (
             PURCHASE,
             Progress(state=GoalState.BEHIND, value=0.15, n=10, share=0.5, elapsed=1.0),
             date(2026, 3, 11),
-            "Behind: it was due on 2026-03-11; 15.00 % over the last 7 days is 50 % of the way from 10.00 % "
-            "to 20.00 %.",
+            (
+                "Behind: it was due on 2026-03-11; 15.00 % over the last 7 days is 50 % of the way from "
+                "10.00 % to 20.00 %."
+            ),
         ),
         (
             PURCHASE,
             Progress(state=GoalState.BEHIND, value=0.05, n=10, share=-0.5, elapsed=0.5),
             date(2026, 3, 6),
-            "Behind: 5.00 % over the last 7 days is further from the target of 20.00 % than the baseline of "
-            "10.00 %, with 50 % of the time gone.",
+            (
+                "Behind: 5.00 % over the last 7 days is further from the target of 20.00 % than the baseline "
+                "of 10.00 %, with 50 % of the time gone."
+            ),
         ),
         (
             PURCHASE,
