@@ -22,14 +22,14 @@ class MoneyPlan:
         Raises
         ------
         InvalidDefinitionError
-            E341.
+            E380.
         """
         unknown = next((key for key in self.costs if key not in variants), None)
         if unknown is not None:
             raise InvalidDefinitionError(
                 f"a cost for {unknown!r}, which is no variant",
                 path=("money", "costs", unknown),
-                code="E341",
+                code="E380",
                 hint=f"the variants are {', '.join(variants)}",
             )
 

@@ -77,6 +77,7 @@ CODES: dict[str, str] = {
     "E371": "a goal whose target is its baseline",
     "E372": "not a value of a goal's metric",
     "E375": "not the name of an environment variable that may be used",
+    "E380": "a cost for what is no variant",
     # Codes from E400: between definitions.
     "E401": "unknown metric",
     "E404": "unknown recommender",
@@ -96,6 +97,7 @@ CODES: dict[str, str] = {
     "E431": "goals that are parts of each other",
     "E432": "a target that is worse than the baseline",
     "E433": "a value that the metric of a goal never has",
+    "E417": "money by a metric that holds none",
     "E420": "unknown webhook",
     # Codes from E500: against the live revision.
     "E500": "a change that would move enrolled units",

@@ -10,6 +10,7 @@ from experiments.definitions import AnalysisPlan, ControlValue, Experiment, Flag
 from experiments.gates import Holdout, Layer
 from experiments.goals import Goal
 from experiments.metrics import WITH_FACTOR, Aggregate, Dimension, group_name
+from experiments.money_plan import MoneyPlan
 from experiments.notation import duration_words, percent
 from experiments.targeting import Condition
 from experiments.targeting.phrases import condition_words
@@ -157,9 +158,14 @@ def _experiment(e: Experiment) -> Iterator[tuple[str, str]]:
     yield "ship_when", _rule(e.decide.ship_when, SHIP_WHEN)
     yield "rollback_when", _rule(e.decide.rollback_when, ROLLBACK_WHEN)
     yield "automatic", e.decide.automatic.word if e.decide.automatic != Automatic() else ""
+    yield "money", _money(e.money) if e.money else ""
     yield "notify", "" if e.notify is None else ", ".join(e.notify) or "nobody"
     yield from _rest(e)
     yield "hypothesis", e.statement
+
+
+def _money(plan: MoneyPlan) -> str:
+    return ", ".join([plan.metric, *(f"{variant} costs {cost:g}" for variant, cost in plan.costs.items())])
 
 
 def _share(d: Experiment | Flag) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from experiments.notation import duration_words
 from experiments.plans import MAX_CHAIN
 from experiments.targeting import audience_refs
 from experiments.targeting.named import MAX_PARTS, SAY_LESS, parts_written_out
-from service.catalog import goal_schema, places
+from service.catalog import goal_schema, money_schema, places
 from service.catalog.fields import Said, as_text, percent_in
 from service.catalog.findings import did_you_mean
 from service.catalog.keeping import DAY_S
@@ -73,6 +73,7 @@ def check(
     yield from _large_audiences(definitions, parts)
     yield from _prerequisite_circles(definitions, parts)
     yield from _margins(definitions, parts)
+    yield from money_schema.check(definitions, parts)
     yield from _goal_circles(definitions, parts)
     yield from goal_schema.check(definitions, parts)
     yield from _waits(definitions, parts)
@@ -99,6 +100,7 @@ def _mentions(definition: Placed) -> Iterator[tuple[str, str, Mention]]:
         yield from _gate_mentions(value)
     if definition.kind == "experiment":
         yield from (("metrics", "E401", m) for m in metric_mentions(value.get("metrics")))
+        yield from (("metrics", "E401", m) for m in _money_mentions(value.get("money")))
         for i, name in enumerate(_list(value.get("notify"))):
             yield from ((WEBHOOKS, "E420", m) for m in _named(name, ("notify", i)))
     if definition.kind == goal_schema.GOALS:
@@ -133,6 +135,11 @@ def metric_mentions(plan: object) -> Iterator[Mention]:
     for i, guardrail in enumerate(_list(plan.get("guardrails"))):
         if isinstance(guardrail, dict):
             yield from _named(guardrail.get("metric"), ("metrics", "guardrails", i, "metric"))
+
+
+def _money_mentions(plan: object) -> Iterator[Mention]:
+    if isinstance(plan, dict):
+        yield from _named(plan.get("metric"), ("money", "metric"))
 
 
 def _named(value: object, path: Path) -> Iterator[Mention]:

@@ -47,6 +47,7 @@ from service.catalog.gates import GatedSchema, HoldoutSchema, LayerSchema, ListF
 from service.catalog.goal_schema import GOALS, GoalSchema
 from service.catalog.keeping import DataSchema
 from service.catalog.metric_schema import MetricSchema
+from service.catalog.money_schema import MoneySchema
 from service.catalog.webhooks import WEBHOOKS, Notify, WebhookSchema
 
 
@@ -141,6 +142,7 @@ class ExperimentSchema(GatedSchema):
     metrics = Sub(MetricPlanSchema, required=True)
     analysis = Sub(AnalysisSchema, load_default=dict)
     decide = Sub(DecideSchema, load_default=DecisionPlan)
+    money = Sub(MoneySchema, load_default=None)
     notify = Notify(load_default=None)
 
     @post_load
@@ -160,6 +162,7 @@ class ExperimentSchema(GatedSchema):
             otherwise=given["otherwise"],
             analysis=AnalysisPlan(**analysis),
             decide=given["decide"],
+            money=given["money"],
             notify=given["notify"],
             **gated(given),
         )
