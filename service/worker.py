@@ -1,7 +1,8 @@
 """The second process: watches the catalog, fills the lake, finds audiences, judges, has models trained.
 
 Each duty is a step that may be repeated after a crash at any point. A duty that fails is logged once
-for each new message and tried again; it never stops the others.
+for each new message and tried again; it never stops the others. What changes the store is done by one worker of
+all that serve it, the holder of a lease; the others stand by.
 """
 
 import fcntl
@@ -15,21 +16,25 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, timedelta
 from pathlib import Path
 from types import FrameType
+from typing import TypeAlias
 
 from service import log
 from service.catalog import CatalogError
 from service.clock import Clock, utc_now
-from service.lake import LakeBusyError, export, forget
+from service.lake import LakeBusyError, export, forget, lake_at
 from service.log import logger
 from service.settings import Settings
 from service.settings import load as load_settings
-from service.storage.ports import Keep, Store
+from service.storage.holding import LeaseKeeper
+from service.storage.leases import under
+from service.storage.ports import Keep, Store, StoreUnavailableError
 from service.storage.retention import MOST_AT_ONCE
 from service.storage.sql import open_store
 from service.use_cases.archive import BackupError, check_restored
 from service.use_cases.audiences_pass import AudienceKeeper
 from service.use_cases.backup import sweep_unfinished
 from service.use_cases.catalog_watch import CatalogWatch, Tell, first_finding, quiet
+from service.use_cases.goals_pass import GoalKeeper
 from service.use_cases.growth import note_growth, sizes
 from service.use_cases.heartbeat import Heartbeat, beat
 from service.use_cases.judge import refresh_verdicts
@@ -38,6 +43,7 @@ from service.use_cases.training_child import TrainingChild
 
 TICK_S = 1.0
 LOCK = "worker.lock"
+LEASE = "worker"
 # Verdicts wait this long after the last refresh, and three times as long as it took: a quarter of a core.
 DEBOUNCE_S = 2.0
 SHARE_OF_TIME = 3
@@ -47,6 +53,9 @@ LOOK_AGAIN_S = 60.0
 SETTLED_S = 10.0
 PRUNE_EVERY_S = 3_600.0
 MEASURE_EVERY_S = 600.0
+
+
+Duties: TypeAlias = tuple[tuple[str, Callable[[], None]], ...]
 
 
 class Worker:
@@ -59,6 +68,9 @@ class Worker:
         self._store = store
         self._clock = clock
         self._catalog = CatalogWatch(settings, store, tell=tell)
+        self._lake = lake_at(settings.lake, store)
+        self._keeper = LeaseKeeper(store, LEASE)
+        self._stands_by = False
         self._stopping = threading.Event()
         self._problems: dict[str, str] = {}
         self._offset = -1
@@ -66,6 +78,7 @@ class Worker:
         self._judge_after = 0.0
         self._look_after = 0.0
         self._audiences = AudienceKeeper(settings, store)
+        self._goals = GoalKeeper(settings, store)
         self._training = TrainingChild(settings, store)
         self._prune_after = 0.0
         self._measure_after = 0.0
@@ -81,20 +94,32 @@ class Worker:
             self.step()
             self._stopping.wait(max(0.0, TICK_S - (time.monotonic() - started)))
         self._training.stop()
+        self._keeper.close()
         self._do("heartbeat", self._beat)
 
     def step(self) -> None:
-        """Do every duty once."""
+        """Do every duty once; those of the store only as the one worker that holds the lease."""
+        self._do("lease", self._seek)
         self._do("heartbeat", self._beat)
-        duties: tuple[tuple[str, Callable[[], None]], ...] = (
-            ("catalog", self._watch_catalog),
+        self._do_all((("catalog", self._watch_catalog), ("measuring", self._measure)))
+        lease = self._keeper.lease
+        if lease is None:
+            self._training.stop()
+            # Web workers of this home need the audiences, and a lake that all share is filled by another worker.
+            self._do_all((("audiences", self._keep_audiences),) if isinstance(self._settings.lake, str) else ())
+            return
+        duties: Duties = (
             ("lake", self._export),
             ("audiences", self._keep_audiences),
             ("verdicts", self._judge),
+            ("goals", self._keep_goals),
             ("training", self._train),
             ("pruning", self._prune),
-            ("measuring", self._measure),
         )
+        with under(lease):
+            self._do_all(duties)
+
+    def _do_all(self, duties: Duties) -> None:
         for name, duty in duties:
             if not self._stopping.is_set():
                 self._do(name, duty)
@@ -115,18 +140,33 @@ class Worker:
     def _beat(self) -> None:
         at = self._clock().astimezone(UTC).isoformat()
         heartbeat = Heartbeat(
-            process_id=os.getpid(), at=at, lake_offset=max(0, self._offset), problems=dict(self._problems)
+            process_id=os.getpid(),
+            at=at,
+            lake_offset=max(0, self._offset),
+            problems=dict(self._problems),
+            stand_by=self._stands_by,
         )
         beat(self._settings.home, heartbeat)
+
+    def _seek(self) -> None:
+        try:
+            lease = self._keeper.seek()
+        except StoreUnavailableError:
+            # Nobody can tell who holds it; every duty would tell of the store itself.
+            self._stands_by = False
+            raise
+        if (lease is None) != self._stands_by:
+            self._stands_by = lease is None
+            logger().info("stands_by" if lease is None else "takes_over", duty=LEASE)
 
     def _watch_catalog(self) -> None:
         if self._settings.watch_catalog:
             self._catalog.look(now=self._clock())
 
     def _export(self) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and self._keeper.lease is not None:
             try:
-                reached = export(self._store, self._settings.lake, wait=False)
+                reached = export(self._store, self._lake, wait=False)
             except LakeBusyError:
                 # A backup or a training reads: nothing is lost by trying again at the next tick.
                 return
@@ -152,6 +192,9 @@ class Worker:
         if kept:
             logger().info("verdicts_refreshed", kept=kept, log_offset=place[0], seconds=round(done - now, 3))
 
+    def _keep_goals(self) -> None:
+        self._goals.look(now=self._clock())
+
     def _train(self) -> None:
         self._training.look(now=self._clock())
 
@@ -166,7 +209,7 @@ class Worker:
         deleted = self._store.prune(now=now, keep=keep, exported=max(0, self._offset))
         with suppress(LakeBusyError):
             forget(
-                self._settings.lake,
+                self._lake,
                 events_before=(now - timedelta(days=keep.events)).astimezone(UTC).date(),
                 interactions_before=(now - timedelta(days=keep.interactions)).astimezone(UTC).date(),
             )
