@@ -1,0 +1,65 @@
+"""How long the analysis of a busy shop takes: whole, after new events, and beside reading its columns alone.
+
+    .venv/bin/python -m scripts.bench_analysis [--quick] [--events 30000000] [--keep FOLDER]
+
+A lake of exposures and orders is made up in a temporary folder, or in FOLDER, where the next run finds it
+again. Each step runs in a process of its own, whose CPU time and peak memory are told.
+"""
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from scripts.bench import analysis_steps as steps
+from scripts.bench.analysis_lake import Shop
+from scripts.bench.child import measured
+from service.lake import read_manifest
+
+DEFAULT, QUICK = 30_000_000, 300_000
+N_NEW, ROUNDS = 10_000, 5
+
+
+def main() -> None:
+    """Make the lake, do every step, print what it took."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--events", type=int, default=DEFAULT, help="a third are exposures, the others orders"
+    )
+    parser.add_argument("--quick", action="store_true", help=f"the same with {QUICK:,} events")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="make the lake here and leave it")
+    asked = parser.parse_args()
+    n_events = QUICK if asked.quick else asked.events
+    if asked.keep:
+        run(asked.keep.resolve(), n_events)
+        return
+    with TemporaryDirectory(prefix="bench-analysis-", dir="/var/tmp") as folder:
+        run(Path(folder), n_events)
+
+
+def run(home: Path, n_events: int) -> None:
+    """Do every step over the lake of `home`, which is made if there is none."""
+    shop = Shop.of(n_events)
+    offset = read_manifest(home / "lake").offset
+    if offset:
+        print(f"{offset:,} events are in {home} already")
+    else:
+        made = measured(steps.generate, home, shop)
+        print(f"{n_events:,} events, {shop.n_units:,} visitors made up: {made.told()}; {made.value:,} bytes")
+    alone = measured(steps.read_columns, home)
+    rows, size = alone.value
+    print(f"reading the columns alone ({rows:,} rows, {size:,} bytes): {alone.told()}")
+    full = measured(steps.full_moments, home)
+    print(f"moments of one experiment ({full.value:,} units), past and days included: {full.told()}")
+    print(f"ratio to reading the columns alone: {full.cpu_s / alone.cpu_s:.2f} (CPU)")
+    fresh = measured(steps.refreshes, home, shop, n_new=N_NEW, rounds=ROUNDS)
+    again = ", ".join(f"{seconds:.2f}" for seconds in fresh.value.again_s)
+    print(f"first verdict {fresh.value.first_s:.2f} s; after {N_NEW:,} new events: {again} s")
+    print(f"all ten verdicts after {N_NEW:,} new events: {fresh.value.all_s:.2f} s; in all {fresh.told()}")
+    for name, ms in measured(steps.page_reads, home).value.items():
+        print(f"{name}: {ms:.2f} ms")
+
+
+if __name__ == "__main__":
+    main()
