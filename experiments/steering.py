@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from experiments.definitions import Catalog, Experiment
+from experiments.lifecycle import Status
 
 
 class Decided(Protocol):
@@ -32,7 +33,8 @@ class Decided(Protocol):
 def steer(catalog: Catalog, decided: Mapping[tuple[str, int], Decided]) -> Catalog:
     """Return the catalog with what was decided about its experiments, in the phase that each is in.
 
-    What is decided of another phase, of another experiment or for a variant that there is not counts nothing.
+    What is decided of another phase, of another experiment or for a variant that there is not counts nothing,
+    and whoever stops an experiment ends what was shipped.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ def steer(catalog: Catalog, decided: Mapping[tuple[str, int], Decided]) -> Catal
 def steered_experiment(one: Experiment, decided: Mapping[tuple[str, int], Decided]) -> Experiment:
     """Return one experiment as `steer` does."""
     found = decided.get((one.key, one.phase))
-    shipped = found.shipped if found else ""
+    shipped = found.shipped if found and one.status is not Status.STOPPED else ""
     if all(variant.key != shipped for variant in one.variants):
         shipped = ""
     limit = found.ramp_steps if found else None

@@ -1,11 +1,14 @@
 """Control over HTTP: apply a catalog, kill and revive, see what is live."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from marshmallow import Schema, fields, validate
 
+from experiments.definitions import Experiment
 from experiments.plans import EVERYTHING
 from service.api.context import caller, services
 from service.api.describe import describe
@@ -14,9 +17,10 @@ from service.catalog.words import slot_words
 from service.errors import Pointer, ProblemError
 from service.storage.ports import RevisionMovedError
 from service.storage.records import KeyClass
-from service.use_cases import launch
+from service.use_cases import launch, shipping
 from service.use_cases.explaining import Asking, explained
 from service.use_cases.heartbeat import last_beat
+from service.use_cases.steer import RefusedError
 
 MAX_POINTERS = 100
 ADMIN = frozenset({KeyClass.ADMIN})
@@ -49,7 +53,10 @@ class SwitchSchema(Schema):
 
 
 class DefinitionSchema(Schema):
-    """One live experiment or flag; `allocation` is its share now, `layer` its place in one or null."""
+    """One live experiment or flag; `allocation` is its share now, `layer` its place in one or null.
+
+    `shipped` is the variant that everybody gets, or null.
+    """
 
     key = fields.String(required=True)
     kind = fields.String(required=True)
@@ -57,6 +64,22 @@ class DefinitionSchema(Schema):
     allocation = fields.Float(required=True)
     layer = fields.String(required=True, allow_none=True)
     killed = fields.Boolean(required=True)
+    shipped = fields.String(required=True, allow_none=True)
+
+
+class ShipBody(Schema):
+    """The variant that everybody is to get."""
+
+    variant = fields.String(required=True, validate=validate.Length(1, 64))
+
+
+class ShippedSchema(Schema):
+    """What everybody gets (null: their own variants), whether that is new, and what to know beside it."""
+
+    key = fields.String(required=True)
+    shipped = fields.String(required=True, allow_none=True)
+    changed = fields.Boolean(required=True)
+    notes = fields.List(fields.String(), required=True)
 
 
 class ExplainBody(Schema):
@@ -140,6 +163,7 @@ def catalog_status() -> ResponseReturnValue:
                 "allocation": definition.share_at(now) / 10_000,
                 "layer": slot_words(definition.layer) if definition.layer else None,
                 "killed": bool(killed & {key, EVERYTHING}),
+                "shipped": (definition.shipped or None) if isinstance(definition, Experiment) else None,
             }
             for kind, definitions in kinds
             for key, definition in definitions.items()
@@ -190,6 +214,43 @@ def revive(key: str) -> ResponseReturnValue:
     except launch.UnknownKeyError as error:
         raise ProblemError(404, "unknown_flag", str(error)) from error
     return {"key": key, "killed": False}
+
+
+@bp.post("/flags/<key>/ship")
+@describe(
+    summary="Serve one variant of an experiment to everybody at once",
+    tag="catalog",
+    scopes=ADMIN,
+    body=ShipBody,
+    answer=ShippedSchema,
+)
+def ship(body: dict[str, Any], key: str) -> ResponseReturnValue:
+    """Ship one variant in every worker; nobody is enrolled any more."""
+    with _told():
+        done = shipping.ship(
+            services().store, key, body["variant"], by=caller().key_id, now=services().clock()
+        )
+    return {"key": key, "shipped": done.variant, "changed": done.changed, "notes": list(done.notes)}
+
+
+@bp.post("/flags/<key>/unship")
+@describe(summary="Give units their own variants again", tag="catalog", scopes=ADMIN, answer=ShippedSchema)
+def unship(key: str) -> ResponseReturnValue:
+    """End a shipping in every worker."""
+    with _told():
+        done = shipping.unship(services().store, key, by=caller().key_id, now=services().clock())
+    return {"key": key, "shipped": None, "changed": done.changed, "notes": []}
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what a caller can cause into a problem."""
+    try:
+        yield
+    except launch.UnknownKeyError as error:
+        raise ProblemError(404, "unknown_flag", str(error)) from error
+    except RefusedError as error:
+        raise ProblemError(409, "conflict", str(error)) from error
 
 
 def _pointers(error: CatalogError) -> tuple[Pointer, ...]:

@@ -234,11 +234,12 @@ def _rows(rows: Sequence[Row]) -> str:
             *([row.layer or "-"] if layers else []),
             "-" if row.exposed is None else f"{row.exposed:,}",
             row.decision or "-",
-            "KILLED" if row.killed else "",
+            "KILLED" if row.killed else f"SHIPPED {row.shipped}" if row.shipped else "",
         )
         for row in rows
     )
-    return table([header, *cells])
+    waiting = [f"{row.key}: {row.waits}" for row in rows if row.waits]
+    return "\n".join([table([header, *cells]), *([""] if waiting else []), *waiting])
 
 
 def _share(row: Row) -> str:

@@ -15,7 +15,7 @@ from service import settings as settings_module
 from service.catalog import load, read_folder
 from service.cli.desk import store_of, tells
 from service.cli.desk_text import count, shown
-from service.use_cases.launch import live_catalog
+from service.use_cases.launch import served_catalog
 
 REMEDY = (
     "What to do: a new phase (`opportune start KEY --new-phase`) gives an experiment a new salt; without "
@@ -53,7 +53,7 @@ def _catalog(folder: Path | None) -> tuple[Catalog, str]:
     settings = settings_module.load()
     if folder is None and settings.has_data:
         with store_of(settings) as store:
-            loaded = live_catalog(store)
+            loaded = served_catalog(store)
             if loaded is not None:
                 return loaded.catalog, f"the live catalog (revision {store.live_state().revision})"
     place = folder or settings.catalog

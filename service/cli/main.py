@@ -28,6 +28,8 @@ COMMANDS: dict[str, str] = {
     "ramp": "service.cli.desk",
     "kill": "service.cli.desk",
     "revive": "service.cli.desk",
+    "ship": "service.cli.ship",
+    "unship": "service.cli.ship",
     "audiences": "service.cli.audiences",
     "explain": "service.cli.explain",
     "preview": "service.cli.preview",

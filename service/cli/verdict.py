@@ -16,7 +16,7 @@ from service.storage.ports import Store
 from service.storage.records import KeyClass, VerdictSnapshot
 from service.storage.sql import open_store
 from service.use_cases import verdict_words, verdicts
-from service.use_cases.launch import live_catalog
+from service.use_cases.launch import served_catalog
 
 WIDTH = 100
 
@@ -37,7 +37,7 @@ def verdict(key: str, *, as_json: bool) -> None:
     settings = settings_module.require_home(settings_module.load())
     store = open_store(settings)
     try:
-        loaded = live_catalog(store)
+        loaded = served_catalog(store)
         if loaded is None:
             _fail("no catalog is live yet; `opportune apply` makes one live")
         experiment = loaded.catalog.experiments.get(key)

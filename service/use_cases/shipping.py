@@ -8,7 +8,6 @@ from experiments.answers import forced_arms
 from experiments.definitions import Catalog, Experiment
 from experiments.lifecycle import Status
 from experiments.plans import CLOSED, EVERYTHING
-from service.log import logger
 from service.storage.ports import Store
 from service.use_cases import launch
 from service.use_cases.steer import RefusedError
@@ -43,8 +42,6 @@ def ship(store: Store, key: str, variant: str, *, by: str, now: datetime) -> Shi
         raise launch.UnknownKeyError(f"{key} has no variant '{variant}': {hint}")
     _check_serving(one, now)
     changed = store.ship(key, one.phase, variant, by=by, now=now)
-    if changed:
-        logger().info("variant_shipped", experiment=key, phase=one.phase, variant=variant, by=by)
     return Shipping(
         key=key, variant=variant, changed=changed, notes=tuple(_notes(store, catalog, one, variant))
     )
@@ -60,8 +57,6 @@ def unship(store: Store, key: str, *, by: str, now: datetime) -> Shipping:
     """
     _catalog, one = _standing(store, key)
     changed = store.ship(key, one.phase, "", by=by, now=now)
-    if changed:
-        logger().info("shipping_ended", experiment=key, phase=one.phase, variant=one.shipped, by=by)
     return Shipping(key=key, variant=one.shipped, changed=changed)
 
 

@@ -9,10 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from experiments.actions import RAMP, Action
 from experiments.definitions import Experiment, Flag
-from experiments.lifecycle import Status
+from experiments.lifecycle import Status, opened_by
 from experiments.notation import percent
-from experiments.plans import EVERYTHING
+from experiments.plans import CLOSED, EVERYTHING
 from service.catalog import CatalogError, Finding, LoadedCatalog, load, read_folder
 from service.catalog.diff import diff
 from service.catalog.edit import EditError, find, set_values
@@ -20,12 +21,15 @@ from service.catalog.words import ramp_words, slot_words
 from service.storage.ports import Store
 from service.storage.records import StoredRevision
 from service.use_cases import launch
+from service.use_cases.steered import steered
 
 Definition: TypeAlias = Experiment | Flag
 Change: TypeAlias = Callable[[Definition], dict[str, str]]
 
 STOP = {"status": Status.STOPPED.value}
 NEW_FILE = 0o644
+LOOK_BACK = 200
+"""So many of the newest decisions of a phase are read."""
 
 
 class RefusedError(Exception):
@@ -47,7 +51,10 @@ class Steered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One live definition; `share_bp` is its share now, `ramp_to_bp` what its ramp has yet to reach."""
+    """One live definition; `share_bp` is its share now, `ramp_to_bp` what its ramp has yet to reach.
+
+    `shipped` is the variant that everybody gets, `waits` why the next step of its ramp is closed, late.
+    """
 
     key: str
     kind: str
@@ -58,6 +65,8 @@ class Row:
     exposed: int | None
     decision: str
     killed: bool
+    shipped: str
+    waits: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +103,8 @@ class Desk:
                     "exposed_units": row.exposed,
                     "decision": row.decision or None,
                     "killed": row.killed,
+                    "shipped": row.shipped or None,
+                    "ramp_waits": row.waits or None,
                 }
                 for row in self.rows
             ],
@@ -303,6 +314,7 @@ def status(store: Store, folder: Path, *, now: datetime) -> Desk:
     """Return what is live, what is killed, and how the folder stands to it."""
     state = store.live_state()
     loaded = launch.live_catalog(store)
+    served = loaded and steered(loaded, state)
     problem, refused, pending = "", "", 0
     try:
         files = read_folder(folder)
@@ -319,7 +331,7 @@ def status(store: Store, folder: Path, *, now: datetime) -> Desk:
         refused=refused,
         pending=pending,
         killed=tuple(sorted(state.killed)),
-        rows=tuple(_rows(store, loaded, state.killed, now)) if loaded else (),
+        rows=tuple(_rows(store, served, state.killed, now)) if served else (),
     )
 
 
@@ -347,9 +359,25 @@ def _rows(store: Store, loaded: LoadedCatalog, killed: frozenset[str], now: date
                 exposed=sum(exposed.values()) if isinstance(exposed, dict) else None,
                 decision=str(verdict.get("decision", "")),
                 killed=bool(killed & {definition.key, EVERYTHING}),
+                shipped=definition.shipped if isinstance(definition, Experiment) else "",
+                waits=_waits(store, definition, now) if isinstance(definition, Experiment) else "",
             )
         )
     return found
+
+
+def _waits(store: Store, experiment: Experiment, now: datetime) -> str:
+    """Say what keeps the next step of a ramp closed although its time has come; nothing if nothing does."""
+    if experiment.shipped or experiment.status in CLOSED:
+        return ""
+    if opened_by(experiment.ramp, experiment.ramp_limit, now) is None:
+        return ""
+    decided = store.decisions(experiment.key, phase=experiment.phase, limit=LOOK_BACK)
+    newest = next((one for one in decided if one.action in RAMP), None)
+    if newest is not None and newest.action == Action.RAMP_HOLD:
+        return newest.reason
+    n = len(experiment.timed_steps) + 1
+    return f"Step {n} of the ramp waits for a verdict of the worker that finds its guardrails in order."
 
 
 def _verdict(store: Store, key: str) -> dict[str, Any]:

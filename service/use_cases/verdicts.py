@@ -78,7 +78,10 @@ def find(catalog: Catalog, verdicts: Verdicts, key: str) -> VerdictSnapshot:
 
 
 def standing(catalog: Catalog, killed: frozenset[str], key: str) -> str:
-    """Say why nobody gets a treatment now, whatever the verdict says; empty while it runs."""
+    """Say why units do not get their own variants now, whatever the verdict says; empty while they do.
+
+    The catalog is the one that is served: with what was decided about its experiments.
+    """
     experiment = catalog.experiments.get(key)
     if experiment is None:
         return "It has left the catalog: this is its last verdict."
@@ -86,7 +89,12 @@ def standing(catalog: Catalog, killed: frozenset[str], key: str) -> str:
         return "Killed, as everything is: everybody gets the control value until `opportune revive '*'`."
     if key in killed:
         return f"Killed: everybody gets the control value until `opportune revive {key}`."
-    return UNSERVED.get(experiment.status, "")
+    if experiment.status in UNSERVED or not experiment.shipped:
+        return UNSERVED.get(experiment.status, "")
+    return (
+        f"Shipped: everybody gets `{experiment.shipped}` until the catalog says otherwise "
+        f"(`opportune unship {key}` ends it); who took part before is counted to the end."
+    )
 
 
 def body_of(snapshot: VerdictSnapshot) -> dict[str, Any]:

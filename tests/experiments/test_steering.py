@@ -173,6 +173,12 @@ def test_what_there_is_no_variant_for_is_not_shipped() -> None:
     assert steer(catalog, {("banner", 1): Said("gone")}) is catalog
 
 
+def test_what_is_stopped_is_not_shipped_any_more() -> None:
+    catalog = Catalog(experiments={"banner": experiment(status=Status.STOPPED)})
+
+    assert steer(catalog, {("banner", 1): Said("b")}) is catalog
+
+
 def test_steering_again_forgets_what_was_decided_before() -> None:
     catalog = Catalog(experiments={"banner": experiment()})
     steered = steer(catalog, {("banner", 1): Said("b")})
