@@ -1,0 +1,243 @@
+"""From verdicts to decisions: load what was said and done, decide (pure), record it once, with its effect."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from experiments.actions import RAMP, Action, Past, Record, Seen, follow, follow_ramp
+from experiments.decision import Decision
+from experiments.definitions import Experiment
+from experiments.lifecycle import Status
+from experiments.plans import EVERYTHING
+from experiments.states import MetricState, Role
+from experiments.steering import steered_experiment
+from service.catalog import LoadedCatalog
+from service.catalog.webhooks import EventKind, told_of
+from service.log import logger
+from service.storage.analysis_records import Change, OutboxMessage, RecordedDecision
+from service.storage.ports import Store
+from service.storage.records import VerdictSnapshot
+from service.storage.rows import to_json
+from service.use_cases.verdicts import body_of
+
+LOOK_BACK = 200
+"""So many decisions of a phase are read; what stands is among the newest of them."""
+MOST_TEXT = 8_000
+TYPES = {EventKind.DECISION: "experiment.decided", EventKind.RAMP: "experiment.ramped"}
+
+NewId = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """What all experiments of one pass share; `public_url` is where people reach the pages, or empty."""
+
+    store: Store
+    revision: int
+    loaded: LoadedCatalog
+    public_url: str
+    new_id: NewId
+    now: datetime
+
+
+def decision_id(decision: RecordedDecision) -> str:
+    """Return the name of a decision: keys have no dots."""
+    return f"{decision.experiment}.{decision.phase}.d{decision.number}"
+
+
+def parse_decision_id(text: str) -> tuple[str, int, int] | None:
+    """Return experiment, phase and number of a decision's name, None for anything else."""
+    key, _dot, rest = text.partition(".")
+    phase, _dot, number = rest.partition(".d")
+    whole = all(
+        part.isascii() and part.isdecimal() and len(part) <= len("999999999") for part in (phase, number)
+    )
+    return (key, int(phase), int(number)) if key and whole else None
+
+
+def act_on_verdicts(bench: Pass) -> int:
+    """Record, for every experiment, what its newest verdict changes, and do it; return how much that was.
+
+    Harmless at any time and in several processes at once: what was recorded is not recorded again.
+    """
+    n = 0
+    for experiment in bench.loaded.catalog.experiments.values():
+        if experiment.status is not Status.DRAFT:
+            try:
+                n += _act(bench, experiment)
+            except Exception:  # noqa: BLE001 - one experiment's trouble must not silence the others
+                logger().exception("decision_failed", experiment=experiment.key)
+    return n
+
+
+def _act(bench: Pass, experiment: Experiment) -> int:
+    found = bench.store.latest_verdict(experiment.key)
+    verdict = found if found and found.phase == experiment.phase else None
+    if verdict is not None and verdict.revision != bench.revision and not verdict.final:
+        # It was judged by other rules; the next verdict is on its way.
+        return 0
+    n = 0
+    if verdict is not None:
+        n += _record(bench, experiment, verdict, _of_verdict)
+    if any(step.gated for step in experiment.ramp):
+        n += _record(bench, experiment, verdict, _of_ramp)
+    return n
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """One experiment as it is now: `history` holds its phase's decisions, newest first."""
+
+    experiment: Experiment
+    verdict: VerdictSnapshot | None
+    seen: Seen | None
+    history: Sequence[RecordedDecision]
+    killed: bool
+
+
+def _record(
+    bench: Pass,
+    experiment: Experiment,
+    verdict: VerdictSnapshot | None,
+    ask: Callable[[Pass, _Case], Record | None],
+) -> int:
+    state = bench.store.live_state()
+    case = _Case(
+        experiment=steered_experiment(experiment, state.steering),
+        verdict=verdict,
+        seen=seen_in(body_of(verdict)) if verdict else None,
+        history=bench.store.decisions(experiment.key, phase=experiment.phase, limit=LOOK_BACK),
+        killed=bool(state.killed & {experiment.key, EVERYTHING}),
+    )
+    record = ask(bench, case)
+    return 0 if record is None else _save(bench, case, record)
+
+
+def _of_verdict(bench: Pass, case: _Case) -> Record | None:
+    if case.seen is None:
+        return None
+    past = _past(bench.store, case.history, case.seen)
+    return follow(case.experiment, past, case.seen, killed=case.killed)
+
+
+def _of_ramp(bench: Pass, case: _Case) -> Record | None:
+    last = next((one for one in case.history if one.action in RAMP), None)
+    held = last.reason if last and last.action == Action.RAMP_HOLD else ""
+    return follow_ramp(case.experiment, case.seen, held, killed=case.killed, now=bench.now)
+
+
+def _past(store: Store, history: Iterable[RecordedDecision], seen: Seen) -> Past:
+    """Return what stands of a phase by its decisions, newest first."""
+    mine = [one for one in history if one.action not in RAMP]
+    if not mine:
+        return Past()
+    last = mine[0]
+    same = len(mine)
+    for i, one in enumerate(mine):
+        if (one.decision, one.variant) != (last.decision, last.variant):
+            same = i
+            break
+    snapshot = store.verdict(last.experiment, last.phase, last.verdict)
+    return Past(
+        decision=Decision(last.decision),
+        variant=last.variant,
+        worse=seen_in(body_of(snapshot)).worse if snapshot else seen.worse,
+        done=frozenset(Action(one.action) for one in mine[:same]) - {Action.NONE},
+    )
+
+
+def seen_in(body: dict[str, Any]) -> Seen:
+    """Return what a verdict says, as far as anything follows from it."""
+    worse = {
+        (reading["metric"], reading["variant"])
+        for reading in body["metrics"]
+        if (reading["role"], reading["state"]) == (Role.GUARDRAIL, MetricState.WORSE)
+        and not reading.get("exploratory")
+    }
+    first = body.get("first_exposure_at")
+    ran = datetime.fromisoformat(body["as_of"]) - datetime.fromisoformat(first) if first else timedelta()
+    return Seen(
+        decision=Decision(body["decision"]),
+        variant=body["variant"] or "",
+        rule=body["rule"],
+        worse=frozenset(worse),
+        runtime_s=ran // timedelta(seconds=1),
+    )
+
+
+def _save(bench: Pass, case: _Case, record: Record) -> int:
+    experiment, verdict = case.experiment, case.verdict
+    decision = RecordedDecision(
+        experiment=experiment.key,
+        phase=experiment.phase,
+        number=case.history[0].number + 1 if case.history else 1,
+        verdict=verdict.number if verdict else 0,
+        revision=bench.revision,
+        decision=(case.seen.decision if case.seen else Decision.KEEP_RUNNING).value,
+        variant=case.seen.variant if case.seen else "",
+        rule=record.rule,
+        action=record.action.value,
+        reason=record.reason,
+        decided_at=bench.now,
+    )
+    kind = EventKind.RAMP if record.action in RAMP else EventKind.DECISION
+    change = Change(
+        decision=decision,
+        messages=tuple(_messages(bench, case, decision, kind)),
+        kills=record.action is Action.ROLLBACK,
+        ships=decision.variant if record.action is Action.SHIP else None,
+        ramp_steps=record.ramp_steps,
+    )
+    if not bench.store.record_decision(change):
+        return 0
+    logger().info("experiment_decided", id=decision_id(decision), **members(decision))
+    return 1
+
+
+def members(decision: RecordedDecision) -> dict[str, object]:
+    """Return the members of a decision, as the API, messages and the log tell them."""
+    named = f"{decision.experiment}.{decision.phase}.{decision.verdict}"
+    return {
+        "experiment": decision.experiment,
+        "phase": decision.phase,
+        "decision": decision.decision,
+        "variant": decision.variant or None,
+        "rule": decision.rule,
+        "action": decision.action,
+        "reason": decision.reason,
+        "verdict": named if decision.verdict else None,
+        "revision": decision.revision,
+        "decided_at": decision.decided_at.astimezone(UTC).isoformat(),
+    }
+
+
+def _messages(
+    bench: Pass, case: _Case, decision: RecordedDecision, kind: EventKind
+) -> Iterable[OutboxMessage]:
+    endpoints = told_of(case.experiment, bench.loaded.webhooks, kind)
+    if not endpoints:
+        return
+    text = body_of(case.verdict)["text"] if case.verdict else ""
+    page = f"{bench.public_url}/experiments/{decision.experiment}" if bench.public_url else None
+    payload = to_json(
+        {
+            "type": TYPES[kind],
+            "timestamp": decision.decided_at.astimezone(UTC).isoformat(),
+            "data": {
+                "id": decision_id(decision),
+                **members(decision),
+                "text": text[:MOST_TEXT],
+                "url": page,
+            },
+        }
+    )
+    message_id = bench.new_id()
+    for endpoint in endpoints:
+        yield OutboxMessage(
+            message_id=message_id,
+            endpoint=endpoint,
+            payload=payload,
+            created_at=bench.now,
+            next_at=bench.now,
+        )

@@ -1,0 +1,176 @@
+"""Where webhooks lead: the address and the secret that the environment holds, and one signed POST to it."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from service.catalog.webhooks import Webhook
+
+LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+PREFIX = "whsec_"
+SECRET_BYTES = range(24, 65)
+AGENT = "opportune"
+READ_BYTES = 65_536
+
+Environment = Callable[[str], str]
+"""Returns the value of a variable, empty when it is not set."""
+
+
+class EndpointError(Exception):
+    """The environment does not hold what a webhook needs; the message names variables, never their values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a webhook leads; `secret` signs. Neither may be shown."""
+
+    name: str
+    host: str = field(repr=False)
+    port: int | None = field(repr=False)
+    target: str = field(repr=False)
+    secret: bytes = field(repr=False)
+    is_secure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds that the receiver may be silent, and that one attempt may take altogether."""
+
+    silence_s: float = 10.0
+    whole_s: float = 15.0
+
+
+def endpoint_of(webhook: Webhook, environment: Environment, *, insecure: bool) -> Endpoint:
+    """Return where a webhook leads; `insecure` allows http to any host.
+
+    Raises
+    ------
+    EndpointError
+        If a variable is not set or its value is of no use.
+    """
+    address, secret = (_value(name, environment) for name in (webhook.url_env, webhook.secret_env))
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+        printable = address.isascii() and address.isprintable() and " " not in address
+    except ValueError:
+        host, port, printable = "", None, False
+    if not host or not printable or parts.scheme not in ("http", "https") or parts.username is not None:
+        raise EndpointError(f"{webhook.url_env} is no address such as https://hooks.example.com/path")
+    is_secure = parts.scheme == "https"
+    if not (is_secure or insecure or host in LOCAL):
+        raise EndpointError(
+            f"{webhook.url_env} must be an https address; "
+            "http goes to localhost only, or anywhere with OPPORTUNE_INSECURE_WEBHOOKS=1"
+        )
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Endpoint(
+        name=webhook.key,
+        host=host,
+        port=port,
+        target=target,
+        secret=_secret(webhook.secret_env, secret),
+        is_secure=is_secure,
+    )
+
+
+def signature(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
+    """Return the signature of Standard Webhooks, version 1, of one attempt."""
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    return "v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
+
+
+class Post:
+    """One attempt to deliver; `cut` ends it from another thread."""
+
+    def __init__(self, endpoint: Endpoint, *, limits: Limits) -> None:
+        self._endpoint = endpoint
+        self._limits = limits
+        kind = http.client.HTTPSConnection if endpoint.is_secure else http.client.HTTPConnection
+        self._connection = kind(endpoint.host, endpoint.port, timeout=limits.silence_s)
+
+    def send(self, message_id: str, payload: str, *, now: datetime) -> tuple[int, str]:
+        """Post a body; return the status (0: no answer) and what went wrong, empty for a 2xx.
+
+        The words name neither address nor secret. Redirects are not followed.
+        """
+        body, timestamp = payload.encode(), int(now.timestamp())
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": AGENT,
+            "webhook-id": message_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": signature(self._endpoint.secret, message_id, timestamp, body),
+        }
+        timer = threading.Timer(self._limits.whole_s, self.cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            self._connection.request("POST", self._endpoint.target, body, headers)
+            answer = self._connection.getresponse()
+            answer.read(READ_BYTES)
+            status = answer.status
+        except (OSError, http.client.HTTPException) as error:
+            return 0, _problem(error)
+        finally:
+            timer.cancel()
+            self._connection.close()
+        return status, _refusal(status)
+
+    def cut(self) -> None:
+        """End the attempt now."""
+        with suppress(OSError, AttributeError):
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _value(name: str, environment: Environment) -> str:
+    value = environment(name).strip()
+    if not value:
+        raise EndpointError(f"{name} is not set in the environment of the worker")
+    return value
+
+
+def _secret(name: str, text: str) -> bytes:
+    hint = f"{name} must be {PREFIX} and the base64 of {SECRET_BYTES[0]} to {SECRET_BYTES[-1]} random bytes"
+    if not text.startswith(PREFIX):
+        raise EndpointError(hint)
+    try:
+        secret = base64.b64decode(text.removeprefix(PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        raise EndpointError(hint) from None
+    if len(secret) not in SECRET_BYTES:
+        raise EndpointError(hint)
+    return secret
+
+
+def _refusal(status: int) -> str:
+    if 200 <= status < 300:  # noqa: PLR2004 - what success is in HTTP
+        return ""
+    if 300 <= status < 400:  # noqa: PLR2004 - a redirect
+        return f"answered {status}: redirects are not followed"
+    return f"answered {status}"
+
+
+def _problem(error: Exception) -> str:
+    """Return what went wrong in our own words: those of the libraries may hold the address."""
+    known = (
+        (TimeoutError, "no answer in time"),
+        (ssl.SSLCertVerificationError, "its certificate is not valid"),
+        (ssl.SSLError, "no secure connection"),
+        (socket.gaierror, "the name of the host cannot be resolved"),
+        (ConnectionRefusedError, "the connection was refused"),
+        (http.client.RemoteDisconnected, "the connection was closed without an answer"),
+        (ConnectionError, "the connection broke"),
+        (http.client.HTTPException, "the answer is not HTTP"),
+    )
+    return next((words for kind, words in known if isinstance(error, kind)), "the network refused")
