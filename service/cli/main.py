@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "service.cli.doctor",
     "verdict": "service.cli.verdict",
     "sign-in-link": "service.cli.verdict",
+    "goals": "service.cli.goals",
     "train": "service.cli.train",
     "import": "service.cli.imports",
     "quarantine": "service.cli.quarantine",

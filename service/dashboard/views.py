@@ -6,7 +6,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from flask.typing import ResponseReturnValue
 
 from service.dashboard import page as pages
-from service.dashboard import peeking, quarantine
+from service.dashboard import goals, peeking, quarantine
 from service.dashboard.frame import message, readers_only, refuse, services
 from service.dashboard.sentences import pieces
 from service.errors import ProblemError
@@ -21,6 +21,7 @@ bp = Blueprint(
 )
 bp.register_blueprint(quarantine.bp)
 bp.register_blueprint(peeking.bp)
+bp.register_blueprint(goals.bp)
 bp.register_error_handler(ProblemError, refuse)
 
 # Nothing but our own style sheet: an experiment's name or hypothesis can never become code.
