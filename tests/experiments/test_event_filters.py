@@ -102,7 +102,7 @@ def test_every_member_must_hold_and_words_join_them() -> None:
 
 
 def test_words_of_audiences_are_names_of_properties_where_they_join_nothing() -> None:
-    properties = {"audience": "vip", "all": "x", "behaviour": 3, "request": "y", "a.b": 1}
+    properties: dict[str, Any] = {"audience": "vip", "all": "x", "behaviour": 3, "request": "y", "a.b": 1}
 
     assert matches(parse_filter(properties), properties)
     assert not matches(parse_filter({"a.b": 1}), {"a": {"b": 1}})

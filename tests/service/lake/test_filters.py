@@ -19,7 +19,7 @@ from service.lake.rows import canonical_json
 
 ABSENT = object()
 VALUES = (ABSENT, None, True, False, 0, 1, 1.0, -2, 0.1, 0.10000004, 1e300, "", "1", "null", 'say "é"\n', [1])
-EVENTS = [
+EVENTS: list[dict[str, Any]] = [
     {name: value for name, value in zip("pq", pair, strict=True) if value is not ABSENT}
     for pair in product(VALUES, repeat=2)
 ]
