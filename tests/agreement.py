@@ -22,14 +22,16 @@ from experiments.assignment import Assignment
 from experiments.growthbook.payload import default_value, hidden, payload
 from service import settings as settings_module
 from service.app import build_services
+from service.catalog.loader import load
 from service.storage.migrate import migrate
+from service.storage.ports import Store
 from service.use_cases.exchange import Call
 from service.use_cases.launch import definitions
 from service.use_cases.ofrep import answer
 from service.use_cases.services import Services
 from service.use_cases.snapshot import ServingSnapshot
 from tests.clients.kit import FOLDER, need_packages, program
-from tests.differential import NOW, files, people
+from tests.differential import NOW, decided, files, people
 from tests.server import new_keys
 
 PEOPLE = 250
@@ -84,7 +86,7 @@ def compare_catalogs(seeds: Sequence[int]) -> Report:
     report = Report()
     with _services() as services, _javascript() as script:
         for seed in seeds:
-            snapshot = _served(services, files(seed))
+            snapshot = _served(services, seed)
             _compare_one(services, snapshot, script, seed, report)
             if len(report.differences) >= MOST_TOLD:
                 break
@@ -165,15 +167,24 @@ def _services() -> Iterator[Services]:
         services.store.close()
 
 
-def _served(services: Services, catalog_files: dict[str, str]) -> ServingSnapshot:
+def _served(services: Services, seed: int) -> ServingSnapshot:
     """Make a catalog live without the review of a change, which each of these would fail."""
-    store = services.store
-    live = store.live_state().revision
-    store.add_revision(catalog_files, f"random {live}", by="test", now=NOW, expected=live)
+    live = services.store.live_state().revision
+    make_live(services.store, seed)
     services.snapshots.refresh()
     snapshot = services.snapshots.current
     assert snapshot.state.revision == live + 1, snapshot.problem
     return snapshot
+
+
+def make_live(store: Store, seed: int) -> None:
+    """Store what was decided about the experiments of a seed's catalog, and last the catalog."""
+    live, made = store.live_state().revision, files(seed)
+    for steering in store.steerings():
+        store.clear_steering(steering.experiment, steering.phase)
+    for steering in decided(seed, load(made).catalog):
+        store.put_steering(steering, by="test", now=NOW)
+    store.add_revision(made, f"random {live} {seed}", by="test", now=NOW, expected=live)
 
 
 def _asked(services: Services, who: dict[str, Any]) -> bytes:

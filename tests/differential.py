@@ -11,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from experiments.definitions import Catalog
+from experiments.steering import steer
 from experiments.targeting.lists import hashed_member
 from service.catalog.loader import load
+from service.storage.analysis_records import Steering
 
 NOW = datetime(2027, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -54,16 +56,28 @@ UNITS = ["anonymous_id", "user_id", "account_id"]
 
 def files(seed: int) -> dict[str, str]:
     """Return a catalog folder, as name -> text; JSON is YAML."""
-    return {
-        name: json.dumps(value, ensure_ascii=False)
-        for name, value in _Maker(random.Random(seed)).folder().items()
-    }
+    folder = _Maker(random.Random(seed)).folder()
+    _gate_ramps(random.Random(f"gates {seed}"), folder)
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in folder.items()}
+
+
+def decided(seed: int, catalog: Catalog) -> list[Steering]:
+    """Return what was decided about some experiments of a catalog while they ran."""
+    draw = random.Random(f"decided {seed}")
+    found = []
+    for key, one in sorted(catalog.experiments.items()):
+        shipped = draw.choice(["", "", "", "v0", "v1"])
+        steps = draw.choice([None, *range(1, len(one.ramp) + 1)])
+        if shipped or steps:
+            found.append(Steering(experiment=key, phase=one.phase, shipped=shipped, ramp_steps=steps))
+    return found
 
 
 def catalogs(seed: int) -> Iterator[Catalog]:
-    """Yield catalogs without end."""
+    """Yield catalogs without end, with what was decided about their experiments."""
     while True:
-        yield load(files(seed)).catalog
+        catalog = load(files(seed)).catalog
+        yield steer(catalog, {(one.experiment, one.phase): one for one in decided(seed, catalog)})
         seed += 1
 
 
@@ -122,7 +136,10 @@ class _Maker:
     def folder(self) -> dict[str, Any]:
         found: dict[str, Any] = {
             "metrics.yaml": {
-                "metrics": {"buy": {"kind": "conversion", "event": "Order Completed", "window": "7d"}}
+                "metrics": {
+                    "buy": {"kind": "conversion", "event": "Order Completed", "window": "7d"},
+                    "refund": {"kind": "conversion", "event": "Order Refunded", "window": "7d"},
+                }
             },
             "gates.yaml": {
                 "layers": {
@@ -273,6 +290,14 @@ class _Maker:
             ("items", "any_element", {"not": {"n": {"lt": 2}}}),
         ]
         return draw.choice(found)
+
+
+def _gate_ramps(draw: random.Random, folder: dict[str, Any]) -> None:
+    """Let half of the ramps of experiments wait for guardrails at their second or third step."""
+    for one in folder.values():
+        if "experiment" in one and "ramp" in one and draw.random() < 0.5:
+            one["metrics"]["guardrails"] = [{"metric": "refund", "margin": "20% relative"}]
+            one["ramp"][draw.choice([1, 2])]["if"] = "guardrails_ok"
 
 
 def _begins_later(one: dict[str, Any]) -> bool:

@@ -11,8 +11,8 @@ from service.clock import utc_now
 from service.storage.sql import open_store
 from service.use_cases.snapshot import SnapshotHolder
 from tests import agreement
-from tests.agreement import MISSING, alike, compare, compare_catalogs, of_ofrep, wire_form
-from tests.differential import NOW, files, people
+from tests.agreement import MISSING, alike, compare, compare_catalogs, make_live, of_ofrep, wire_form
+from tests.differential import people
 from tests.server import Server, running_server, until, write_catalog
 
 pytestmark = pytest.mark.e2e
@@ -31,6 +31,7 @@ EVERY_WAY = {
     "holdout",
     "not_in_layer",
     "not_in_allocation",
+    "shipped",
     MISSING,
 }
 
@@ -73,7 +74,7 @@ def test_the_real_server_answers_as_the_engine(server: Server, seed: int) -> Non
     store = open_store(server.settings)
     try:
         live = store.live_state().revision
-        store.add_revision(files(seed), f"random {seed}", by="test", now=NOW, expected=live)
+        make_live(store, seed)
         holder = SnapshotHolder(store)
         holder.refresh()
     finally:

@@ -45,7 +45,8 @@ def test_the_account_names_the_gate_that_decided_for_random_catalogs_and_people(
                     found.decided_by is not None and found.decided_by.passed is False
                 )
 
-    assert len(seen) >= 10, seen
+    assert len(seen) >= 11, seen
+    assert seen["shipped"]
 
 
 def test_an_audience_tells_the_leaf_and_what_it_saw() -> None:
