@@ -12,7 +12,9 @@ from experiments.lifecycle import Status
 from experiments.verdict import Evidence, ExposureAccount
 from service.catalog import LoadedCatalog
 from service.clock import from_micros, to_micros
-from service.lake.moments import Facts, LakeReader, open_lake
+from service.lake.moments import Facts, LakeReader
+from service.lake.partials import open_kept, sweep_kept
+from service.lake.places import Where
 from service.lake.units import DAY_US
 from service.log import logger
 from service.storage.ports import Store
@@ -47,24 +49,31 @@ class Bench:
     now: datetime
 
 
-def refresh_verdicts(store: Store, lake: Where, *, now: datetime, settled: bool = False) -> int:
+def refresh_verdicts(
+    store: Store, lake: Where, *, now: datetime, settled: bool = False, partials: Path | None = None
+) -> int:
     """Judge every experiment of the live revision from the lake; return how many snapshots were kept.
 
-    `settled` tells that the log has stopped growing: the last few exposures are then kept as well.
+    `settled` tells that the log has stopped growing: the last few exposures are then kept as well. In the
+    folder `partials` the rows of units are kept for the next time.
     """
     revision, loaded = live_catalog(store)
     kept = 0
-    with open_lake(lake) as reader:
+    with open_kept(lake, partials) as reader:
         bench = _bench(store, reader, (revision, loaded), now)
         for experiment in loaded.catalog.experiments.values():
             try:
                 kept += _refresh(bench, experiment, forced=settled)
             except Exception:  # noqa: BLE001 - one experiment's trouble must not silence the others
                 logger().exception("verdict_failed", experiment=experiment.key)
+    if partials:
+        sweep_kept(partials, [e for e in loaded.catalog.experiments.values() if e.status in JUDGED])
     return kept
 
 
-def refresh_verdict(store: Store, lake: Where, key: str, *, now: datetime) -> bool:
+def refresh_verdict(
+    store: Store, lake: Where, key: str, *, now: datetime, partials: Path | None = None
+) -> bool:
     """Judge one experiment of the live revision; keep the snapshot and return True if anything is new.
 
     Raises
@@ -74,7 +83,7 @@ def refresh_verdict(store: Store, lake: Where, key: str, *, now: datetime) -> bo
     """
     revision, loaded = live_catalog(store)
     experiment = loaded.catalog.experiments[key]
-    with open_lake(lake) as reader:
+    with open_kept(lake, partials) as reader:
         return _refresh(_bench(store, reader, (revision, loaded), now), experiment, forced=True)
 
 
@@ -175,7 +184,7 @@ def _refresh(bench: Bench, experiment: Experiment, *, forced: bool) -> bool:
         return False
     before = bench.store.latest_verdict(experiment.key)
     before = before if before and before.phase == experiment.phase else None
-    if before and before.final and experiment.status is Status.STOPPED:
+    if before and before.final:
         return False
     quarantined = bench.store.quarantined_exposures(experiment.key, experiment.phase)
     if before and _nothing_happened(bench, before, quarantined):

@@ -34,6 +34,14 @@ COLUMNS = (
     "margin_relative",
     "limit",
     "alarms",
+    "exploratory",
+    "final",
+    "money_metric",
+    "money_currency",
+    "money_per_unit",
+    "money_per_unit_lower",
+    "money_per_unit_upper",
+    "money_so_far",
 )
 ENDS = ("estimate", "lower", "upper")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -70,9 +78,12 @@ def to_csv(body: Mapping[str, Any]) -> str:
                 row.get("test"),
                 row.get("level"),
                 margin.get("value"),
-                str(margin["relative"]).lower() if margin else None,
+                _flag(margin.get("relative")),
                 words.signed_limit(body["record"], row),
                 alarms,
+                _flag(row.get("exploratory")),
+                _flag(body.get("final")),
+                *_money_cells(body.get("money"), row["variant"]),
             ]
         )
     return out.getvalue()
@@ -92,6 +103,7 @@ def to_markdown(body: Mapping[str, Any], *, standing: str = "") -> str:
         "|---|---|---|---:|---:|---:|---|---:|---:|---|",
         *(_metric_line(body, row) for row in body["metrics"]),
         "",
+        *_money_lines(body),
         "| exposures | |",
         "|---|---:|",
         *(f"| {name} | {n:,} |" for name, n in words.accounting(body["exposure"])),
@@ -106,13 +118,14 @@ def _metric_line(body: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     record, control = body["record"], row["state"] == "control"
     metric, said = record["metrics"][row["metric"]], words.difference(body["record"], row)
     unadjusted = f" (unadjusted {said.unadjusted})" if said.unadjusted else ""
+    role = f"{row['role']}, exploratory" if row.get("exploratory") else row["role"]
     name = f"`{row['metric']}`"
     if metric["label"]:
         name = f"{words.label(record, row['metric'])} ({name})"
     state = words.state(body, row)
     cells = (
         name,
-        row["role"],
+        role,
         f"`{row['variant']}`",
         f"{row['n']:,}",
         words.estimate(metric, row["estimate"]),
@@ -123,6 +136,39 @@ def _metric_line(body: Mapping[str, Any], row: Mapping[str, Any]) -> str:
         words.STATES.get(state, state),
     )
     return f"| {' | '.join(map(_inline, cells))} |"
+
+
+def _money_cells(money: Mapping[str, Any] | None, variant: str) -> list[object]:
+    """Return what a variant earns; control earns nothing more than itself."""
+    earned = next((one for one in (money or {}).get("variants", ()) if one["variant"] == variant), None)
+    if money is None or earned is None:
+        return [None] * 6
+    names = [_cell(money["metric"]), money["currency"]]
+    return [*names, *(earned["per_unit"][end] for end in ENDS), earned["so_far"]["estimate"]]
+
+
+def _money_lines(body: Mapping[str, Any]) -> list[str]:
+    rows = words.worths(body)
+    if not rows:
+        return []
+    money = body["money"]
+    cells = [(f"`{r.variant}`", r.cost, r.per_unit, r.interval, r.units, r.so_far, r.projected) for r in rows]
+    head = ("variant", "extra cost of a unit", "per unit", "interval", "units", "so far")
+    return [
+        f"**Money** against control, {_inline(words.money_note(body))}:",
+        "",
+        f"| {' | '.join((*head, words.projection(body)))} |",
+        "|---|---:|---:|---|---:|---:|---:|",
+        *(f"| {' | '.join(map(_inline, row))} |" for row in cells),
+        "",
+        *(f"* included: {_inline(text)}" for text in money["included"]),
+        *(f"* not included: {_inline(text)}" for text in money["not_included"]),
+        "",
+    ]
+
+
+def _flag(value: object) -> str | None:
+    return None if value is None else str(value).lower()
 
 
 def _check_line(check: Mapping[str, Any]) -> str:

@@ -25,10 +25,14 @@ class Standing:
     lower: float | None
     upper: float | None
 
+    @property
+    def lift(self) -> dict[str, float | None]:
+        """The lift with its interval, as a verdict holds it."""
+        return {"estimate": self.estimate, "lower": self.lower, "upper": self.upper}
+
     def members(self) -> dict[str, object]:
         """Return the wire form."""
-        lift = {end: getattr(self, end) for end in ENDS}
-        return {"variant": self.variant, "n": self.n, "lift": lift}
+        return {"variant": self.variant, "n": self.n, "lift": self.lift}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +107,15 @@ def history(verdicts: Verdicts, experiment: str, phase: int, *, limit: int = LIM
 def turns(verdicts: Verdicts, experiment: str, phase: int, *, limit: int = LIMIT) -> Sequence[Moment]:
     """Return the last snapshot of each day and every change of the decision, oldest first."""
     return [moment_of(row) for row in verdicts.verdict_turns(experiment, phase, limit)]
+
+
+def members(experiment: str, phase: int, moments: Sequence[Moment]) -> dict[str, object]:
+    """Return the wire form of a history."""
+    return {
+        "experiment": experiment,
+        "phase": phase,
+        "snapshots": [moment.members() for moment in moments],
+    }
 
 
 def snapshot_named(verdicts: Verdicts, name: str) -> VerdictSnapshot:

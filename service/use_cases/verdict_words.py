@@ -153,20 +153,80 @@ def _signed_size(metric: Mapping[str, Any], value: float) -> str:
     return ENGLISH.signed(estimate(metric, abs(value)) + unit, value)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worth:
+    """What one treatment earns, in words; empty where nothing is known."""
+
+    variant: str
+    cost: str
+    per_unit: str
+    interval: str
+    units: str
+    so_far: str
+    projected: str
+
+
+def worths(body: Mapping[str, Any]) -> list[Worth]:
+    """Return what each treatment earns; none where no metric is money, and of an older release."""
+    money = body.get("money")
+    if not money:
+        return []
+
+    def write(value: float) -> str:
+        return ENGLISH.signed(ENGLISH.money(abs(value), money["currency"]), value)
+
+    def sum_of(amount: Mapping[str, Any] | None) -> str:
+        if not amount or amount["estimate"] is None:
+            return NONE
+        return f"{write(amount['estimate'])} ({interval(amount, write)})"
+
+    return [
+        Worth(
+            variant=one["variant"],
+            cost=write(one["extra_cost"]) if money["declared"] else NONE,
+            per_unit=NONE if one["per_unit"]["estimate"] is None else write(one["per_unit"]["estimate"]),
+            interval=interval(one["per_unit"], write),
+            units=f"{one['units']:,}",
+            so_far=sum_of(one["so_far"]),
+            projected=sum_of(one["projected"]),
+        )
+        for one in money["variants"]
+    ]
+
+
+def money_note(body: Mapping[str, Any]) -> str:
+    """Return by what the money is counted, and whether what it costs is known."""
+    money = body["money"]
+    name = label(body["record"], money["metric"])
+    declared = "after declared costs" if money["declared"] else "no margin and no costs were declared"
+    return f"counted by {name}, {declared}"
+
+
+def projection(body: Mapping[str, Any]) -> str:
+    """Return what the projected amounts are about."""
+    pace = body["money"]["pace"]
+    units = "" if pace["units"] is None else f" ({pace['units']:,} units)"
+    return f"{pace['days']} days at full traffic{units}"
+
+
 # --- the paragraph ----------------------------------------------------------------------------------
 
 _BEGINS = {
     "why": r"Why: ",
     "checks": r"All [\d,]+ checks passed\.|The one check passed\.|[\d,]+ of [\d,]+ checks? passed, ",
+    "changed": r"Changed while running: ",
     "guardrails": r"Guardrails: ",
     "primary": r"After [\d,]+ days? and ",
     "others": r"Other treatments: ",
     "secondary": r"Secondary metrics?, ",
+    "exploratory": r"Exploratory, added after the launch, ",
+    "money": r"Money, by ",
     "next": (
         r"If the true lift is |Units enough for a chance of |To try again: |The primary metric is decided"
     ),
     "account": r"Of [\d,]+ exposed units?, ",
     "unknown": r"Not known: ",
+    "final": r"This verdict is final: ",
 }
 """How each part of a verdict's text begins; `experiments.wording` says them in this order."""
 _FIRST = re.compile(r"(?<=\.) (?=[A-Z0-9])")
