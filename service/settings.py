@@ -145,6 +145,14 @@ class Settings:
             "Default: 0, no limit.",
         ),
     )
+    insecure_webhooks: bool = field(
+        default=False,
+        metadata=_env(
+            "OPPORTUNE_INSECURE_WEBHOOKS",
+            "1 lets webhooks go to http addresses inside your network; without it only to https, or to "
+            "http on this machine. Default: 0.",
+        ),
+    )
     proxies: tuple[Network, ...] = field(
         default=(),
         metadata=_env(
@@ -159,6 +167,15 @@ class Settings:
             "OPPORTUNE_ZONE",
             "Time zone of the attributes request.weekday and request.hour, such as Europe/Madrid. "
             "Default: UTC.",
+        ),
+    )
+    lake_place: Path | str = field(
+        default="",
+        repr=False,
+        metadata=_env(
+            "OPPORTUNE_LAKE",
+            "Folder of the Parquet event log, or its URL in an object store, such as s3://bucket/shop. "
+            "Default: $OPPORTUNE_HOME/lake.",
         ),
     )
     log_level: str = field(
@@ -180,9 +197,14 @@ class Settings:
         return not url.startswith(SQLITE) or Path(url.removeprefix(SQLITE).split("?")[0]).exists()
 
     @property
-    def lake(self) -> Path:
-        """Folder of the Parquet event log."""
-        return self.home / "lake"
+    def lake(self) -> Path | str:
+        """Folder of the Parquet event log, or its URL."""
+        return self.lake_place or self.home / "lake"
+
+    @property
+    def partials(self) -> Path:
+        """Folder of what was summed up of each unit at the last verdict."""
+        return self.home / "partials"
 
     @property
     def models(self) -> Path:
@@ -250,8 +272,10 @@ def _settings(env: Mapping[str, str], home: Path, catalog: Path) -> Settings:
         signing_secret=env.get("OPPORTUNE_SIGNING_SECRET", ""),
         public_url=variables.public_url(env),
         rate_limit=variables.integer(env, "OPPORTUNE_RATE_LIMIT", 0, 0, 1_000_000),
+        insecure_webhooks=variables.switch(env, "OPPORTUNE_INSECURE_WEBHOOKS", default=False),
         proxies=variables.proxies(env),
         zone=variables.zone(env),
+        lake_place=variables.lake(env),
         log_level=variables.one_of(env, "OPPORTUNE_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
     )
 

@@ -1,13 +1,15 @@
 """The second process: watches the catalog, fills the lake, finds audiences, judges, has models trained.
 
 Each duty is a step that may be repeated after a crash at any point. A duty that fails is logged once
-for each new message and tried again; it never stops the others. What changes the store is done by one worker of
-all that serve it, the holder of a lease; the others stand by.
+for each new message and tried again; it never stops the others. Of all workers that serve one store the
+holder of a lease does them; the others stand by.
 """
 
 import fcntl
 import os
+import secrets
 import signal
+import socket
 import sys
 import threading
 import time
@@ -30,6 +32,7 @@ from service.storage.leases import under
 from service.storage.ports import Keep, Store, StoreUnavailableError
 from service.storage.retention import MOST_AT_ONCE
 from service.storage.sql import open_store
+from service.use_cases.acting import Actor
 from service.use_cases.archive import BackupError, check_restored
 from service.use_cases.audiences_pass import AudienceKeeper
 from service.use_cases.backup import sweep_unfinished
@@ -51,6 +54,8 @@ SHARE_OF_TIME = 3
 LOOK_AGAIN_S = 60.0
 # A log that has not grown for this long has settled: its last exposures, too few to be news, get their row.
 SETTLED_S = 10.0
+# What follows from a verdict is looked for after each one, and for a ramp whose time has come also between.
+DECIDE_EVERY_S = 5.0
 PRUNE_EVERY_S = 3_600.0
 MEASURE_EVERY_S = 600.0
 
@@ -69,7 +74,7 @@ class Worker:
         self._clock = clock
         self._catalog = CatalogWatch(settings, store, tell=tell)
         self._lake = lake_at(settings.lake, store)
-        self._keeper = LeaseKeeper(store, LEASE)
+        self._keeper = LeaseKeeper(store, LEASE, holder=_name_of(settings.home))
         self._stands_by = False
         self._stopping = threading.Event()
         self._problems: dict[str, str] = {}
@@ -79,6 +84,8 @@ class Worker:
         self._look_after = 0.0
         self._audiences = AudienceKeeper(settings, store)
         self._goals = GoalKeeper(settings, store)
+        self._actor = Actor(settings, store, clock=clock)
+        self._decide_after = 0.0
         self._training = TrainingChild(settings, store)
         self._prune_after = 0.0
         self._measure_after = 0.0
@@ -92,7 +99,9 @@ class Worker:
         while not self._stopping.is_set():
             started = time.monotonic()
             self.step()
+            self._actor.send(wanted=self._keeper.lease is not None)
             self._stopping.wait(max(0.0, TICK_S - (time.monotonic() - started)))
+        self._actor.send(wanted=False)
         self._training.stop()
         self._keeper.close()
         self._do("heartbeat", self._beat)
@@ -105,13 +114,15 @@ class Worker:
         lease = self._keeper.lease
         if lease is None:
             self._training.stop()
-            # Web workers of this home need the audiences, and a lake that all share is filled by another worker.
-            self._do_all((("audiences", self._keep_audiences),) if isinstance(self._settings.lake, str) else ())
+            if isinstance(self._settings.lake, str):
+                # The other worker fills this lake, too, and web workers of this home need the audiences.
+                self._do_all((("audiences", self._keep_audiences),))
             return
         duties: Duties = (
             ("lake", self._export),
             ("audiences", self._keep_audiences),
             ("verdicts", self._judge),
+            ("decisions", self._decide),
             ("goals", self._keep_goals),
             ("training", self._train),
             ("pruning", self._prune),
@@ -184,13 +195,26 @@ class Worker:
         is_due = is_new and now >= self._judge_after
         if not is_due and now < self._look_after:
             return
-        kept = refresh_verdicts(self._store, self._settings.lake, now=self._clock(), settled=not is_new)
+        kept = refresh_verdicts(
+            self._store,
+            self._settings.lake,
+            now=self._clock(),
+            settled=not is_new,
+            partials=self._settings.partials,
+        )
         done = time.monotonic()
         self._judged = place
         self._judge_after = done + max(DEBOUNCE_S, SHARE_OF_TIME * (done - now))
         self._look_after = done + (SETTLED_S if is_new else LOOK_AGAIN_S)
         if kept:
+            self._decide_after = 0.0
             logger().info("verdicts_refreshed", kept=kept, log_offset=place[0], seconds=round(done - now, 3))
+
+    def _decide(self) -> None:
+        now = time.monotonic()
+        if now >= self._decide_after:
+            self._decide_after = now + DECIDE_EVERY_S
+            self._actor.decide()
 
     def _keep_goals(self) -> None:
         self._goals.look(now=self._clock())
@@ -228,6 +252,15 @@ class Worker:
         if time.monotonic() >= self._measure_after:
             self._measure_after = time.monotonic() + MEASURE_EVERY_S
             note_growth(self._settings, sizes(self._store, self._settings), now=self._clock())
+
+
+def _name_of(home: Path) -> str:
+    """Return the name of the one worker of a home, which is another one wherever the home is copied to."""
+    file = home / "run" / "worker.id"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(secrets.token_hex(8), "utf-8")
+    return f"{socket.gethostname()}:{home}:{file.read_text('utf-8')}"
 
 
 def _told(error: Exception) -> str:
