@@ -125,6 +125,11 @@ def read_payload(limit: int = BODY_LIMIT) -> Any:  # noqa: ANN401 - any JSON
     return read_json(read_body(limit), limit=limit)
 
 
+def read_query(schema: Query) -> Any:  # noqa: ANN401 - whatever the schema makes
+    """Return what stands behind the question mark, for a view that guards itself."""
+    return _load(schema, request.args.to_dict())
+
+
 def _load(schema: Schema, payload: Any) -> Any:  # noqa: ANN401 - whatever the schema makes
     if not isinstance(payload, dict):
         raise ProblemError(

@@ -57,6 +57,8 @@ class VerdictSchema(Schema):
     exposure = fields.Dict(required=True)
     checks = fields.List(fields.Dict(), required=True)
     metrics = fields.List(fields.Dict(), required=True)
+    money = fields.Dict(required=True, allow_none=True)
+    final = fields.Boolean(required=True)
     forecast = fields.Dict(required=True)
     series = fields.List(fields.Dict(), required=True)
     record = fields.Dict(required=True)
@@ -76,7 +78,7 @@ class VerdictSchema(Schema):
 )
 def get_experiments() -> dict[str, object]:
     """Return every experiment of the live catalog."""
-    _admit()
+    admit()
     snapshot = services().snapshots.current
     found = verdicts.listing(snapshot.loaded.catalog, snapshot.state.killed, services().store)
     return {"revision": snapshot.state.revision, "experiments": [summary.members() for summary in found]}
@@ -90,9 +92,10 @@ def get_experiments() -> dict[str, object]:
 )
 def get_verdict(key: str) -> Response:
     """Return the snapshot byte for byte as it was judged."""
-    snapshot = _find(key)
+    snapshot = find(key)
     answer = Response(snapshot.body, mimetype="application/json")
     answer.set_etag(snapshot.digest)
+    answer.headers["Content-Location"] = f"/v1/verdicts/{snapshot.id}"
     answer.make_conditional(request)
     return answer
 
@@ -109,7 +112,7 @@ def get_verdict(key: str) -> Response:
 )
 def get_verdict_csv(key: str) -> Response:
     """Return one row per metric and variant."""
-    text = verdict_exports.to_csv(verdicts.body_of(_find(key)))
+    text = verdict_exports.to_csv(verdicts.body_of(find(key)))
     return _download(text, "text/csv", f"{key}.csv")
 
 
@@ -125,21 +128,22 @@ def get_verdict_csv(key: str) -> Response:
 )
 def get_verdict_md(key: str) -> Response:
     """Return a page to paste into a ticket."""
-    snapshot, live = _find(key), services().snapshots.current
+    snapshot, live = find(key), services().snapshots.current
     standing = verdicts.standing(live.loaded.catalog, live.state.killed, key)
     text = verdict_exports.to_markdown(verdicts.body_of(snapshot), standing=standing)
     return _download(text, "text/markdown", f"{key}.md")
 
 
-def _admit() -> None:
+def admit() -> None:
     """Let in a signed-in reader, or a key that may read verdicts."""
     cookie = request.cookies.get(COOKIE, "")
     if not signed_in(services().store, cookie, now=services().clock()):
         authenticate(READERS)
 
 
-def _find(key: str) -> VerdictSnapshot:
-    _admit()
+def find(key: str) -> VerdictSnapshot:
+    """Return the newest verdict of an experiment to whom it may be shown."""
+    admit()
     return verdicts.find(services().snapshots.current.loaded.catalog, services().store, key)
 
 

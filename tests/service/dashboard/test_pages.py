@@ -304,6 +304,44 @@ def test_the_verdict_is_served_byte_for_byte_with_its_digest(shop: Shop) -> None
     assert again.status_code == 304
 
 
+def test_every_snapshot_has_an_address_of_its_own(shop: Shop) -> None:
+    shop.sign_in()
+    newest = shop.browser.get(f"/v1/experiments/{KEY}/verdict")
+
+    address = newest.headers["Content-Location"]
+    one = shop.browser.get(address)
+
+    assert address == f"/v1/verdicts/{KEY}.1.1"
+    assert (one.text, one.headers["ETag"]) == (newest.text, newest.headers["ETag"])
+    assert shop.get(address, key=ANALYST)[0] == 200
+    assert shop.get(address, key=CLIENT)[0] == 403
+
+
+@pytest.mark.parametrize("name", [f"{KEY}.1.99", KEY, f"{KEY}.1.x", "a.b.c.d", f"{KEY}.1.{9**30}", "%2e"])
+def test_a_verdict_that_is_not_there_has_a_problem_of_its_own(shop: Shop, name: str) -> None:
+    shop.sign_in()
+
+    answer = shop.browser.get(f"/v1/verdicts/{name}")
+
+    assert (answer.status_code, answer.get_json()["code"]) == (404, "unknown_verdict")
+
+
+def test_the_history_lists_the_snapshots_of_a_phase(shop: Shop) -> None:
+    shop.sign_in()
+    verdict = shop.browser.get(f"/v1/experiments/{KEY}/verdict").get_json()
+
+    told = shop.browser.get(f"/v1/experiments/{KEY}/history").get_json()
+    other_phase = shop.browser.get(f"/v1/experiments/{KEY}/history?phase=2").get_json()
+    refused = shop.browser.get(f"/v1/experiments/{KEY}/history?limit=0")
+
+    assert (told["experiment"], told["phase"], other_phase["snapshots"]) == (KEY, 1, [])
+    assert [one["id"] for one in told["snapshots"]] == [f"{KEY}.1.1"]
+    (banner,) = told["snapshots"][0]["treatments"]
+    assert banner["lift"] == next(r["lift"] for r in verdict["metrics"] if r["variant"] == "banner")
+    assert refused.status_code == 422
+    assert shop.get(f"/v1/experiments/{KEY}/history", key=CLIENT)[0] == 403
+
+
 def test_the_list_names_status_and_decision(shop: Shop) -> None:
     shop.sign_in()
 
