@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.errors import InvalidParameterError
 
-TOLD_ONLY = frozenset({"label", "owner"})
+TOLD_ONLY = frozenset({"label", "owner", "unit"})
 """Fields of a metric that are for people: another label measures nothing else."""
 
 

@@ -1,7 +1,7 @@
 """An evaluation that also says «shown»: the exposure is stored before the answer leaves."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ import orjson
 
 from experiments.allocation import ANONYMOUS_ID, unit_id_of
 from experiments.assignment import Assignment
+from experiments.metrics import OTHER, UNKNOWN, Dimension
 from service.storage.interactions import EXPOSURE_EVENT
 from service.use_cases.access import Caller
 from service.use_cases.admission import OfrepError
@@ -39,6 +40,8 @@ def answer_exposed(services: Services, call: Call) -> Reply:
     answered["metadata"]["exposure"] = "none"
     if assigned.enrolled:
         event = exposure_event(assigned, asked.context, unit=unit, revision=snapshot.state.revision, now=now)
+        groups = groups_of(asked.context, snapshot.loaded.catalog.dimensions.values())
+        event["properties"] = {**groups, **event["properties"]}
         answered["metadata"]["exposure"] = _store(services, event, asked.caller, call)
     return success(asked, orjson.dumps(answered))
 
@@ -66,6 +69,22 @@ def exposure_event(
         },
     }
     return {name: value for name, value in event.items() if value is not None}
+
+
+def groups_of(context: Mapping[str, Any], dimensions: Iterable[Dimension]) -> dict[str, Any]:
+    """Return what of the context results are cut by: values that the catalog lists, else that they are other.
+
+    Nothing else of a context is ever stored.
+    """
+    groups: dict[str, Any] = {}
+    for dimension in dimensions:
+        value = context.get(dimension.property)
+        group = dimension.group_of(value)
+        if group == OTHER:
+            groups.setdefault(dimension.property, OTHER)
+        elif group != UNKNOWN:
+            groups[dimension.property] = value
+    return groups
 
 
 def _store(services: Services, event: dict[str, Any], caller: Caller, call: Call) -> str:

@@ -160,6 +160,15 @@ def test_values_that_do_not_vary_are_written_plainly() -> None:
     assert "buy is 1 with `b` and 1 with `a`: +0.0 % (no interval: nothing varies yet)" in verdict.text
 
 
+def test_a_unit_stands_behind_its_numbers() -> None:
+    seconds = {"buy": metric(kind=MetricKind.MEAN, value="seconds", cap=10, unit="s")}
+    plan = MetricPlan(primary="buy")
+    moments = {("buy", "a"): revenue(N, 10), ("buy", "b"): revenue(N, 12)}
+
+    verdict = judge(experiment(metrics=plan), seconds, evidence(moments))
+    assert "buy is 6 s with `b` and 5 s with `a`: +20.0 %" in verdict.text
+
+
 def test_one_is_singular() -> None:
     account = ExposureAccount(
         events=2 * N + 3,

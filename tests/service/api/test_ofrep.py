@@ -12,7 +12,10 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import FlagEvaluationDetails, Reason
 
+from experiments.metrics import Dimension
+from service.storage.records import Event
 from service.storage.sql import open_store
+from service.use_cases.expose import groups_of
 from tests.raw import chunked, exchange, post_head
 from tests.server import Server, until
 
@@ -223,6 +226,36 @@ def test_exposing_stores_one_event_however_often_it_is_asked(server: Server) -> 
     assert _stored_of(server, asked["context"]["targetingKey"]) == ["Experiment Viewed"]
 
 
+def test_exposing_stores_nothing_of_the_context_that_no_dimension_names(server: Server) -> None:
+    asked = {**a_context(country="ES", device="mobile"), "expose": True}
+
+    server.post(f"{BULK}/button", asked)
+
+    (stored,) = _events_of(server, asked["context"]["targetingKey"])
+    own = {"experiment_key", "variant_key", "unit_type", "unit_id", "phase", "revision"}
+    assert set(stored.properties) == own
+
+
+def test_what_results_are_cut_by_is_taken_from_the_context_by_listed_values_only() -> None:
+    cuts = (
+        Dimension(key="d", property="device", values=("mobile", "desktop")),
+        Dimension(key="c", property="country", values=("ES",)),
+        Dimension(key="i", property="country", values=("PT", "FR")),
+        Dimension(key="p", property="plan", values=(1, True)),
+    )
+
+    assert groups_of({"device": "mobile", "country": "FR", "mail": "x"}, cuts) == {
+        "device": "mobile",
+        "country": "FR",
+    }
+    assert groups_of({"device": "a rare one", "country": "DE", "plan": None}, cuts) == {
+        "device": "other",
+        "country": "other",
+    }
+    assert groups_of({"plan": True, "device": ["mobile"]}, cuts) == {"plan": True}
+    assert cuts[1].group_of("other") == "other"
+
+
 def test_exposing_what_is_not_enrolled_stores_nothing(server: Server) -> None:
     answer = server.post(f"{BULK}/dark-mode", {**a_context(), "expose": True})
 
@@ -272,12 +305,16 @@ def test_evaluations_are_counted_apart_from_exposures(server: Server) -> None:
 
 
 def _stored_of(server: Server, anonymous_id: str) -> list[str]:
+    return [event.type for event in _events_of(server, anonymous_id)]
+
+
+def _events_of(server: Server, anonymous_id: str) -> list[Event]:
     store = open_store(server.settings)
     try:
         events = [logged.received.event for logged in store.read(0, 100_000)]
     finally:
         store.close()
-    return [event.type for event in events if event.anonymous_id == anonymous_id]
+    return [event for event in events if event.anonymous_id == anonymous_id]
 
 
 # --- the real OpenFeature client

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.catalog.metric_templates import TEMPLATES, yaml_of
 from service.dashboard.page import page
 from service.lake.moments import LAST_EVENTS
 from service.storage.records import Event, VerdictSnapshot
@@ -25,11 +26,15 @@ metrics:
   load_time: {kind: quantile, event: Page Loaded, value: ms, quantile: 90%, window: 1d, direction: down}
   spend: {kind: mean, event: Order Completed, value: revenue, cap: 500, lookback: 7d, window: 1d}
   nps: {kind: nps, event: Survey Answered, value: score, window: 1d}
+  profit:
+    {template: margin, factor: 35%, currency: EUR, where: {revenue: {gte: 10}},
+     cap: 900, owner: li, window: 1d}
+  slowest: {kind: mean, event: Page Loaded, value: ms, aggregate: max, unit: ms, cap: 60000, window: 1d}
 """
 EXPERIMENT = """\
 experiment: free-shipping
 variants: {control: "", banner: "Free shipping over 30 EUR"}
-metrics: {primary: order_value, secondary: [load_time, spend, nps]}
+metrics: {primary: order_value, secondary: [load_time, spend, nps, profit, slowest]}
 analysis: {mde: 20% relative}
 decide: {min_runtime: 2d}
 """
@@ -59,7 +64,7 @@ class Visitor:
         yield exposure(self.unit, self.variant, self.at)
         yield self._did("Order Completed", -48, revenue=self.before, currency="EUR")
         for hour, revenue in enumerate(self.orders):
-            yield self._did("Order Completed", hour + 1, revenue=revenue, currency="EUR")
+            yield self._did("Order Completed", hour + 1, revenue=revenue, currency="EUR", discount=4)
         for ms in self.loads:
             yield self._did("Page Loaded", 0, ms=ms)
         if self.score is not None:
@@ -165,6 +170,35 @@ def test_a_net_promoter_score_lies_between_minus_and_plus_100(
     assert rows(verdict, "nps")[1]["effect"]["estimate"] > 20
 
 
+def test_a_margin_is_what_is_left_of_the_orders_that_count(
+    visitors: list[Visitor], verdict: dict[str, Any]
+) -> None:
+    for row in rows(verdict, "profit"):
+        mine = of(visitors, row["variant"])
+        left = [sum(0.35 * r - 4 for r in visitor.orders if r >= 10) for visitor in mine]
+        assert row["estimate"] == pytest.approx(sum(left) / len(left), rel=1e-6)
+        assert min(left) < 0
+
+
+def test_the_largest_number_of_a_unit_is_its_value(visitors: list[Visitor], verdict: dict[str, Any]) -> None:
+    for row in rows(verdict, "slowest"):
+        slowest = [max(visitor.loads, default=0) for visitor in of(visitors, row["variant"])]
+        assert row["estimate"] == pytest.approx(sum(slowest) / len(slowest), rel=1e-7)
+
+
+def test_every_template_is_judged(visitors: list[Visitor], tmp_path: Path) -> None:
+    keys = [name for name in TEMPLATES if name != "conversion"]
+    metrics = "metrics:\n" + "".join(map(yaml_of, TEMPLATES))
+    plan = EXPERIMENT.replace("order_value", "conversion").replace(
+        "load_time, spend, nps, profit, slowest", ", ".join(keys)
+    )
+    files = {"metrics.yaml": metrics, "experiments/free-shipping.yaml": plan}
+
+    body = body_of(judged(tmp_path, files, visitors[:40]))
+
+    assert {row["metric"] for row in body["metrics"]} == set(TEMPLATES)
+
+
 def test_the_plan_of_each_metric_and_its_numbers_are_on_record(verdict: dict[str, Any]) -> None:
     record = verdict["record"]["metrics"]
 
@@ -172,6 +206,9 @@ def test_the_plan_of_each_metric_and_its_numbers_are_on_record(verdict: dict[str
     assert record["load_time"]["quantile"] == 0.9
     assert record["spend"]["lookback_s"] == 7 * 86_400
     assert record["nps"]["scale"] == [0, 10]
+    assert (record["profit"]["factor"], record["profit"]["minus"]) == (0.35, "discount")
+    assert (record["profit"]["where"], record["profit"]["owner"]) == ({"revenue": {"gte": 10}}, "li")
+    assert (record["slowest"]["aggregate"], record["slowest"]["unit"]) == ("max", "ms")
     assert "nps,secondary,banner" in to_csv(verdict)
     assert "| `load_time` | secondary | `banner` |" in to_markdown(verdict)
 
@@ -182,12 +219,16 @@ def test_the_page_says_what_each_metric_is(snapshot: VerdictSnapshot) -> None:
     assert "order_value: ratio of Order Completed, revenue per Order Completed, within 1 d, better up" in told
     assert "load_time: quantile of Page Loaded, ms, 0.9 quantile, within 1 d, better down" in told
     assert "spend: mean of Order Completed, revenue capped at 500, adjusted for the 7 d before, " in told
+    assert "times 0.35 less discount, where revenue gte 10, within 1 d, better up, of li" in told
+    assert "slowest: mean of Page Loaded, max ms capped at 60000 in ms, within 1 d" in told
 
 
 def test_units_without_an_event_are_left_out_of_a_quantile_and_accounted_for(
     visitors: list[Visitor], tmp_path: Path
 ) -> None:
-    alone = EXPERIMENT.replace("order_value, secondary: [load_time, spend, nps]", "load_time")
+    alone = EXPERIMENT.replace(
+        "order_value, secondary: [load_time, spend, nps, profit, slowest]", "load_time"
+    )
     some = visitors[:60]
 
     body = body_of(judged(tmp_path, FILES | {"experiments/free-shipping.yaml": alone}, some))
