@@ -58,7 +58,7 @@ REASONS: Mapping[str, Words] = {
         "Start the experiment. If it did run by then and only the catalog was late, replay and say so.",
     ),
     "experiment_stopped": Words(
-        "the exposure is dated after the experiment was stopped",
+        "the exposure is dated after the experiment was stopped, or one variant was shipped to everybody",
         "Take the experiment out of the page; what was seen later is not analysed.",
     ),
     "phase_mismatch": Words(

@@ -11,6 +11,12 @@ from sqlalchemy import select
 from service.lake import export_all, read_manifest
 from service.settings import Settings, load
 from service.storage import schema
+from service.storage.analysis_records import (
+    Change,
+    GoalValue,
+    OutboxMessage,
+    RecordedDecision,
+)
 from service.storage.migrate import migrate
 from service.storage.ports import IngestBatch
 from service.storage.records import Consent, IdentityLink, Item, KeyClass, Purpose, VerdictSnapshot
@@ -78,6 +84,25 @@ def fill(store: SqlStore) -> None:
             body='{"decision":"ship"}',
         )
     )
+    decision = RecordedDecision(
+        experiment="hero",
+        phase=1,
+        number=1,
+        verdict=1,
+        revision=1,
+        decision="ship",
+        variant="banner",
+        rule="ship_when",
+        action="ship",
+        reason="Décidé",
+        decided_at=NOW,
+    )
+    message = OutboxMessage(
+        message_id="m1", endpoint="team", payload="{}", created_at=NOW, next_at=NOW, problem="away"
+    )
+    store.record_decision(Change(decision=decision, messages=(message,), ships="banner", ramp_steps=2))
+    store.put_goal_values([GoalValue(goal="g", day="2026-11-21", digest="d", sums="[1]")])
+    assert store.acquire_lease("export", holder="w1", ttl=timedelta(hours=1))
 
 
 @pytest.fixture(params=KINDS)
@@ -117,6 +142,7 @@ def test_a_backup_comes_back_whole_in_either_kind_of_database(
     assert rows_of(other) == before
     assert made.log_offset == restored.log_offset == read_manifest(other.lake).offset == 20
     store = open_store(other)
+    assert store.live_state().steering["hero", 1].shipped == "banner", "workers are told of it"
     store.append(a_batch(an_event("new")))
     assert store.last_seq() > 21, "the offset of an erased event is not used again"
     store.close()
