@@ -79,6 +79,15 @@ def events_of(
     ), reads
 
 
+def flagged(events: ir.Table, wanted: Wanted, metric: Metric) -> ir.Table:
+    """Return the events with whether each of them `counts` for a metric, and whether it `divides`."""
+    columns: dict[Node, str] = {}
+    read = _read(events, wanted, metric, columns)
+    named = {name: node.to_expr() for node, name in columns.items()}
+    divides = named[read.divides] if read.divides else ibis.literal(value=False)
+    return events.mutate(counts=named[read.counts], divides=divides)
+
+
 def sums_of(rows: ir.Table, read: Read, *, metric: Metric, span: Span) -> dict[str, ir.Value]:
     """Return what is added up for a unit, of its events inside `span`."""
     inside = span.holds(rows)
