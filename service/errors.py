@@ -62,6 +62,7 @@ TITLES: dict[str, str] = {
     "unknown_placement": "No placement has that key",
     "no_verdict_yet": "There is no verdict yet",
     "unknown_verdict": "No verdict has that id",
+    "unknown_decision": "No decision has that id",
     "method_not_allowed": "This method is not allowed here",
     "request_timeout": "The body did not arrive in time",
     "conflict": "The request conflicts with the current state",

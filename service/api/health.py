@@ -195,6 +195,10 @@ def _gauges(wired: Services) -> list[Metric]:
         for reason, n in sorted(wired.store.quarantine_counts().items()):
             quarantine.add_metric([reason], n)
         metrics.append(quarantine)
+        outbox = GaugeMetricFamily("opportune_outbox", "Messages to webhooks", labels=["state"])
+        for messages, n in wired.store.outbox_counts().items():
+            outbox.add_metric([messages], n)
+        metrics.append(outbox)
     except StoreUnavailableError:
         logger().warning("metrics_without_store")
     return metrics

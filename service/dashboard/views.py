@@ -5,13 +5,14 @@ import re
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from service.dashboard import page as pages
 from service.dashboard import goals, peeking, quarantine
+from service.dashboard import page as pages
+from service.dashboard.decided import MOST, decided
 from service.dashboard.frame import message, readers_only, refuse, services
 from service.dashboard.sentences import pieces
 from service.errors import ProblemError
 from service.storage.ports import StoreUnavailableError
-from service.use_cases import verdicts
+from service.use_cases import verdict_history, verdicts
 from service.use_cases.heartbeat import last_beat
 from service.use_cases.sessions import COOKIE, SESSION_VALID, sign_in
 from service.use_cases.verdict_words import headline
@@ -29,6 +30,7 @@ POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
+SHOWN_TURNS = 200
 PLAYS = "; script-src 'self'"
 """What the one page that moves may do besides: load our own file."""
 _UNIT = re.compile(r"(?<=\d) (?=%|points|[A-Z]{3}\b)|(?<=±) ")
@@ -91,8 +93,10 @@ def experiment(key: str) -> ResponseReturnValue:
     snapshot = verdicts.find(live.loaded.catalog, wiring.store, key)
     standing = verdicts.standing(live.loaded.catalog, live.state.killed, key)
     heartbeat = last_beat(wiring.settings.home)
-    page = pages.page(snapshot, standing=standing, heartbeat=heartbeat, now=wiring.clock())
-    return render_template("verdict.html", page=page)
+    turns = verdict_history.turns(wiring.store, key, snapshot.phase, limit=SHOWN_TURNS)
+    page = pages.page(snapshot, turns, standing=standing, heartbeat=heartbeat, now=wiring.clock())
+    decisions = decided(wiring.store.decisions(key, phase=snapshot.phase, limit=MOST))
+    return render_template("verdict.html", page=page, key=key, decisions=decisions)
 
 
 @bp.get("/sign-in/<token>")

@@ -46,6 +46,17 @@ def decision_id(decision: RecordedDecision) -> str:
     return f"{decision.experiment}.{decision.phase}.d{decision.number}"
 
 
+def find_decision(store: Store, name: str) -> RecordedDecision | None:
+    """Return the decision of that name, or None."""
+    named = parse_decision_id(name)
+    return store.decision(*named) if named else None
+
+
+def wire_form(decision: RecordedDecision) -> dict[str, object]:
+    """Return a decision as the API and messages tell it."""
+    return {"id": decision_id(decision), **_members(decision)}
+
+
 def parse_decision_id(text: str) -> tuple[str, int, int] | None:
     """Return experiment, phase and number of a decision's name, None for anything else."""
     key, _dot, rest = text.partition(".")
@@ -191,12 +202,11 @@ def _save(bench: Pass, case: _Case, record: Record) -> int:
     )
     if not bench.store.record_decision(change):
         return 0
-    logger().info("experiment_decided", id=decision_id(decision), **members(decision))
+    logger().info("experiment_decided", **wire_form(decision))
     return 1
 
 
-def members(decision: RecordedDecision) -> dict[str, object]:
-    """Return the members of a decision, as the API, messages and the log tell them."""
+def _members(decision: RecordedDecision) -> dict[str, object]:
     named = f"{decision.experiment}.{decision.phase}.{decision.verdict}"
     return {
         "experiment": decision.experiment,
@@ -225,8 +235,7 @@ def _messages(
             "type": TYPES[kind],
             "timestamp": decision.decided_at.astimezone(UTC).isoformat(),
             "data": {
-                "id": decision_id(decision),
-                **members(decision),
+                **wire_form(decision),
                 "text": text[:MOST_TEXT],
                 "url": page,
             },
