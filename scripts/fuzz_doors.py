@@ -28,7 +28,7 @@ from scripts.fuzz.bodies import BODIES, FILES
 from scripts.fuzz.wire import Answer, Ask, Line
 from service.clock import utc_now
 from service.dashboard.frame import TOKEN
-from service.lake import export_all
+from service.lake import export_all, lake_at
 from service.storage.records import KeyClass
 from service.storage.sql import open_store
 from service.use_cases.access import hash_key, sign_person_token
@@ -104,7 +104,7 @@ def fuzzed(folder: Path, how: Start = AS_USUAL) -> Iterator[Server]:
         server.post("/v1/events", {"events": [{"event_id": "bad"}]}).raise_for_status()
         store = open_store(server.settings)
         try:
-            export_all(store, server.settings.lake)
+            export_all(store, lake_at(server.settings.lake, store))
             refresh_verdicts(store, server.settings.lake, now=utc_now())
         finally:
             store.close()

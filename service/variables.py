@@ -3,9 +3,11 @@
 import ipaddress
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+LAKE_URL = re.compile(r"[a-z][a-z0-9+]*://[^/?#@\s]+(/[^?#\s]*)?", re.ASCII)
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ORIGIN = re.compile(
@@ -57,6 +59,21 @@ def zone(env: Mapping[str, str]) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ValueError(f"OPPORTUNE_ZONE={name!r}: expected a time zone such as Europe/Madrid") from error
+
+
+def lake(env: Mapping[str, str]) -> Path | str:
+    """Return the folder of the lake, or its URL; empty if the environment names none."""
+    text = env.get("OPPORTUNE_LAKE", "").strip().rstrip("/")
+    if text and "://" not in text:
+        return Path(text).expanduser().resolve()
+    if text.startswith("file:///"):
+        return Path(text.removeprefix("file://")).resolve()
+    if text and not LAKE_URL.fullmatch(text):
+        raise ValueError(
+            f"OPPORTUNE_LAKE={text!r}: expected a folder or a URL with bucket and prefix, "
+            "such as s3://bucket/shop"
+        )
+    return text
 
 
 def integer(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -91,7 +91,7 @@ def delete_person(user_ids: tuple[str, ...], anonymous_ids: tuple[str, ...], *, 
     if not yes:
         click.confirm(f"Erase {names} from {settings.home} for ever?", abort=True)
     with clear_errors(), opened_store(settings) as store:
-        erased = erase_person(store, settings.lake, user_ids=user_ids, anonymous_ids=anonymous_ids)
+        erased = erase_person(store, settings, user_ids=user_ids, anonymous_ids=anonymous_ids)
     click.echo(f"Home: {settings.home}")
     if any(erased.values()):
         click.echo("Erased rows: " + ", ".join(f"{table} {n}" for table, n in erased.items()))

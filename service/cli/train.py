@@ -8,7 +8,7 @@ import click
 from service import settings as process_settings
 from service.clock import utc_now
 from service.storage.sql import open_store
-from service.use_cases.train import Evaluated, TrainReport, train
+from service.use_cases.train import Evaluated, TrainingBusyError, TrainReport, train
 
 RULE = "-" * 78
 
@@ -44,6 +44,9 @@ def train_command() -> None:
     store = open_store(settings)
     try:
         report = train(settings, store, now=utc_now(), progress=Steps())
+    except TrainingBusyError as error:
+        click.echo(f"opportune: {error}", err=True)
+        sys.exit(1)
     finally:
         store.close()
     for line in report_lines(report):

@@ -2,16 +2,21 @@
 
 from service.lake.erasure import erase
 from service.lake.export import export, export_all, read_interactions, read_persons
-from service.lake.manifest import LakeBusyError, LakeError, read_manifest
+from service.lake.manifest import LakeError, is_there, read_manifest
+from service.lake.places import LakeBusyError, Where, Writable, lake_at
 from service.lake.retention import forget
 
 __all__ = [
     "LakeBusyError",
     "LakeError",
+    "Where",
+    "Writable",
     "erase",
     "export",
     "export_all",
     "forget",
+    "is_there",
+    "lake_at",
     "read_interactions",
     "read_manifest",
     "read_persons",

@@ -1,9 +1,9 @@
 """Keep the number of files small: ten of one order of magnitude become one."""
 
 from collections import defaultdict
-from pathlib import Path
 
 from service.lake.manifest import LakeFile, read_files, write_table
+from service.lake.places import Writable
 
 MANY = 10
 # A merge is done in memory inside one export step; larger files are left as they are.
@@ -11,7 +11,7 @@ MAX_ROWS = 1_000_000
 MAX_BYTES = 64 * 2**20
 
 
-def compacted(lake: Path, files: tuple[LakeFile, ...], generation: int) -> tuple[LakeFile, ...]:
+def compacted(lake: Writable, files: tuple[LakeFile, ...], generation: int) -> tuple[LakeFile, ...]:
     """Return `files` with groups merged: same dataset, same day, same number of digits in their row count.
 
     Every row is thus rewritten at most once for each order of magnitude of its day.
@@ -33,7 +33,7 @@ def _worth(group: list[LakeFile]) -> bool:
     )
 
 
-def _merged(lake: Path, group: list[LakeFile], name: str) -> list[LakeFile]:
+def _merged(lake: Writable, group: list[LakeFile], name: str) -> list[LakeFile]:
     first = group[0]
     table = read_files(lake, first.dataset, tuple(group))
     return [write_table(lake, first.dataset, first.day, name, table)]

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from service.lake.manifest import (
     EVENTS,
@@ -17,10 +15,12 @@ from service.lake.manifest import (
     Manifest,
     commit,
     next_generation,
+    read_columns,
     read_files,
     write_table,
     writing,
 )
+from service.lake.places import Writable
 from service.storage.naming import ALIASED, previous_in
 
 OWN_IDS: Mapping[str, tuple[str, ...]] = {
@@ -30,7 +30,7 @@ OWN_IDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def erase(lake: Path, *, user_ids: Iterable[str], anonymous_ids: Iterable[str]) -> int:
+def erase(lake: Writable, *, user_ids: Iterable[str], anonymous_ids: Iterable[str]) -> int:
     """Rewrite the files that hold rows of one person without them; return the rows removed.
 
     An event that names the person goes from all three datasets, under whatever id they know it: the log
@@ -84,13 +84,13 @@ def _among(column: pa.ChunkedArray, values: pa.Array) -> pa.ChunkedArray:
     return pc.is_in(column, value_set=values)
 
 
-def _seqs(lake: Path, file: LakeFile, person: _Person) -> pa.Array:
+def _seqs(lake: Writable, file: LakeFile, person: _Person) -> pa.Array:
     """Return the log offsets of the events in `file` that name the person, aliases of their ids too."""
-    table = _columns(lake, file, "seq", "type", *OWN_IDS[EVENTS])
+    table = read_columns(lake, file, ["seq", "type", *OWN_IDS[EVENTS]])
     own = table.filter(person.named_in(EVENTS, table))["seq"].combine_chunks()
     if not pc.any(pc.equal(table["type"], ALIASED), min_count=0).as_py():
         return own
-    whole = _columns(lake, file, "seq", "type", "properties")
+    whole = read_columns(lake, file, ["seq", "type", "properties"])
     ids = {*person.users.to_pylist(), *person.visitors.to_pylist()}
     replaced = [
         row["seq"]
@@ -100,10 +100,10 @@ def _seqs(lake: Path, file: LakeFile, person: _Person) -> pa.Array:
     return pa.concat_arrays([own, pa.array(replaced, pa.int64())])
 
 
-def _without(lake: Path, file: LakeFile, person: _Person, *, name: str) -> list[LakeFile]:
+def _without(lake: Writable, file: LakeFile, person: _Person, *, name: str) -> list[LakeFile]:
     """Return `file`, or the one that takes its place, or nothing when every row went."""
     # The ids alone tell whether a file is concerned; few are, and only those are read whole.
-    ids = _columns(lake, file, "seq", *OWN_IDS[file.dataset])
+    ids = read_columns(lake, file, ["seq", *OWN_IDS[file.dataset]])
     goes = pc.or_(_among(ids["seq"], person.events), person.named_in(file.dataset, ids))
     if not pc.any(goes, min_count=0).as_py():
         return [file]
@@ -111,16 +111,14 @@ def _without(lake: Path, file: LakeFile, person: _Person, *, name: str) -> list[
     return [write_table(lake, file.dataset, file.day, name, rest)] if rest.num_rows else []
 
 
-def _columns(lake: Path, file: LakeFile, *names: str) -> pa.Table:
-    return pq.ParquetFile(lake / file.path).read(columns=list(names))
-
-
-def _anchored(lake: Path, manifest: Manifest) -> Manifest:
+def _anchored(lake: Writable, manifest: Manifest) -> Manifest:
     # The newest event may have been the person's own: the newest that is left takes its place.
     newest = (0, "")
     for file in manifest.of(EVENTS):
-        seq = pc.max(_columns(lake, file, "seq")["seq"]).as_py()
+        if file.last_seq is not None and file.last_seq < newest[0]:
+            continue
+        seq = pc.max(read_columns(lake, file, ["seq"])["seq"]).as_py()
         if seq > newest[0]:
-            table = _columns(lake, file, "seq", "event_id")
+            table = read_columns(lake, file, ["seq", "event_id"])
             newest = (seq, table["event_id"][pc.index(table["seq"], seq).as_py()].as_py())
     return replace(manifest, anchor_seq=newest[0], anchor_id=newest[1])

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -14,12 +13,15 @@ from service.lake.manifest import (
     SCHEMAS,
     Manifest,
     commit,
+    needs_care,
     next_generation,
     read_files,
+    read_manifest,
     reading,
     write_table,
     writing,
 )
+from service.lake.places import Where, Writable
 from service.lake.rows import rows_of
 from service.storage.ports import LogReader
 from service.storage.records import LoggedEvent
@@ -28,7 +30,7 @@ PAGE = 2_000
 STEP = 100_000
 
 
-def export(store: LogReader, lake: Path, *, limit: int = STEP, wait: bool = True) -> int:
+def export(store: LogReader, lake: Writable, *, limit: int = STEP, wait: bool = True) -> int:
     """Append up to `limit` new events of the log to the lake in one atomic step; return the offset after it.
 
     Killed at any point, it has done nothing or everything. Only one writer works at a time, others wait.
@@ -38,11 +40,15 @@ def export(store: LogReader, lake: Path, *, limit: int = STEP, wait: bool = True
     LakeBusyError
         If somebody else has the lake and `wait` is false.
     """
+    manifest = read_manifest(lake)
+    if not needs_care(lake, manifest) and _is_whole(store, manifest):
+        # An idle shop is looked at every second: nobody need make room for that.
+        return manifest.offset
     with writing(lake, wait=wait) as manifest:
         base = manifest if _same_history(store, manifest) else _emptied(manifest)
         step = _collect(store, after=base.offset, limit=limit)
         if step is None:
-            if base is not manifest:
+            if base is not manifest or needs_care(lake, manifest):
                 commit(lake, next_generation(base))
             return base.offset
         target = next_generation(base)
@@ -61,7 +67,7 @@ def export(store: LogReader, lake: Path, *, limit: int = STEP, wait: bool = True
         return target.offset
 
 
-def export_all(store: LogReader, lake: Path) -> int:
+def export_all(store: LogReader, lake: Writable) -> int:
     """Export until the end of the log; return the offset after."""
     offset = -1
     while (reached := export(store, lake)) != offset:
@@ -69,7 +75,7 @@ def export_all(store: LogReader, lake: Path) -> int:
     return offset
 
 
-def read_interactions(lake: Path) -> pa.Table:
+def read_interactions(lake: Where) -> pa.Table:
     """Return person_id, item_id, event_type, occurred_us, quantity and event_id, in log order.
 
     An event counts once: for its best known person.
@@ -80,7 +86,7 @@ def read_interactions(lake: Path) -> pa.Table:
     return table.sort_by([("seq", "ascending"), ("item_id", "ascending")]).drop_columns(["seq"])
 
 
-def read_persons(lake: Path) -> pa.Table:
+def read_persons(lake: Where) -> pa.Table:
     """Return event_id, user_id and anonymous_id of every event, in no particular order."""
     with reading(lake) as manifest:
         return read_files(lake, EVENTS, manifest.of(EVENTS), only=("event_id", "user_id", "anonymous_id"))
@@ -106,6 +112,10 @@ def _collect(store: LogReader, *, after: int, limit: int) -> _Step | None:
 
 def _emptied(manifest: Manifest) -> Manifest:
     return Manifest(generation=manifest.generation, erased=manifest.erased + 1)
+
+
+def _is_whole(store: LogReader, manifest: Manifest) -> bool:
+    return _same_history(store, manifest) and not store.read(manifest.offset, 1)
 
 
 def _same_history(store: LogReader, manifest: Manifest) -> bool:

@@ -1,30 +1,24 @@
-"""Which files make up the lake: one manifest, replaced atomically, and the lock around it.
+"""Which files make up the lake: one manifest, replaced in one step, and who may write it.
 
 A file that the manifest does not name does not exist for a reader, so a process killed at any
-point leaves at most orphans, which the next writer sweeps.
+point leaves at most strays, which the next writer removes.
 """
 
-import fcntl
 import json
-import os
-import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from service.clock import to_micros, utc_now
+from service.lake.places import MANIFEST, Index, LakeBusyError, Where, Writable, at
+
 FORMAT = 1
-MANIFEST = "manifest.json"
-# A row group knows its least and greatest value of every column: a scan for one type skips the others.
-ROW_GROUP_ROWS = 122_880
 MAX_TYPES = 64
-# A query that does not fit its memory writes into a folder of this name below the lake, one for each reader.
-SPILL = ".spill-"
 EVENTS, EXPOSURES, INTERACTIONS = "events", "exposures", "interactions"
 
 # `facts` holds every top-level property that is no object or list, as canonical JSON text: engines differ on
@@ -87,10 +81,6 @@ class LakeError(Exception):
     """The lake on disk cannot be used as it is; deleting its folder rebuilds it from the log."""
 
 
-class LakeBusyError(Exception):
-    """A reader or another writer has the lake just now, and the caller did not want to wait."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LakeFile:
     """One immutable Parquet file; `path` is relative to the lake, `day` the UTC day of receipt.
@@ -140,6 +130,9 @@ class Manifest:
     `anchor_seq` and `anchor_id` name the newest event in the lake: if the log no longer holds it (a restore
     from an older backup), the lake belongs to another history and is rebuilt. `erased` grows whenever rows
     are taken out (an erasure, retention, another history): what was summed up before is then out of date.
+
+    Where readers hold no lock, `replaced` names files that are kept for them and when they were replaced, and
+    `listed_us` is when somebody last looked for files that no manifest names. `commit` fills in both.
     """
 
     offset: int = 0
@@ -147,14 +140,16 @@ class Manifest:
     erased: int = 0
     anchor_seq: int = 0
     anchor_id: str = ""
-    files: tuple[LakeFile, ...] = field(default=())
+    files: tuple[LakeFile, ...] = ()
+    replaced: tuple[tuple[str, int], ...] = ()
+    listed_us: int = 0
 
     def of(self, dataset: str) -> tuple[LakeFile, ...]:
         """Return the files of one dataset."""
         return tuple(f for f in self.files if f.dataset == dataset)
 
 
-def read_manifest(lake: Path) -> Manifest:
+def read_manifest(lake: Where) -> Manifest:
     """Return the manifest; that of an empty lake when there is none.
 
     Raises
@@ -162,20 +157,68 @@ def read_manifest(lake: Path) -> Manifest:
     LakeError
         If the file is there but is not a manifest of this format.
     """
-    path = lake / MANIFEST
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
+    place = at(lake)
+    return _decoded(place.index(), place.location(MANIFEST))
+
+
+def is_there(lake: Where) -> bool:
+    """Say whether anything was ever written to the lake."""
+    return bool(at(lake).index().content)
+
+
+def commit(lake: Writable, manifest: Manifest) -> None:
+    """Make `manifest` the truth, durably, then remove what nobody needs any more; for the writer.
+
+    Raises
+    ------
+    LakeBusyError
+        If another writer has replaced the manifest that this one follows; nothing was changed.
+    """
+    place = at(lake)
+    before = place.index()
+    old = _decoded(before, place.location(MANIFEST))
+    if old.generation >= manifest.generation:
+        raise LakeBusyError(f"{place.location(MANIFEST)} has generation {old.generation} meanwhile")
+    known, now_us = {f.path for f in manifest.files}, to_micros(utc_now())
+    gone = {**dict(old.replaced), **{f.path: now_us for f in old.files if f.path not in known}}
+    kept = {path: at_us for path, at_us in gone.items() if at_us > now_us - place.grace_us}
+    looks = now_us - old.listed_us >= place.grace_us
+    target = replace(
+        manifest, replaced=tuple(sorted(kept.items())), listed_us=now_us if looks else old.listed_us
+    )
+    place.replace_index(_encoded(target), before=before)
+    place.delete(gone.keys() - kept.keys())
+    if looks:
+        place.delete(place.strays(known | kept.keys()))
+
+
+def needs_care(lake: Where, manifest: Manifest) -> bool:
+    """Say whether there is something to delete although nothing new is to be written."""
+    grace_us = at(lake).grace_us
+    due_us = to_micros(utc_now()) - grace_us
+    return (
+        bool(grace_us and manifest.files)
+        and min(manifest.listed_us, *dict(manifest.replaced).values()) <= due_us
+    )
+
+
+def _encoded(manifest: Manifest) -> bytes:
+    return json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1, sort_keys=True).encode()
+
+
+def _decoded(index: Index, where: str) -> Manifest:
+    if not index.content:
         return Manifest()
     try:
-        members = json.loads(text)
+        members = json.loads(index.content)
         if members.pop("format") != FORMAT:
-            raise LakeError(f"{path}: not format {FORMAT}; delete the folder to rebuild it from the log")
+            raise LakeError(f"{where}: not format {FORMAT}; delete the folder to rebuild it from the log")
         files = tuple(_file(entry) for entry in members.pop("files"))
-        return Manifest(**members, files=files)
+        replaced = tuple((path, at_us) for path, at_us in members.pop("replaced", ()))
+        return Manifest(**members, files=files, replaced=replaced)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LakeError(
-            f"{path}: unreadable ({error}); delete the folder to rebuild it from the log"
+            f"{where}: unreadable ({error}); delete the folder to rebuild it from the log"
         ) from error
 
 
@@ -184,48 +227,17 @@ def _file(entry: dict[str, Any]) -> LakeFile:
     return LakeFile(**entry, types=None if types is None else tuple(types))
 
 
-def commit(lake: Path, manifest: Manifest) -> None:
-    """Make `manifest` the truth, durably, then remove every file it does not name; for the lock's holder."""
-    text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1, sort_keys=True)
-    temporary = lake / f"{MANIFEST}.tmp"
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(lake / MANIFEST)
-    sync_folder(lake)
-    sweep(lake, manifest)
-
-
-def sweep(lake: Path, manifest: Manifest) -> int:
-    """Delete what no manifest names: left-overs of a killed writer and files that were replaced."""
-    known = {f.path for f in manifest.files}
-    orphans = [p for p in lake.glob("*/*/*") if p.is_file() and p.relative_to(lake).as_posix() not in known]
-    for path in orphans:
-        path.unlink(missing_ok=True)
-    return len(orphans)
-
-
-def write_table(lake: Path, dataset: str, day: str, name: str, table: pa.Table) -> LakeFile:
-    """Write one sorted file under a temporary name, sync and rename it; no manifest names it yet."""
-    relative = f"{dataset}/day={day}/{name}.parquet"
-    path = lake / relative
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_table(lake: Writable, dataset: str, day: str, name: str, table: pa.Table) -> LakeFile:
+    """Write one sorted file; no manifest names it yet."""
     ordered = table.sort_by([(column, "ascending") for column in SORT_KEYS[dataset]])
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(ordered, temporary, compression="zstd", row_group_size=ROW_GROUP_ROWS)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    for folder in (path.parent, path.parent.parent, lake):
-        sync_folder(folder)
+    written = at(lake).write(f"{dataset}/day={day}/{name}.parquet", ordered)
     occurred, offsets = (pc.min_max(table[column]).as_py() for column in ("occurred_us", "seq"))
     return LakeFile(
-        path=relative,
+        path=written.path,
         dataset=dataset,
         day=day,
         rows=table.num_rows,
-        size=path.stat().st_size,
+        size=written.size,
         first_us=occurred["min"],
         last_us=occurred["max"],
         first_seq=offsets["min"],
@@ -240,15 +252,21 @@ def _types(table: pa.Table) -> tuple[str, ...] | None:
 
 
 def read_files(
-    lake: Path, dataset: str, files: tuple[LakeFile, ...], *, only: Sequence[str] = ()
+    lake: Where, dataset: str, files: tuple[LakeFile, ...], *, only: Sequence[str] = ()
 ) -> pa.Table:
     """Return the rows of `files`, in no particular order; of `only` these columns if any are named."""
     schema = SCHEMAS[dataset]
     columns = list(only) or schema.names
     schema = pa.schema([schema.field(name) for name in columns])
-    # ParquetFile and not read_table: the latter would add a column for the folder name `day=...`.
-    tables = [_whole(pq.ParquetFile(lake / f.path).read(columns=columns), schema) for f in files]
+    tables = [_whole(read_columns(lake, f, columns), schema) for f in files]
     return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def read_columns(lake: Where, file: LakeFile, columns: Sequence[str]) -> pa.Table:
+    """Return these columns of one file, those of them that it has."""
+    # ParquetFile and not read_table: the latter would add a column for the folder name `day=...`.
+    with at(lake).open(file.path) as source, pq.ParquetFile(source) as parquet:
+        return parquet.read(columns=list(columns))
 
 
 def _whole(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -258,52 +276,26 @@ def _whole(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return table.select(schema.names).cast(schema)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
-def writing(lake: Path, *, wait: bool = True) -> Iterator[Manifest]:
-    """Hold the only writer's lock; the kernel releases it when the process dies.
+def writing(lake: Writable, *, wait: bool = True) -> Iterator[Manifest]:
+    """Be the only writer: by the kernel's lock, or by a lease where the lake is no folder.
 
     Raises
     ------
     LakeBusyError
         If somebody else has the lake and `wait` is false.
     """
-    with _locked(lake, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB):
-        # No reader is there now: what a killed one spilled to disk belongs to nobody.
-        for left in lake.glob(f"{SPILL}*"):
-            shutil.rmtree(left, ignore_errors=True)
+    with at(lake).writing(wait=wait):
         yield read_manifest(lake)
 
 
 @contextmanager
-def reading(lake: Path) -> Iterator[Manifest]:
-    """Hold a reader's lock, so that no file of the manifest is removed meanwhile."""
-    with _locked(lake, fcntl.LOCK_SH):
+def reading(lake: Where) -> Iterator[Manifest]:
+    """Keep every file of the manifest where it is."""
+    with at(lake).reading():
         yield read_manifest(lake)
 
 
 def next_generation(manifest: Manifest, *, erased: bool = False) -> Manifest:
     """Return `manifest` with the number that names the files of the next write; say if it takes out rows."""
     return replace(manifest, generation=manifest.generation + 1, erased=manifest.erased + erased)
-
-
-@contextmanager
-def _locked(lake: Path, mode: int) -> Iterator[None]:
-    lake.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(lake / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, mode)
-        except BlockingIOError as error:
-            raise LakeBusyError(f"{lake} is being read or written") from error
-        yield
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,6 @@ Times are whole microseconds, values whole micro-units, sums decimal(38,0): any 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ibis
@@ -19,6 +18,7 @@ from service.lake.columns import Wanted
 from service.lake.contamination import contaminated_of
 from service.lake.engine import Engine
 from service.lake.engines.duckdb import open_duckdb
+from service.lake.places import Where
 from service.lake.sums import absent_of, moments_of, periods_of
 from service.lake.unit_rows import unit_rows
 from service.lake.units import arrivals_of, clean_of, date_of, unit_counts
@@ -92,7 +92,7 @@ def facts_of(
 
 
 @contextmanager
-def open_lake(lake: Path, *, upto: int | None = None) -> Iterator[LakeReader]:
+def open_lake(lake: Where, *, upto: int | None = None) -> Iterator[LakeReader]:
     """Open the lake for reading, of it only what is not newer than `upto`; no file disappears meanwhile."""
     with open_duckdb(lake, upto=upto) as engine:
         yield LakeReader(engine)

@@ -2,15 +2,24 @@
 
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from service.lake.manifest import EVENTS, INTERACTIONS, LakeFile, Manifest, commit, next_generation, writing
+from service.lake.manifest import (
+    EVENTS,
+    INTERACTIONS,
+    LakeFile,
+    Manifest,
+    commit,
+    is_there,
+    next_generation,
+    read_columns,
+    writing,
+)
+from service.lake.places import Writable
 
 
-def forget(lake: Path, *, events_before: date, interactions_before: date) -> int:
+def forget(lake: Writable, *, events_before: date, interactions_before: date) -> int:
     """Drop the days before these from the lake; return the rows dropped.
 
     An exposure goes with its event. The newest event stays, however old: the lake is known by it.
@@ -20,7 +29,7 @@ def forget(lake: Path, *, events_before: date, interactions_before: date) -> int
     LakeBusyError
         If somebody reads or writes the lake just now.
     """
-    if not lake.exists():
+    if not is_there(lake):
         return 0
     with writing(lake, wait=False) as manifest:
         gone = [
@@ -35,11 +44,11 @@ def forget(lake: Path, *, events_before: date, interactions_before: date) -> int
         return sum(file.rows for file in gone)
 
 
-def _holds_the_newest(lake: Path, manifest: Manifest, file: LakeFile) -> bool:
+def _holds_the_newest(lake: Writable, manifest: Manifest, file: LakeFile) -> bool:
     # A replayed event lies on the day it first came, under the newest offset.
     if file.dataset != EVENTS:
         return False
     if file.last_seq is not None:
         return file.last_seq >= manifest.anchor_seq
-    offsets = pq.ParquetFile(lake / file.path).read(columns=["seq"])["seq"]
+    offsets = read_columns(lake, file, ["seq"])["seq"]
     return bool(pc.max(offsets).as_py() >= manifest.anchor_seq)

@@ -13,7 +13,7 @@ from experiments.membership import Membership, tables
 from service.clock import to_micros
 from service.lake.behaviours import holders
 from service.lake.engines.duckdb import open_duckdb
-from service.lake.manifest import MANIFEST, sync_folder
+from service.lake.places import Where, at, sync_folder
 from service.log import logger
 from service.settings import Settings
 from service.storage.ports import Store
@@ -59,6 +59,7 @@ class AudienceKeeper:
     def __init__(self, settings: Settings, store: Store, *, pace: Pace | None = None) -> None:
         self._settings = settings
         self._store = store
+        self._lake = at(settings.lake)
         self._pace = pace or Pace()
 
     def look(self, *, now: datetime) -> None:
@@ -67,7 +68,7 @@ class AudienceKeeper:
         if self._pace.rests(started):
             return
         # An erasure replaces the manifest just as new events do.
-        place = (self._store.live_state().revision, *_stamp(self._settings.lake / MANIFEST))
+        place = (self._store.live_state().revision, at(self._lake).stamp())
         if not self._pace.is_due(started, place):
             return
         reached = None
@@ -80,13 +81,13 @@ class AudienceKeeper:
     def _pass(self, catalog: Catalog, *, now: datetime, started: float) -> None:
         if not facts_of(catalog) and not (self._settings.audiences / MEMBERS).exists():
             return
-        membership = find_members(catalog, self._settings.lake, self._settings.audiences, now=now)
+        membership = find_members(catalog, self._lake, self._settings.audiences, now=now)
         seconds = round(time.monotonic() - started, 3)
         _note_pass(self._settings.audiences, membership, now=now, seconds=seconds)
         logger().info("audiences_refreshed", people=membership.count, seconds=seconds)
 
 
-def find_members(catalog: Catalog, lake: Path, folder: Path, *, now: datetime) -> Membership:
+def find_members(catalog: Catalog, lake: Where, folder: Path, *, now: datetime) -> Membership:
     """Look for everybody the catalog asks about; write the file if it would say anything else than before."""
     with open_duckdb(lake) as engine:
         found = holders(engine, facts_of(catalog), frozen_of(catalog), now_us=to_micros(now))
@@ -123,11 +124,3 @@ def write_members(folder: Path, pieces: Sequence[bytes], *, name: str = MEMBERS)
         os.fsync(file.fileno())
     temporary.replace(folder / name)
     sync_folder(folder)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return 0, 0
-    return status.st_ino, status.st_mtime_ns

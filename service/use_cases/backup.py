@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from sqlalchemy import URL
 
-from service.lake import manifest as lake_manifest
-from service.lake.manifest import sync_folder
+from service.lake.manifest import read_manifest, reading
+from service.lake.places import MANIFEST, sync_folder
 from service.settings import UNFINISHED_RESTORE, Settings
 from service.storage import copying
 from service.storage.places import Place, place_of
@@ -104,7 +104,8 @@ def restore(
         If the service runs, if there is data and `replace` is not said, or if the archive is damaged.
     """
     database = place_of(settings.database_url)
-    places = {LAKE: settings.lake, MODELS: settings.models, KEYS: settings.keys_file}
+    lake = {LAKE: settings.lake} if isinstance(settings.lake, Path) else {}
+    places = {**lake, MODELS: settings.models, KEYS: settings.keys_file}
     if isinstance(database, Path):
         places = {DATABASE: database, **places}
         database.parent.mkdir(parents=True, exist_ok=True)
@@ -193,12 +194,12 @@ def _report(path: Path, contents: Contents) -> BackupReport:
 
 
 @contextmanager
-def _still(lake: Path) -> Iterator[None]:
+def _still(lake: Path | str) -> Iterator[None]:
     """Keep the lake as it is; where there is none, none is made."""
-    if not lake.is_dir():
+    if isinstance(lake, str) or not lake.is_dir():
         yield
         return
-    with lake_manifest.reading(lake):
+    with reading(lake):
         yield
 
 
@@ -279,12 +280,17 @@ def _claimed(folder: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _hold_lake(lake: Path, held: Path) -> dict[str, Path]:
-    """Give the files that the lake's manifest names a second name; return name in the archive -> file."""
-    index = lake / lake_manifest.MANIFEST
+def _hold_lake(lake: Path | str, held: Path) -> dict[str, Path]:
+    """Give the files that the lake's manifest names a second name; return name in the archive -> file.
+
+    A lake in an object store is not part of a backup: it follows from the log.
+    """
+    if isinstance(lake, str):
+        return {}
+    index = lake / MANIFEST
     if not index.is_file():
         return {}
-    names = [lake_manifest.MANIFEST, *(entry.path for entry in lake_manifest.read_manifest(lake).files)]
+    names = [MANIFEST, *(entry.path for entry in read_manifest(lake).files)]
     for name in names:
         place = held / name
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,8 @@ class Sample(NamedTuple):
 def sizes(store: Retention, settings: Settings) -> Mapping[str, int]:
     """Return the bytes of each part of the data: database, write_ahead_log (SQLite), lake, models.
 
+    A lake in an object store takes no room of ours.
+
     Raises
     ------
     StoreUnavailableError
@@ -38,7 +40,7 @@ def sizes(store: Retention, settings: Settings) -> Mapping[str, int]:
     """
     return {
         **store.sizes(),
-        "lake": _bytes_below(settings.lake),
+        "lake": _bytes_below(settings.lake) if isinstance(settings.lake, Path) else 0,
         "models": _bytes_below(settings.models),
     }
 

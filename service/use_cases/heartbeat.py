@@ -12,13 +12,15 @@ FILE = "worker.json"
 class Heartbeat:
     """What the worker says of itself. `problems` maps a duty to what is wrong with it.
 
-    `at` is ISO 8601 in UTC, `lake_offset` the newest event of the log in the lake.
+    `at` is ISO 8601 in UTC, `lake_offset` the newest event of the log in the lake. `stand_by` says that a
+    worker of another home exports, judges and trains for both, until it ends.
     """
 
     process_id: int
     at: str
     lake_offset: int
     problems: dict[str, str]
+    stand_by: bool = False
 
     def age_s(self, now: datetime) -> float:
         """Return how long ago the worker was seen."""

@@ -1,8 +1,8 @@
 """Erase a person: from the store first, then from the lake that is made of it."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+from service.settings import Settings
 from service.storage.ports import Store
 from service.use_cases.identity import accounts_of, counts
 from service.use_cases.services import Services
@@ -14,14 +14,14 @@ def delete_person(
     """Erase everything that is known of one person; return rows by table."""
     return erase_person(
         services.store,
-        services.settings.lake,
+        services.settings,
         user_ids=[user_id] if user_id else [],
         anonymous_ids=[anonymous_id] if anonymous_id else [],
     )
 
 
 def erase_person(
-    store: Store, lake: Path, *, user_ids: Sequence[str], anonymous_ids: Sequence[str]
+    store: Store, settings: Settings, *, user_ids: Sequence[str], anonymous_ids: Sequence[str]
 ) -> Mapping[str, int]:
     """Erase one person under every id given, the accounts merged with these, and devices of nobody else.
 
@@ -31,14 +31,18 @@ def erase_person(
     users = sorted(accounts_of(store, user_ids)) if user_ids else []
     anonymous = sorted({*anonymous_ids, *_devices(store, users)})
     erased = dict(store.delete_person((), user_ids=users, anonymous_ids=anonymous))
-    if lake.exists():
+    lake = settings.lake
+    if isinstance(lake, str) or lake.exists():
         # Arrow takes a while to load and web workers need it for nothing else.
         from service import lake as event_lake  # noqa: PLC0415
+        from service.lake.partials import discard_kept  # noqa: PLC0415
         from service.use_cases.backup import sweep_unfinished  # noqa: PLC0415
 
         # After the log: an export that runs meanwhile is waited for, and then finds nothing to bring back.
-        erased["lake"] = event_lake.erase(lake, user_ids=users, anonymous_ids=anonymous)
-        sweep_unfinished(lake.parent)
+        writable = event_lake.lake_at(lake, store)
+        erased["lake"] = event_lake.erase(writable, user_ids=users, anonymous_ids=anonymous)
+        discard_kept(settings.partials)
+        sweep_unfinished(settings.home)
     return erased
 
 

@@ -23,8 +23,10 @@ from recommender.training import Config, fit
 from service import artifacts
 from service.catalog.rules import DataRules
 from service.clock import from_micros
-from service.lake import export_all, read_interactions, read_persons
+from service.lake import export_all, lake_at, read_interactions, read_persons
 from service.settings import Settings
+from service.storage.holding import TTL_S, LeaseKeeper, holding
+from service.storage.leases import under
 from service.storage.ports import Store
 from service.storage.records import Item
 from service.use_cases.launch import live_catalog
@@ -38,10 +40,17 @@ MIN_PAIRS, MIN_PEOPLE, MIN_ITEMS, MIN_CASES = 1_000, 100, 20, 50
 ASKED_AT_ONCE = 500
 """People whose decisions are looked up together, as for a batch of events."""
 NAME_FIELDS = ("title", "name")
+LEASE = "training"
+PATIENCE_S = 2 * TTL_S
+"""For as long a training waits for one that was killed, whose lease must expire first."""
 PERSONAL, BESTSELLERS = "lightfm-warp+ease", "popularity"
 
 Progress = Callable[[str, int, int], None]
 """Told the step, and how much of it is done: (step, done, total)."""
+
+
+class TrainingBusyError(Exception):
+    """Somebody else trains just now; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +107,21 @@ def train(settings: Settings, store: Store, *, now: datetime, progress: Progress
     """Train on what the store holds, and make the model live if it passes the gate.
 
     It takes a minute of one core and loads LightFM: run it in a process of its own, never in a web worker.
+
+    Raises
+    ------
+    TrainingBusyError
+        If another training is under way, here or on another machine.
     """
+    with holding(store, LEASE, within_s=PATIENCE_S) as keeper:
+        if keeper is None:
+            raise TrainingBusyError("another training is under way, maybe elsewhere; wait for its end")
+        return _train(settings, store, keeper, now=now, progress=progress)
+
+
+def _train(
+    settings: Settings, store: Store, keeper: LeaseKeeper, *, now: datetime, progress: Progress
+) -> TrainReport:
     with threadpool_limits(limits=1):
         material = read_material(settings, store, now=now, progress=progress)
         if material.interactions.item_ids.size == 0:
@@ -112,7 +135,8 @@ def train(settings: Settings, store: Store, *, now: datetime, progress: Progress
     version = artifacts.save(settings.models, model, facts, created_at=now)
     # What cannot be read back must not go live.
     artifacts.load(settings.models, version)
-    store.set_live_model(version, now=now)
+    with under(keeper.check()):
+        store.set_live_model(version, now=now)
     artifacts.prune(settings.models, keep=KEEP, live=version)
     progress("publish", 1, 1)
     return _report(material, version=version, engine=engine, reason=reason, evaluated=evaluated)
@@ -121,7 +145,7 @@ def train(settings: Settings, store: Store, *, now: datetime, progress: Progress
 def read_material(settings: Settings, store: Store, *, now: datetime, progress: Progress) -> Material:
     """Bring the lake up to the end of the log and read what there is to learn from, of those who agreed."""
     progress("read", 0, 1)
-    export_all(store, settings.lake)
+    export_all(store, lake_at(settings.lake, store))
     items = [item for item in store.all_items() if fits(item.item_id)]
     weights = event_weights(_recommenders(store))
     table, n_refused = _of_the_willing(

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from itertools import count
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -15,7 +15,8 @@ from ibis.backends.duckdb import Backend
 from service.lake.columns import Wanted
 from service.lake.contamination import people_of
 from service.lake.engine import ALWAYS
-from service.lake.manifest import EVENTS, EXPOSURES, LATE_COLUMNS, SCHEMAS, SPILL, Manifest, reading
+from service.lake.manifest import EVENTS, EXPOSURES, LATE_COLUMNS, SCHEMAS, Manifest, reading
+from service.lake.places import SPILL, Where, at
 from service.lake.texts import text_of
 from service.storage.naming import ALIASED, PREVIOUS
 
@@ -31,11 +32,12 @@ class DuckDBEngine:
 
     name = NAME
 
-    def __init__(self, connection: Backend, lake: Path, manifest: Manifest, *, upto: int | None) -> None:
+    def __init__(self, connection: Backend, lake: Where, manifest: Manifest, *, upto: int | None) -> None:
         self.connection = connection
+        self.manifest = manifest
         self.offset = manifest.offset if upto is None else min(upto, manifest.offset)
+        self._after = 0
         self._lake = lake
-        self._manifest = manifest
         self._people: ir.Table | None = None
         self._numbers = count()
 
@@ -50,17 +52,25 @@ class DuckDBEngine:
         """Return the rows of one dataset as they are: of these types, between two moments, both included."""
         files = [
             file
-            for file in self._manifest.of(dataset)
-            if file.may_hold(types=types or None, upto_seq=self.offset, first_us=first_us, last_us=last_us)
+            for file in self.manifest.of(dataset)
+            if file.may_hold(
+                types=types or None,
+                after_seq=self._after,
+                upto_seq=self.offset,
+                first_us=first_us,
+                last_us=last_us,
+            )
         ]
         if not files:
             return ibis.memtable(SCHEMAS[dataset].empty_table())
-        paths = [str(self._lake / f.path) for f in files]
+        paths = [at(self._lake).location(f.path) for f in files]
         late = LATE_COLUMNS.get(dataset, ())
         table = self.connection.read_parquet(paths, hive_partitioning=False, union_by_name=bool(late))
         table = table.mutate({name: ibis.null("string") for name in late if name not in table.columns})
-        if self.offset < self._manifest.offset:
+        if self.offset < self.manifest.offset:
             table = table.filter(table.seq <= self.offset)
+        if self._after:
+            table = table.filter(table.seq > self._after)
         if types:
             table = table.filter(table.type.isin(types))
         if (first_us, last_us) == ALWAYS:
@@ -95,6 +105,17 @@ class DuckDBEngine:
             .union(renamed.mutate(previous=previous, anonymous_id=nobody).select(*LINK_COLUMNS))
         )
 
+    def since(self, offset: int, *, upto: int | None = None) -> "DuckDBEngine":
+        """Return of the same lake only what is newer than `offset`, and not newer than `upto`."""
+        newer = copy(self)
+        newer.offset = self.offset if upto is None else min(upto, self.offset)
+        newer._after = offset  # noqa: SLF001 - its own
+        return newer
+
+    def know_people(self, people: ir.Table) -> None:
+        """Take the answer of `people` from a table of this connection."""
+        self._people = self._keep(people)
+
     def people(self) -> ir.Table:
         """Return who is known to be which user."""
         if self._people is None:
@@ -126,11 +147,12 @@ class DuckDBEngine:
 
 
 @contextmanager
-def open_duckdb(lake: Path, *, upto: int | None = None) -> Iterator[DuckDBEngine]:
+def open_duckdb(lake: Where, *, upto: int | None = None) -> Iterator[DuckDBEngine]:
     """Open the lake for reading, of it only what is not newer than `upto`; no file disappears meanwhile."""
-    with reading(lake) as manifest, TemporaryDirectory(prefix=SPILL, dir=lake) as spill:
+    with reading(lake) as manifest, TemporaryDirectory(prefix=SPILL, dir=at(lake).spill) as spill:
         # DuckDB's own choice of a folder to spill to is the working directory.
         connection = ibis.duckdb.connect(memory_limit=MEMORY_LIMIT, threads=THREADS, temp_directory=spill)
+        at(lake).prepare(connection.con)
         try:
             yield DuckDBEngine(connection, lake, manifest, upto=upto)
         finally:

@@ -9,7 +9,8 @@ import pytest
 
 from service.clock import to_micros
 from service.lake import erase, export, export_all, forget, read_manifest
-from service.lake.manifest import EVENTS, EXPOSURES, INTERACTIONS, MANIFEST, MAX_TYPES, LakeFile
+from service.lake.manifest import EVENTS, EXPOSURES, INTERACTIONS, MAX_TYPES, LakeFile
+from service.lake.places import MANIFEST
 from tests.service.lake.logs import START, ListLog, an_event, an_exposure, received
 
 FILE = LakeFile(

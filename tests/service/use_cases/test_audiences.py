@@ -155,7 +155,7 @@ def test_a_pass_is_done_on_news_of_log_catalog_and_erasure_and_otherwise_not(
     assert passes_after(lambda: launched(store, {**TEA, "flags/x.yaml": "flag: x\n"})) == 1
     assert opened(home).count == 2
     erase = {"user_ids": [], "anonymous_ids": ["fan"]}
-    assert passes_after(lambda: erase_person(store, home / "lake", **erase)) == 1
+    assert passes_after(lambda: erase_person(store, settings_in(home), **erase)) == 1
     assert opened(home).bits("a:fan") == 0
     assert opened(home).count == 1
 

@@ -340,7 +340,7 @@ def test_what_a_killed_backup_held_is_let_go(shop: Settings) -> None:
     (left / "lake" / "rows").write_text("of somebody")
 
     with opened(shop) as store:
-        erase_person(store, shop.lake, user_ids=["nobody"], anonymous_ids=[])
+        erase_person(store, shop, user_ids=["nobody"], anonymous_ids=[])
 
     assert not left.exists()
 

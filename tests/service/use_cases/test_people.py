@@ -59,7 +59,7 @@ def test_a_person_is_erased_from_store_and_lake_with_the_visits_before_signing_i
     take_in(store, ExposureBook(), events, terms=Terms(trust=SERVER, source="test", now=NOW))
     export_all(store, settings.lake)
 
-    erased = erase_person(store, settings.lake, user_ids=["maria"], anonymous_ids=[])
+    erased = erase_person(store, settings, user_ids=["maria"], anonymous_ids=[])
 
     assert erased["event"] == 3
     assert erased["quarantine"] == 1
@@ -92,7 +92,7 @@ def test_merged_accounts_go_and_devices_that_were_only_linked_go_if_they_are_nob
         ]
     )
 
-    erased = erase_person(store, settings.lake, user_ids=["maria"], anonymous_ids=[])
+    erased = erase_person(store, settings, user_ids=["maria"], anonymous_ids=[])
 
     assert erased["event"] == 2
     assert [row.received.event.event_id for row in store.read(0, 99)] == ["e3", "e4"]
@@ -126,7 +126,7 @@ def test_the_public_key_has_no_stranger_erased(store: SqlStore, settings: Settin
         take(store, view(f"m{place}", anonymous_id=guess, user_id="mallory"), trust=CLIENT)
     take(store, an_alias("m3", "102", "mallory"), an_alias("m4", "103", "mallory"), trust=CLIENT)
 
-    erased = erase_person(store, settings.lake, user_ids=["mallory"], anonymous_ids=[])
+    erased = erase_person(store, settings, user_ids=["mallory"], anonymous_ids=[])
 
     assert erased["event"] == 4
     assert left(store) == ["e1", "e2", "e3", "e4"]
@@ -137,7 +137,7 @@ def test_the_public_key_keeps_nobody_from_being_erased(store: SqlStore, settings
     take(store, view("e1", anonymous_id="55"), view("e2", anonymous_id="55", user_id="carla"))
     take(store, view("e3", anonymous_id="55", user_id="nobody"), trust=CLIENT)
 
-    erase_person(store, settings.lake, user_ids=["carla"], anonymous_ids=[])
+    erase_person(store, settings, user_ids=["carla"], anonymous_ids=[])
 
     assert left(store) == []
 
@@ -149,7 +149,7 @@ def test_a_device_that_only_its_owner_can_know_goes_with_the_user(
     take(store, view("e3", anonymous_id=SECRET_ID, user_id="ana"), trust=CLIENT)
     take(store, an_alias("e4", OTHER_SECRET, "ana"), trust=CLIENT)
 
-    erase_person(store, settings.lake, user_ids=["ana"], anonymous_ids=[])
+    erase_person(store, settings, user_ids=["ana"], anonymous_ids=[])
 
     assert left(store) == []
 
@@ -161,7 +161,7 @@ def test_the_id_that_an_alias_replaced_is_found_wherever_it_stands(
     take(store, {**an_alias("", "0042", "ana"), "event_id": None})
     export_all(store, settings.lake)
 
-    erased = erase_person(store, settings.lake, user_ids=[], anonymous_ids=["0042"])
+    erased = erase_person(store, settings, user_ids=[], anonymous_ids=["0042"])
 
     assert left(store) == ["e2", "e3"]
     assert set(read_persons(settings.lake)["event_id"].to_pylist()) == {"e2", "e3"}
@@ -174,7 +174,7 @@ def test_a_person_can_be_erased_before_there_is_a_lake(store: SqlStore, settings
         store, ExposureBook(), [view("e1", anonymous_id="x")], terms=Terms(trust=SERVER, source="t", now=NOW)
     )
 
-    erased = erase_person(store, settings.lake, user_ids=[], anonymous_ids=["x"])
+    erased = erase_person(store, settings, user_ids=[], anonymous_ids=["x"])
 
     assert {table: n for table, n in erased.items() if n} == {
         "event": 1,
