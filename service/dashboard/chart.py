@@ -45,6 +45,7 @@ class Chart:
     mde: tuple[Tick, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
+    marks: tuple[Tick, ...] = ()
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -53,10 +54,17 @@ class Chart:
     bottom: int = HEIGHT - BOTTOM
 
 
-def draw(points: Sequence[Mapping[str, Any]], *, mde: float, title: str) -> Chart | None:
+def draw(
+    points: Sequence[Mapping[str, Any]],
+    *,
+    mde: float,
+    title: str,
+    marks: Sequence[tuple[float, str]] = (),
+) -> Chart | None:
     """Place the lift after each closed period, its band, zero and the smallest effect of interest.
 
-    None when no period has an estimate. An end without bound is drawn to the edge.
+    None when no period has an estimate. An end without bound is drawn to the edge. `marks` are moments,
+    in days by their ordinals, with a word; one outside of the chart is at its edge.
     """
     known = [p for p in points if p["estimate"] is not None]
     if not known:
@@ -65,9 +73,11 @@ def draw(points: Sequence[Mapping[str, Any]], *, mde: float, title: str) -> Char
     days = [date.fromisoformat(p["period"]).toordinal() for p in known]
     span = max(1, days[-1] - days[0])
 
-    def x(day: int) -> float:
-        middle = (LEFT + WIDTH - RIGHT) / 2
-        return _round(middle if len(known) == 1 else LEFT + (WIDTH - RIGHT - LEFT) * (day - days[0]) / span)
+    def x(day: float) -> float:
+        if len(known) == 1:
+            return _round((LEFT + WIDTH - RIGHT) / 2)
+        inside = max(days[0], min(days[-1], day))
+        return _round(LEFT + (WIDTH - RIGHT - LEFT) * (inside - days[0]) / span)
 
     def y(value: float) -> float:
         inside = max(bottom, min(top, value))
@@ -83,6 +93,7 @@ def draw(points: Sequence[Mapping[str, Any]], *, mde: float, title: str) -> Char
         mde=tuple(Tick(at=y(edge), label=percent(edge)) for edge in (mde, -mde)),
         x_ticks=tuple(Tick(at=x(day), label=_day(day)) for day in _spread(days)),
         y_ticks=tuple(Tick(at=y(v), label=percent(v)) for v in _nice(bottom, top)),
+        marks=tuple(Tick(at=x(day), label=label) for day, label in marks),
     )
 
 

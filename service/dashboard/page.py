@@ -7,12 +7,17 @@ from typing import Any
 
 from experiments.decision_rules import in_one_line
 from experiments.definitions import MetricKind
+from experiments.event_filters import parse_filter
+from experiments.targeting.phrases import condition_words
 from service.dashboard.chart import Chart, draw
 from service.dashboard.findings import CHECKS, Findings, findings_of
+from service.dashboard.history import Stood, stood
 from service.dashboard.sentences import pieces
 from service.storage.records import VerdictSnapshot
 from service.use_cases import verdict_words as words
 from service.use_cases.heartbeat import Heartbeat
+from service.use_cases.verdict_history import Moment
+from service.use_cases.verdict_inputs import version_of
 from service.use_cases.verdicts import body_of, when
 
 DAY_S = 86_400
@@ -34,6 +39,7 @@ RULES = {
     "no_data": "no unit has been exposed yet",
     "burn_in": "too few data for any conclusion",
     "min_runtime": "the shortest runtime has not passed",
+    "primary_not_planned": "the primary metric is not the one that the phase was begun with",
     "not_yet_known": "neither a difference nor its absence is shown yet",
     "ship_when": "ship_when, a rule of the plan, holds",
     "rollback_when": "rollback_when, a rule of the plan, holds",
@@ -44,7 +50,7 @@ LEFT_OUT = {
     "immature": "metric window, or its day, still open",
     "without_event": "did nothing that the primary metric is about",
 }
-FOLDED = frozenset({"checks", "others", "secondary", "account", "unknown"})
+FOLDED = frozenset({"checks", "others", "secondary", "exploratory", "account", "unknown"})
 """What the page says again below, and more: the banner keeps these parts of the text for who asks."""
 CONTAMINATED = "contaminated: of people who saw another variant under another id; not left out"
 QUARANTINED = {
@@ -93,6 +99,7 @@ class Row:
 
     metric: str
     role: str
+    exploratory: bool
     variant: str
     share: str
     exposed: str
@@ -104,6 +111,17 @@ class Row:
     limit: str
     state: str
     word: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earnings:
+    """What treatments earn."""
+
+    note: str
+    projection: str
+    rows: Sequence[words.Worth]
+    included: Sequence[str]
+    not_included: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,13 +146,22 @@ class Page:
     primary: str
     variants: Sequence[Row]
     metrics: Sequence[Row]
+    stood: Stood | None
+    money: Earnings | None
     read: bool
     record: Sequence[tuple[str, str]]
     warnings: Sequence[str]
     body: Mapping[str, Any]
 
 
-def page(snapshot: VerdictSnapshot, *, standing: str, heartbeat: Heartbeat | None, now: datetime) -> Page:
+def page(
+    snapshot: VerdictSnapshot,
+    history: Sequence[Moment],
+    *,
+    standing: str,
+    heartbeat: Heartbeat | None,
+    now: datetime,
+) -> Page:
     """Return what the page of one snapshot says; `standing` tells why nobody gets a treatment now."""
     body = body_of(snapshot)
     rows = [_row(body, reading) for reading in body["metrics"]]
@@ -164,6 +191,8 @@ def page(snapshot: VerdictSnapshot, *, standing: str, heartbeat: Heartbeat | Non
         primary=words.label(record, primary),
         variants=[row for row in rows if row.role == "primary"],
         metrics=[row for row in rows if row.role != "primary"],
+        stood=stood(history, body, decisions=WORDS),
+        money=_earnings(body),
         read=body["decision"] != words.UNTRUSTWORTHY,
         record=_record(body, snapshot),
         warnings=[code for code in body["warnings"] if code not in CHECKS],
@@ -178,6 +207,19 @@ def worker_words(heartbeat: Heartbeat | None, now: datetime) -> str:
     if heartbeat.age_s(now) > STALE_S:
         return f"The worker was last seen {heartbeat.age_s(now):,.0f} s ago: these numbers are growing old."
     return " ".join(f"{duty}: {problem}" for duty, problem in sorted(heartbeat.problems.items()))
+
+
+def _earnings(body: Mapping[str, Any]) -> Earnings | None:
+    rows = words.worths(body)
+    if not rows:
+        return None
+    return Earnings(
+        note=words.money_note(body),
+        projection=words.projection(body),
+        rows=rows,
+        included=body["money"]["included"],
+        not_included=body["money"]["not_included"],
+    )
 
 
 def _facts(body: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -257,6 +299,7 @@ def _row(body: Mapping[str, Any], reading: Mapping[str, Any]) -> Row:
     return Row(
         metric=words.label(record, reading["metric"]),
         role=reading["role"],
+        exploratory=reading.get("exploratory", False),
         variant=variant,
         share=f"{weights.get(variant, 0) / 100:g} %",
         exposed=f"{exposed:,}",
@@ -280,6 +323,11 @@ def _record(body: Mapping[str, Any], snapshot: VerdictSnapshot) -> list[tuple[st
         f"{record['mde'] * 100:g} % relative, baseline {record['baseline'] * 100:g} %, "
         f"at least {runtime:g} days"
     )
+    digests = [
+        (f"{name} digest", body["digests"][name])
+        for name in ("catalog", "config", "exposures", "moments")
+        if name in body["digests"]
+    ]
     return [
         ("hypothesis", record["statement"] or "not written down"),
         ("owner", record["owner"] or "nobody named"),
@@ -291,9 +339,9 @@ def _record(body: Mapping[str, Any], snapshot: VerdictSnapshot) -> list[tuple[st
         ("metrics", "; ".join(_metric_words(key, m) for key, m in record["metrics"].items())),
         ("phase", str(body["phase"])),
         ("catalog revision", str(body["revision"])),
-        ("catalog digest", body["digests"]["catalog"]),
-        ("exposures digest", body["digests"]["exposures"]),
-        ("moments digest", body["digests"]["moments"]),
+        ("verdict", f"{snapshot.id}, final" if snapshot.final else snapshot.id),
+        *([("made by version", version)] if (version := version_of(snapshot)) else []),
+        *digests,
         ("verdict digest", snapshot.digest),
     ]
 
@@ -307,14 +355,19 @@ def _rules(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _metric_words(key: str, metric: Mapping[str, Any]) -> str:
     what = f"{metric['kind'].replace('_', ' ')} of {metric['event']}"
     if metric["value"]:
-        what += f", {metric['value']}"
+        what += f", {metric.get('aggregate', '')} {metric['value']}".replace("  ", " ")
     if metric["cap"] is not None:
         what += f" capped at {metric['cap']:g}"
     what += "".join(words.format(metric[name]) for name, words in _PARTS.items() if name in metric)
     if "lookback_s" in metric:
         what += f", adjusted for the {metric['lookback_s'] / DAY_S:g} d before"
+    filters = ("where", metric["where"]), ("below where", metric.get("per_where"))
+    what += "".join(f", {word} {condition_words(parse_filter(told))}" for word, told in filters if told)
     after = f"{metric['after_s'] / DAY_S:g} to " if "after_s" in metric else ""
-    return f"{key}: {what}, within {after}{metric['window_s'] / DAY_S:g} d, better {metric['direction']}"
+    owner = f", of {metric['owner']}" if "owner" in metric else ""
+    return (
+        f"{key}: {what}, within {after}{metric['window_s'] / DAY_S:g} d, better {metric['direction']}{owner}"
+    )
 
 
 _PARTS = {
@@ -323,6 +376,8 @@ _PARTS = {
     "then": ", then {}",
     "quantile": ", {:.4g} quantile",
     "factor": " times {:g}",
+    "minus": " less {}",
+    "unit": " in {}",
 }
 
 

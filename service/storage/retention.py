@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import Select, delete, func, or_, select
 
-from service.clock import from_micros, to_micros
+from service.clock import to_micros
 from service.storage import schema
 from service.storage.control import Connections
 from service.storage.merging import merge
@@ -16,6 +16,7 @@ from service.storage.paging import PAGE_ROWS, delete_in_pages
 from service.storage.ports import Keep
 from service.storage.sweep import sweep_activity, sweep_interactions
 
+DAY_US = 86_400_000_000
 # At most this many pages of a table at once: a backlog is worked off by the calls that follow.
 PRUNE_PAGES = 400
 MOST_AT_ONCE = PRUNE_PAGES * PAGE_ROWS
@@ -42,7 +43,7 @@ def superseded(history: Sequence[Kept], *, newest: int) -> list[int]:
     for before, row in pairwise(history):
         if row.decision != before.decision:
             kept.add(row.number)
-        if from_micros(row.as_of_us).date() != from_micros(before.as_of_us).date():
+        if row.as_of_us // DAY_US != before.as_of_us // DAY_US:
             kept.add(before.number)
     return [row.number for row in older if row.number not in kept]
 
@@ -133,11 +134,20 @@ def _forget(store: Connections, experiment: str, phase: int, *, newest: int) -> 
     query = select(table.c.number, table.c.as_of_us, table.c.decision).where(*mine).order_by(table.c.number)
     with store.reading() as connection:
         history = [Kept(row.number, row.as_of_us, row.decision) for row in connection.execute(query)]
+        decided = set(connection.execute(_decided(store.tenant, experiment, phase)).scalars())
     deleted = 0
-    for page in _pages(superseded(history, newest=newest)):
+    for page in _pages(n for n in superseded(history, newest=newest) if n not in decided):
         with store.writing() as connection:
             deleted += connection.execute(delete(table).where(*mine, table.c.number.in_(page))).rowcount
     return deleted
+
+
+def _decided(tenant: str, experiment: str, phase: int) -> Select[tuple[int]]:
+    """Ask for the snapshots that decisions name: they stay for as long as the decisions do."""
+    table = schema.decision
+    return select(table.c.verdict).where(
+        table.c.tenant == tenant, table.c.experiment == experiment, table.c.phase == phase
+    )
 
 
 def _pages(numbers: Iterable[int]) -> Iterator[list[int]]:
