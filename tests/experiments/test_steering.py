@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from experiments.account import account
 from experiments.allocation import variant_of
 from experiments.assignment import Assignment, MissingUnitError, Reason, compile_catalog
-from experiments.definitions import Catalog, Experiment, Flag
+from experiments.definitions import Catalog, Experiment, Flag, Variant
 from experiments.errors import InvalidDefinitionError
 from experiments.gates import Holdout, Layer, LayerSlot, Prerequisite
 from experiments.growthbook.payload import payload
@@ -144,6 +144,14 @@ def test_an_sdk_is_told_to_force_the_value_and_reports_no_exposure() -> None:
     assert [found["ranges"] for found in rule["filters"]] == [[[0.2, 1.0]]]
     everybody = payload(Catalog(experiments={one.key: shipped()}), now=NOW)["features"][one.key]
     assert everybody == {"defaultValue": "A", "rules": [{"force": "B"}]}
+
+
+def test_null_is_what_an_sdk_serves_without_being_forced() -> None:
+    nothing = tuple(Variant(key=key, value=None, weight_bp=5_000) for key in "ab")
+
+    found = payload(Catalog(experiments={"banner": shipped(variants=nothing)}), now=NOW)
+
+    assert found["features"]["banner"] == {"defaultValue": None}
 
 
 def test_another_flag_can_build_on_what_is_shipped() -> None:
