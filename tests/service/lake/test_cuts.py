@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def a_history() -> list[Event]:
     """Unit i first sees its variant with TOLD[i], the last one without the property, then with another."""
     events = []
     for i in range(len(TOLD) + 1):
-        device = {"device": TOLD[i]} if i < len(TOLD) else {}
+        device: dict[str, Any] = {"device": TOLD[i]} if i < len(TOLD) else {}
         variant = "banner" if i % 2 else "control"
         events.append(an_exposure(f"x{i}", f"v{i}", variant, **device))
         later = START + timedelta(minutes=1)

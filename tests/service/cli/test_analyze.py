@@ -1,0 +1,169 @@
+"""`opportune analyze`: what a verdict would say, groups of units, and a check against the last verdict."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from service.cli.main import cli
+from service.use_cases.judge import refresh_verdict
+from tests.service.use_cases.shops import FILES, KEY, START, a_store, a_week, launched, order, put, shown
+
+DIMENSIONS = "dimensions:\n  device: {property: device, values: [mobile, desktop], label: device}\n"
+GROUPS = ("mobile", "desktop", "other", "unknown")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A judged shop: of every four units that are exposed, two are mobile, one is a desktop, one a watch."""
+    home = tmp_path_factory.mktemp("analyze") / "home"
+    events = []
+    for i, event in enumerate(a_week(per_day=80)):
+        device = ("mobile", "mobile", "desktop", "watch")[i % 4]
+        told = {**event.properties, "device": device}
+        events.append(
+            replace(event, properties=told if event.type == "Experiment Viewed" else event.properties)
+        )
+    with a_store(home) as store:
+        launched(store, {**FILES, "dimensions.yaml": DIMENSIONS})
+        shown(store, home / "lake", events)
+        refresh_verdict(store, home / "lake", KEY, now=START)
+    return home
+
+
+def invoke(home: Path, *arguments: str) -> tuple[int, str, str]:
+    done = CliRunner().invoke(cli, ["analyze", *arguments], env={"OPPORTUNE_HOME": str(home)})
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_it_says_what_the_verdict_says_of_each_metric(home: Path) -> None:
+    code, out, _ = invoke(home, KEY, "--format", "json")
+
+    with a_store(home) as store:
+        kept = store.latest_verdict(KEY)
+    assert (code, kept is not None) == (0, True)
+    found, verdict = json.loads(out), json.loads(kept.body if kept else "")
+    assert found["engine"] == "duckdb"
+    for name in ("metrics", "digests", "as_of", "log_offset"):
+        assert found[name] == verdict[name]
+
+
+def test_the_table_reads_like_a_verdict(home: Path) -> None:
+    code, out, _ = invoke(home, KEY)
+
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith(f"{KEY}, phase 1, revision 1: computed by duckdb up to log offset ")
+    assert lines[2].split() == ["metric", "role", "variant", "units", "value", "difference", "interval"]
+    assert lines[3].split() == ["purchase", "primary", "control", "200", "10.00", "%"]
+    assert lines[4].split()[:6] == ["purchase", "primary", "banner", "200", "35.00", "%"]
+    assert "xploratory" not in out
+
+
+def test_groups_add_up_and_are_called_exploratory(home: Path) -> None:
+    code, out, _ = invoke(home, KEY, "--by", "device", "--format", "json")
+
+    assert code == 0
+    found = json.loads(out)
+    cut = found["cut"]
+    assert (cut["dimension"], cut["exploratory"], cut["corrected"]) == ("device", True, False)
+    for row in found["metrics"]:
+        cells = [c for c in cut["groups"] if (c["metric"], c["variant"]) == (row["metric"], row["variant"])]
+        assert [cell["group"] for cell in cells] == list(GROUPS)
+        assert sum(cell["n"] for cell in cells) == row["n"]
+        total = sum(cell["n"] * cell["value"] for cell in cells if cell["n"])
+        assert total == pytest.approx(row["n"] * row["estimate"])
+    lifts = {
+        c["group"]: c["lift"] for c in cut["groups"] if (c["metric"], c["variant"]) == ("purchase", "banner")
+    }
+    assert lifts["unknown"] is None
+
+
+def test_the_table_of_groups_says_that_it_proves_nothing(home: Path) -> None:
+    code, out, _ = invoke(home, KEY, "--by", "device")
+
+    assert code == 0
+    assert "By device (device of the first exposure)\nExploratory: groups were looked at" in out
+    assert "without correction" in " ".join(out.split())
+    header = next(line for line in out.splitlines() if line.startswith("device   "))
+    assert header.split() == ["device", "metric", "variant", "units", "value", "lift,", "exploratory"]
+
+
+def test_csv_has_a_row_for_each_metric_variant_and_group(home: Path) -> None:
+    code, out, _ = invoke(home, KEY, "--by", "device", "--format", "csv")
+
+    rows = list(csv.DictReader(out.splitlines()))
+    assert code == 0
+    assert [row["exploratory"] for row in rows] == ["no"] * 6 + ["yes"] * 6 * len(GROUPS)
+    assert (rows[0]["role"], rows[0]["variant"], rows[0]["lift"]) == ("primary", "control", "")
+    assert {row["dimension"] for row in rows[6:]} == {"device"}
+
+
+def test_a_check_finds_the_integers_of_the_last_verdict(home: Path) -> None:
+    code, out, _ = invoke(home, KEY, "--check")
+
+    assert code == 0
+    assert out.startswith(f"{KEY}.1.1: the same integers, digest ")
+
+
+def test_a_check_sees_that_the_data_are_others(home: Path, tmp_path: Path) -> None:
+    other = tmp_path / "home"
+    with a_store(other) as store, a_store(home) as source:
+        launched(store, {**FILES, "dimensions.yaml": DIMENSIONS})
+        shown(store, other / "lake", [order("v0-0", START), *a_week(per_day=80)])
+        snapshot = source.latest_verdict(KEY)
+        assert snapshot is not None
+        store.put_verdict(snapshot)
+
+    code, out, _ = invoke(other, KEY, "--check")
+
+    assert code == 1
+    assert out.startswith(f"{KEY}.1.1: OTHER integers, digest ")
+    assert f"`opportune verdict replay {KEY}.1.1` tells what differs." in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("fre-shipping",), f"no experiment 'fre-shipping' is in the live catalog; did you mean '{KEY}'?"),
+        ((KEY, "--by", "devise"), "no dimension 'devise' is in the live catalog; did you mean 'device'?"),
+    ],
+)
+def test_what_there_is_not_is_one_clear_line(home: Path, arguments: tuple[str, ...], said: str) -> None:
+    assert invoke(home, *arguments) == (1, "", f"opportune: {said}\n")
+
+
+def test_an_unknown_engine_is_told_which_there_are(home: Path) -> None:
+    code, _, err = invoke(home, KEY, "--engine", "sqlite")
+
+    assert code == 2
+    assert "'sqlite' is not one of 'duckdb', 'postgresql', 'spark'" in err
+
+
+@pytest.mark.parametrize(
+    ("live", "said"),
+    [
+        (False, "no catalog is live yet: `opportune apply` makes one live"),
+        (True, "no event has arrived yet, so there is nothing to analyze"),
+    ],
+)
+def test_without_data_there_is_one_clear_line(tmp_path: Path, live: bool, said: str) -> None:
+    with a_store(tmp_path / "bare") as store:
+        if live:
+            launched(store)
+
+    assert invoke(tmp_path / "bare", KEY) == (1, "", f"opportune: {said}\n")
+
+
+def test_a_check_needs_a_verdict(tmp_path: Path) -> None:
+    with a_store(tmp_path / "bare") as store:
+        launched(store)
+        put(store, order("v1", START))
+
+    code, out, err = invoke(tmp_path / "bare", KEY, "--check")
+
+    assert (code, out) == (1, "")
+    assert err == f"opportune: no verdict of {KEY} is kept yet: `opportune verdict {KEY}` makes one\n"
