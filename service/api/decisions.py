@@ -17,7 +17,7 @@ TAG = "Decisions"
 class DecisionsQuery(Query):
     """Of which experiment, all unless told; and how many, the newest."""
 
-    experiment = fields.String(load_default="", validate=validate.Length(1, 64))
+    experiment = fields.String(load_default=None, validate=validate.Length(1, 64))
     limit = fields.Integer(load_default=50, validate=validate.Range(1, LOOK_BACK))
 
 
@@ -58,7 +58,7 @@ def get_decisions() -> dict[str, object]:
     """Return the newest decisions."""
     admit()
     asked = read_query(DecisionsQuery())
-    found = services().store.decisions(asked["experiment"], limit=asked["limit"])
+    found = services().store.decisions(asked["experiment"] or "", limit=asked["limit"])
     return {"decisions": [wire_form(decision) for decision in found]}
 
 

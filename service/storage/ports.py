@@ -334,9 +334,9 @@ class Retention(Protocol):
         Goes: sign-in tokens that are spent or expired, sessions that are expired, what is older than `keep`
         says (by the time of receipt, interactions and activity by their last event), but no event beyond the
         log offset `exported` nor the newest one; verdict snapshots but for the newest `keep.verdicts` of each
-        phase, every change of the decision and the last of each UTC day of `as_of`. Every transaction is
-        short, and a call does a bounded amount of work: what is left (of a large table of interactions,
-        most) goes with the calls that follow.
+        phase, every change of the decision, the last of each UTC day of `as_of` and those that a recorded
+        decision names. Every transaction is short, and a call does a bounded amount of work: what is left
+        (of a large table of interactions, most) goes with the calls that follow.
 
         Raises
         ------

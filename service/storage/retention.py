@@ -142,7 +142,7 @@ def _forget(store: Connections, experiment: str, phase: int, *, newest: int) -> 
     return deleted
 
 
-def _decided(tenant: str, experiment: str, phase: int) -> Select[tuple[int]]:
+def _decided(tenant: str, experiment: str, phase: int) -> Select[int]:
     """Ask for the snapshots that decisions name: they stay for as long as the decisions do."""
     table = schema.decision
     return select(table.c.verdict).where(

@@ -106,6 +106,22 @@ def test_an_unknown_webhook_is_told_with_a_near_one() -> None:
     assert found.hint == "did you mean 'growth'?"
 
 
+@pytest.mark.parametrize(
+    ("tea", "code", "column"),
+    [
+        ("notify: growth\n", "E301", 9),
+        ("notify: [Growth!]\n", "E420", 10),
+        ("decide: {automatic: {rollback: yes}}\n", "E301", 32),
+        ("decide: {automatic: {roll: true}}\n", "E102", 22),
+        ("automatic: rollback\n", "E102", 1),
+    ],
+)
+def test_a_wrong_line_is_told_with_its_place(tea: str, code: str, column: int) -> None:
+    found = findings(tea)
+
+    assert (code, 4, column) in [(f.code, f.line, f.column) for f in found]
+
+
 def test_a_plan_shows_what_changes() -> None:
     (changed,) = diff(loaded(), loaded("notify: [finance]\ndecide: {automatic: rollback}\n"))
 

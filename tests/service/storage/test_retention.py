@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.storage.analysis_records import Change, RecordedDecision
 from service.storage.paging import PAGE_ROWS
 from service.storage.ports import IngestBatch, Keep, Store
 from service.storage.records import KeyClass, VerdictSnapshot
@@ -113,6 +114,29 @@ def test_superseded_verdicts_go_but_for_changes_days_and_the_newest(store: Store
     latest = store.latest_verdict("x")
     assert latest is not None
     assert latest.log_offset == 21
+
+
+def test_the_verdicts_that_decisions_name_stay(store: Store) -> None:
+    for number in range(1, 21):
+        put(store, number, decision="keep running")
+    named = RecordedDecision(
+        experiment="x",
+        phase=1,
+        number=1,
+        verdict=7,
+        revision=1,
+        decision="keep_running",
+        variant="",
+        rule="guardrail_worse",
+        action="none",
+        reason="",
+        decided_at=NOW,
+    )
+    store.record_decision(Change(decision=named))
+
+    store.prune(now=NOW, keep=Keep(verdicts=3), exported=0)
+
+    assert numbers(store) == [1, 7, 18, 19, 20]
 
 
 @given(
