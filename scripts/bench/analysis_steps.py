@@ -72,16 +72,17 @@ def refreshes(home: Path, shop: Shop, *, n_new: int, rounds: int) -> Refreshed:
     with a_store(home) as store:
 
         def judge() -> None:
-            refresh_verdict(store, settings.lake, KEY, now=NOW)
+            refresh_verdict(store, settings.lake, KEY, now=NOW, partials=settings.partials)
 
         first_s = _seconds(judge)
         again = []
         for _ in range(rounds):
             maker.add(settings.home / "lake", n_new)
             again.append(_seconds(judge))
-        refresh_verdicts(store, settings.lake, now=NOW)
+        every = partial(refresh_verdicts, store, settings.lake, now=NOW, partials=settings.partials)
+        every()
         maker.add(settings.home / "lake", n_new)
-        all_s = _seconds(lambda: refresh_verdicts(store, settings.lake, now=NOW))
+        all_s = _seconds(every)
     return Refreshed(first_s=first_s, again_s=again, all_s=all_s, n_new=n_new)
 
 

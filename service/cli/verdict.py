@@ -67,7 +67,8 @@ def show(key: str, *, as_json: bool) -> None:
             if not store.last_seq():
                 _fail("no event has arrived yet, so there is nothing to judge")
             export_all(store, lake_at(lake, store))
-            refresh_verdict(store, lake, key, now=utc_now())
+            partials = settings_module.load().partials
+            refresh_verdict(store, lake, key, now=utc_now(), partials=partials)
         snapshot = _find(store, loaded.catalog, key)
         if as_json:
             # A newline more would be another sha256; a terminal's prompt needs it.

@@ -5,47 +5,56 @@ to which they tell. They are a copy: where they are missing, broken, in use else
 lost rows, all is computed from the lake, with the same numbers. See docs/decisions/0018-incremental.md.
 """
 
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from experiments.definitions import Experiment, Metric
 from experiments.units import ANONYMOUS_ID
 from service.lake.contamination import first_of
-from service.lake.engines.duckdb import DuckDBEngine
+from service.lake.engines.duckdb import DuckDBEngine, open_duckdb
 from service.lake.moments import Facts, LakeReader, facts_of
 from service.lake.partials_folder import PartialsBusyError, sweep
 from service.lake.partials_people import Pairs
+from service.lake.partials_place import n_events
 from service.lake.partials_tiers import kept_rows
 from service.lake.partials_units import Units
+from service.lake.places import Where
 from service.lake.unit_rows import with_values
 from service.log import logger
 
 PEOPLE = "people"
+# To ask for old rows, new events and both together takes half a second of asking, whatever their number.
+WORTH_KEEPING = 500_000
 
 
-class KeptFacts:
-    """The facts of experiments at one offset, by way of the rows that `home` keeps."""
+class KeptReader(LakeReader):
+    """The lake at one offset, with the facts of experiments by way of the rows that `home` keeps."""
 
-    def __init__(self, reader: LakeReader, home: Path) -> None:
-        self._reader = reader
+    def __init__(self, engine: DuckDBEngine, home: Path) -> None:
+        super().__init__(engine)
+        self._duckdb = engine
         self._home = home
         self._knows_people = False
 
     def facts(self, experiment: Experiment, metrics: Sequence[Metric], *, until_us: int) -> Facts:
-        """Return what `LakeReader.facts` does, faster where rows are kept."""
-        engine = self._reader.engine
-        if isinstance(engine, DuckDBEngine) and engine.offset == engine.manifest.offset:
-            try:
-                return self.kept(engine, experiment, metrics, until_us=until_us)
-            except PartialsBusyError:
-                logger().info("partials_busy", experiment=experiment.key)
-            except Exception:  # noqa: BLE001 - what is kept is a copy: no trouble with it may stop a verdict
-                logger().exception("partials_failed", experiment=experiment.key)
-        return self._reader.facts(experiment, metrics, until_us=until_us)
+        """Return what a reader without kept rows returns, faster where the lake is large."""
+        if n_events(self._duckdb) < WORTH_KEEPING:
+            return self.whole_facts(experiment, metrics, until_us=until_us)
+        try:
+            return self.kept_facts(experiment, metrics, until_us=until_us)
+        except PartialsBusyError:
+            logger().info("partials_busy", experiment=experiment.key)
+        except Exception:  # noqa: BLE001 - what is kept is a copy: no trouble with it may stop a verdict
+            logger().exception("partials_failed", experiment=experiment.key)
+        return self.whole_facts(experiment, metrics, until_us=until_us)
 
-    def kept(
-        self, engine: DuckDBEngine, experiment: Experiment, metrics: Sequence[Metric], *, until_us: int
-    ) -> Facts:
+    def whole_facts(self, experiment: Experiment, metrics: Sequence[Metric], *, until_us: int) -> Facts:
+        """Return the facts from the whole lake."""
+        return super().facts(experiment, metrics, until_us=until_us)
+
+    def kept_facts(self, experiment: Experiment, metrics: Sequence[Metric], *, until_us: int) -> Facts:
         """Return the facts from kept rows, or fail.
 
         Raises
@@ -53,6 +62,7 @@ class KeptFacts:
         PartialsBusyError
             If another process has the rows.
         """
+        engine = self._duckdb
         if experiment.unit == ANONYMOUS_ID and not self._knows_people:
             with kept_rows(engine, self._home / PEOPLE, Pairs()) as pairs:
                 engine.know_people(first_of(pairs))
@@ -64,10 +74,23 @@ class KeptFacts:
         ):
             return facts_of(values, engine, experiment, metrics, until_us=until_us)
 
-    def sweep(self, experiments: Iterable[Experiment]) -> None:
-        """Remove what is kept of other experiments and phases than these."""
-        if self._home.exists():
-            sweep(self._home, {PEOPLE, *map(folder_of, experiments)})
+
+@contextmanager
+def open_kept(lake: Where, home: Path) -> Iterator[KeptReader]:
+    """Open the whole lake for reading, with kept rows in `home`."""
+    with open_duckdb(lake) as engine:
+        yield KeptReader(engine, home)
+
+
+def sweep_kept(home: Path, experiments: Iterable[Experiment]) -> None:
+    """Remove what is kept of other experiments and phases than these."""
+    sweep(home, {PEOPLE, *map(folder_of, experiments)})
+
+
+def discard_kept(home: Path, experiment: Experiment | None = None) -> None:
+    """Remove everything that is kept, or that of one experiment: who uses it meanwhile does without."""
+    for path in [home] if experiment is None else [home / folder_of(experiment), home / PEOPLE]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def folder_of(experiment: Experiment) -> str:

@@ -164,11 +164,6 @@ def sweep(home: Path, keep: Collection[str]) -> None:
                 continue
 
 
-def discard(home: Path) -> None:
-    """Remove everything that is kept, as after an erasure: what uses it meanwhile computes without it."""
-    shutil.rmtree(home, ignore_errors=True)
-
-
 def _parsed(path: Path, members: dict[str, Any]) -> State | None:
     try:
         if members.pop("format") != FORMAT:

@@ -11,7 +11,7 @@ def place_of(engine: DuckDBEngine) -> Place:
     return Place(
         offset=manifest.offset,
         erased=manifest.erased,
-        n_events=sum(file.rows for file in manifest.of(EVENTS)),
+        n_events=n_events(engine),
         anchor_seq=manifest.anchor_seq,
         anchor_id=manifest.anchor_id,
     )
@@ -26,7 +26,7 @@ def is_part(engine: DuckDBEngine, place: Place) -> bool:
     manifest = engine.manifest
     if place.offset > manifest.offset or place.erased != manifest.erased:
         return False
-    return n_after(engine, place.offset) == _n_all(engine) - place.n_events and _has_anchor(engine, place)
+    return n_after(engine, place.offset) == n_events(engine) - place.n_events and _has_anchor(engine, place)
 
 
 def n_after(engine: DuckDBEngine, offset: int) -> int:
@@ -42,7 +42,8 @@ def n_after(engine: DuckDBEngine, offset: int) -> int:
     return int(row["n"])
 
 
-def _n_all(engine: DuckDBEngine) -> int:
+def n_events(engine: DuckDBEngine) -> int:
+    """Count the events of the lake."""
     return sum(file.rows for file in engine.manifest.of(EVENTS))
 
 

@@ -9,7 +9,7 @@ import ibis.expr.types as ir
 
 from service.lake.engines.duckdb import DuckDBEngine
 from service.lake.partials_folder import Folder, PartialsError, RowFile, State, locked
-from service.lake.partials_place import is_part, n_after, place_of
+from service.lake.partials_place import is_part, n_events, place_of
 from service.log import logger
 
 # The delta is written whole at each refresh and joined at each reading: past this share of the base, or this
@@ -74,8 +74,8 @@ def _usable(engine: DuckDBEngine, folder: Folder, subject: Subject) -> State | N
         return None
     if state is None or state.digest != subject.digest or not is_part(engine, state.place):
         return None
-    total = state.place.n_events + n_after(engine, state.place.offset)
-    return state if total - state.place.n_events <= total * NEW_SHARE else None
+    n_new = n_events(engine) - state.place.n_events
+    return state if n_new <= n_events(engine) * NEW_SHARE else None
 
 
 def _made(engine: DuckDBEngine, folder: Folder, subject: Subject) -> State:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from experiments.lifecycle import Status
 from experiments.verdict import Evidence, ExposureAccount
 from service.catalog import LoadedCatalog
 from service.clock import from_micros, to_micros
-from service.lake.moments import Facts, LakeReader
+from service.lake.moments import Facts, LakeReader, open_lake
 from service.lake.partials import open_kept, sweep_kept
 from service.lake.places import Where
 from service.lake.units import DAY_US
@@ -59,7 +60,7 @@ def refresh_verdicts(
     """
     revision, loaded = live_catalog(store)
     kept = 0
-    with open_kept(lake, partials) as reader:
+    with _opened(lake, partials) as reader:
         bench = _bench(store, reader, (revision, loaded), now)
         for experiment in loaded.catalog.experiments.values():
             try:
@@ -83,8 +84,12 @@ def refresh_verdict(
     """
     revision, loaded = live_catalog(store)
     experiment = loaded.catalog.experiments[key]
-    with open_kept(lake, partials) as reader:
+    with _opened(lake, partials) as reader:
         return _refresh(_bench(store, reader, (revision, loaded), now), experiment, forced=True)
+
+
+def _opened(lake: Where, partials: Path | None) -> AbstractContextManager[LakeReader]:
+    return open_kept(lake, partials) if partials else open_lake(lake)
 
 
 def live_catalog(store: Store) -> tuple[int, LoadedCatalog]:
