@@ -12,6 +12,7 @@ from experiments.moments import NOTHING, Moments
 
 DAYS = 7
 """Days whose units are looked at together: every day of the week counts once."""
+DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +144,8 @@ def progress_of(goal: Goal, metric: Metric, days: Mapping[date, Moments], *, tod
     elapsed = min(1.0, max(0.0, (today - goal.start).days / (goal.due - goal.start).days))
     if value is None:
         return Progress(state=GoalState.NO_DATA, value=None, n=recent.n, share=None, elapsed=elapsed)
-    share = (value - goal.baseline) / (goal.target_value - goal.baseline)
+    # Rounded, so that half of the way is on track after half of the time, whatever the last binary digit.
+    share = round((value - goal.baseline) / (goal.target_value - goal.baseline), DIGITS)
     return Progress(state=_state(share, elapsed), value=value, n=recent.n, share=share, elapsed=elapsed)
 
 
