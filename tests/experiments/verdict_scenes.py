@@ -130,9 +130,10 @@ def scene(
     """Judge `days` equal days; `rows` holds one day by metric and variant, `arrivals` units by variant.
 
     All units that came are analysed if `all_in`, else those of the last two days are still immature; `more`
-    are members of the evidence.
+    are members of the evidence, and `metrics` where those are others.
     """
     keys = [v.key for v in e.variants]
+    metrics = more.pop("metrics", METRICS)
     daily = {key: rows[e.metrics.primary, key].n for key in keys}
     came = dict(zip(keys, arrivals or daily.values(), strict=True))
     closed = [START.date() + timedelta(days=i) for i in range(WINDOW_DAYS, days)]
@@ -160,7 +161,7 @@ def scene(
         first_exposure_at=START,
         **more,
     )
-    return judge(e, METRICS, evidence)
+    return judge(e, metrics, evidence)
 
 
 def both(n: int, control: float, treatment: float, metric: str = "purchase") -> dict[Moment, Moments]:
