@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from experiments.definitions import Experiment
+from experiments.goals import GoalState
 from experiments.notation import percent
 from service.catalog.diff import Difference
 from service.use_cases.forecast import Needed
+from service.use_cases.goal_words import WORDS
 from service.use_cases.launch import Applied, Plan
 from service.use_cases.movements import Movement
 from service.use_cases.steer import Desk, Row, Steered
@@ -220,6 +222,9 @@ def status_text(desk: Desk) -> str:
     lines.append(f"           {_folder(desk)}")
     if "*" in desk.killed:
         lines.append("KILLED     everything serves the control's value; undo: opportune revive '*'")
+    if desk.goals:
+        told = ", ".join(f"{n} {WORDS[GoalState(state)].lower()}" for state, n in desk.goals.items())
+        lines.append(f"goals      {told}: opportune goals")
     return "\n".join([*lines, "", _rows(desk.rows) if desk.rows else "No experiment and no flag is defined."])
 
 

@@ -60,9 +60,10 @@ def standings(store: Goals, loaded: LoadedCatalog, *, now: datetime) -> Sequence
     return list(walk("", 0))
 
 
-def counts(found: Sequence[Standing]) -> Mapping[GoalState, int]:
-    """Return how many goals stand how."""
-    return {state: sum(one.progress.state is state for one in found) for state in GoalState}
+def counts(found: Sequence[Standing]) -> Mapping[str, int]:
+    """Return how many goals stand how, without what none does."""
+    numbers = ((state, sum(one.progress.state is state for one in found)) for state in GoalState)
+    return {state.value: n for state, n in numbers if n}
 
 
 def members(standing: Standing) -> dict[str, object]:

@@ -21,6 +21,7 @@ from service.catalog.words import ramp_words, slot_words
 from service.storage.ports import Store
 from service.storage.records import StoredRevision
 from service.use_cases import launch
+from service.use_cases.goals import counts, standings
 from service.use_cases.steered import steered
 
 Definition: TypeAlias = Experiment | Flag
@@ -80,6 +81,7 @@ class Desk:
     pending: int
     killed: tuple[str, ...]
     rows: tuple[Row, ...]
+    goals: Mapping[str, int]
 
     def members(self) -> dict[str, object]:
         """Return the facts as JSON members."""
@@ -92,6 +94,7 @@ class Desk:
             "refused": self.refused,
             "pending": self.pending,
             "killed": list(self.killed),
+            "goals": dict(self.goals),
             "definitions": [
                 {
                     "key": row.key,
@@ -332,6 +335,7 @@ def status(store: Store, folder: Path, *, now: datetime) -> Desk:
         pending=pending,
         killed=tuple(sorted(state.killed)),
         rows=tuple(_rows(store, served, state.killed, now)) if served else (),
+        goals=counts(standings(store, loaded, now=now)) if loaded else {},
     )
 
 

@@ -43,6 +43,7 @@ def test_goals_are_told_each_before_its_parts(tmp_path: Path) -> None:
 
     code, out, _ = invoke(home, "goals")
     code_json, as_json, _ = invoke(home, "goals", "--format", "json")
+    status, status_json = (invoke(home, "status", *form)[1] for form in ((), ("--format", "json")))
 
     assert (code, code_json) == (0, 0)
     due = TODAY + timedelta(days=10)
@@ -60,6 +61,8 @@ def test_goals_are_told_each_before_its_parts(tmp_path: Path) -> None:
         ("grow", "reached", 3),
         ("part", "reached", 3),
     ]
+    assert "\ngoals      2 reached: opportune goals\n" in status
+    assert json.loads(status_json)["goals"] == {"reached": 2}
 
 
 def test_without_a_goal_the_command_shows_how_to_write_one(tmp_path: Path) -> None:
