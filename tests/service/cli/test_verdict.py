@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli.main import cli
+from service.lake import erase
 from tests.service.use_cases.shops import FILES, KEY, START, a_store, a_week, launched, put
 
 
@@ -34,6 +35,59 @@ def test_a_verdict_is_judged_and_told(home: Path) -> None:
     assert stored is not None
     assert as_json == stored.body
     assert json.loads(as_json)["decision"] == "ship"
+
+
+def test_a_verdict_is_listed_and_computed_again(home: Path) -> None:
+    with a_store(home) as store:
+        launched(store)
+        put(store, *a_week(per_day=60))
+    invoke(home, "verdict", KEY)
+
+    code, out, _ = invoke(home, "verdict", "history", KEY)
+    listed = json.loads(invoke(home, "verdict", "history", KEY, "--json")[1])
+    again, same, _ = invoke(home, "verdict", "replay", f"{KEY}.1.1")
+
+    (snapshot,) = listed["snapshots"]
+    assert code == 0
+    assert out.splitlines()[1].split()[0] == snapshot["id"] == f"{KEY}.1.1"
+    assert snapshot["digest"][:12] in out
+    assert (again, same) == (0, f"{KEY}.1.1: same bytes, digest {snapshot['digest']}\n")
+
+
+def test_a_replay_that_differs_says_what_and_fails(home: Path) -> None:
+    with a_store(home) as store:
+        launched(store)
+        put(store, *a_week(per_day=60))
+    invoke(home, "verdict", KEY)
+    erase(home / "lake", user_ids=[], anonymous_ids=["v0-0"])
+
+    code, out, _ = invoke(home, "verdict", "replay", f"{KEY}.1.1")
+
+    assert code == 1
+    assert "1 exposure events fewer: erased or expired since" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("replay", f"{KEY}.1.9"), f"there is no verdict '{KEY}.1.9'"),
+        (("replay", "nonsense"), "names are <experiment>.<phase>.<number>"),
+        (("history", "nothing"), "no verdict of 'nothing' is kept"),
+        (("history", KEY, "--phase", "7"), "no verdict of phase 7"),
+        (("show", "nothing"), "no experiment 'nothing' is in the live catalog"),
+    ],
+)
+def test_what_is_not_there_is_one_clear_line(home: Path, arguments: tuple[str, ...], said: str) -> None:
+    with a_store(home) as store:
+        launched(store)
+        put(store, *a_week(per_day=2))
+    invoke(home, "verdict", KEY)
+
+    code, out, err = invoke(home, "verdict", *arguments)
+
+    assert (code, out) == (1, "")
+    assert said in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
