@@ -23,5 +23,5 @@ def binned(rows: ir.Table) -> ir.Table:
     guess = ibis.cases((value <= 0, 0), (value <= EDGES[1], 1), else_=above_first)
     near = rows.mutate(guess=ibis.ifelse(value.isnull(), ibis.null("int64"), guess), whole=value)
     upper, lower = (ibis.literal(ends, "array<int64>")[near.guess] for ends in (_UPPER, _LOWER))
-    above, below = near.whole > upper, near.whole < lower
-    return near.select(*rows.columns, bin=near.guess + above.cast("int64") - below.cast("int64"))
+    wrong = ibis.cases((near.whole > upper, 1), (near.whole < lower, -1), else_=0)
+    return near.select(*rows.columns, bin=near.guess + wrong)

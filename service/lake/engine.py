@@ -12,6 +12,12 @@ from service.lake.columns import Wanted
 ALWAYS = (-(2**63), 2**63 - 1)
 
 
+class EngineError(Exception):
+    """The engine that was chosen cannot be used here; the message says what it needs."""
+
+    exit_code = 2
+
+
 class Engine(Protocol):
     """Tables of the log up to `offset`, all of it and nothing after, and whoever computes with them.
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from service.clock import to_micros, utc_now
+from service.lake.flat import flattened
 from service.lake.places import MANIFEST, Index, LakeBusyError, Where, Writable, at
 
 FORMAT = 1
@@ -86,8 +87,9 @@ class LakeFile:
     """One immutable Parquet file; `path` is relative to the lake, `day` the UTC day of receipt.
 
     Its rows occurred from `first_us` to `last_us` and have offsets from `first_seq` to `last_seq`, all
-    included; `types` are the types of its events, sorted. What is None is not known: a manifest of an older
-    version, types of another dataset or of more than 64.
+    included; `types` are the types of its events, sorted, and `flat` their properties that have columns of
+    their own. What is None is not known: a manifest of an older version, what another dataset does not have,
+    more than 64 types.
     """
 
     path: str
@@ -100,6 +102,7 @@ class LakeFile:
     first_seq: int | None = None
     last_seq: int | None = None
     types: tuple[str, ...] | None = None
+    flat: tuple[str, ...] | None = None
 
     def may_hold(
         self,
@@ -195,11 +198,10 @@ def commit(lake: Writable, manifest: Manifest) -> None:
 def needs_care(lake: Where, manifest: Manifest) -> bool:
     """Say whether there is something to delete although nothing new is to be written."""
     grace_us = at(lake).grace_us
-    due_us = to_micros(utc_now()) - grace_us
-    return (
-        bool(grace_us and manifest.files)
-        and min(manifest.listed_us, *dict(manifest.replaced).values()) <= due_us
-    )
+    if not grace_us or not manifest.files:
+        return False
+    oldest_us = min([manifest.listed_us, *(at_us for _, at_us in manifest.replaced)])
+    return oldest_us <= to_micros(utc_now()) - grace_us
 
 
 def _encoded(manifest: Manifest) -> bytes:
@@ -223,13 +225,20 @@ def _decoded(index: Index, where: str) -> Manifest:
 
 
 def _file(entry: dict[str, Any]) -> LakeFile:
-    types = entry.pop("types", None)
-    return LakeFile(**entry, types=None if types is None else tuple(types))
+    types, flat = (_listed(entry.pop(name, None)) for name in ("types", "flat"))
+    return LakeFile(**entry, types=types, flat=flat)
+
+
+def _listed(told: list[str] | None) -> tuple[str, ...] | None:
+    return None if told is None else tuple(told)
 
 
 def write_table(lake: Writable, dataset: str, day: str, name: str, table: pa.Table) -> LakeFile:
     """Write one sorted file; no manifest names it yet."""
     ordered = table.sort_by([(column, "ascending") for column in SORT_KEYS[dataset]])
+    flat = None
+    if dataset == EVENTS:
+        ordered, flat = flattened(ordered)
     written = at(lake).write(f"{dataset}/day={day}/{name}.parquet", ordered)
     occurred, offsets = (pc.min_max(table[column]).as_py() for column in ("occurred_us", "seq"))
     return LakeFile(
@@ -243,6 +252,7 @@ def write_table(lake: Writable, dataset: str, day: str, name: str, table: pa.Tab
         first_seq=offsets["min"],
         last_seq=offsets["max"],
         types=_types(table) if dataset == EVENTS else None,
+        flat=flat,
     )
 
 

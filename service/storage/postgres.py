@@ -86,10 +86,13 @@ class PostgresDatabase:
             yield connection
 
     @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
-        """Give a connection whose statements all see the same state, for as long as it takes."""
+    def snapshot(self, *, scratch: bool = False) -> Iterator[Connection]:
+        """Give a connection whose statements all see the same state, for as long as it takes.
+
+        It may make temporary tables if `scratch` says so, and otherwise nothing.
+        """
         with driver_errors(), self._writers.connect() as connection:
-            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=not scratch)
             with _unhurried(connection), connection.begin():
                 _limit(connection, None)
                 yield connection

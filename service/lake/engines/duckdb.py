@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from itertools import count
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,16 +16,15 @@ from ibis.backends.duckdb import Backend
 from service.lake.columns import Wanted
 from service.lake.contamination import people_of
 from service.lake.engine import ALWAYS
-from service.lake.manifest import EVENTS, EXPOSURES, LATE_COLUMNS, SCHEMAS, Manifest, reading
+from service.lake.engines.files import Columns, Files, with_columns
+from service.lake.engines.links import links_of
+from service.lake.manifest import EXPOSURES, LATE_COLUMNS, SCHEMAS, LakeFile, Manifest, reading
 from service.lake.places import SPILL, Where, at
-from service.lake.texts import text_of
-from service.storage.naming import ALIASED, PREVIOUS
 
 NAME = "duckdb"
 MEMORY_LIMIT = "1GB"
 THREADS = 2
 BATCH_ROWS = 100_000
-LINK_COLUMNS = ("seq", "type", "user_id", "anonymous_id", "previous", "occurred_us")
 
 
 class DuckDBEngine:
@@ -36,8 +36,8 @@ class DuckDBEngine:
         self.connection = connection
         self.manifest = manifest
         self.offset = manifest.offset if upto is None else min(upto, manifest.offset)
-        self._after = 0
         self._lake = lake
+        self._files = Files(manifest=manifest, read=self._read, upto=self.offset)
         self._people: ir.Table | None = None
         self._numbers = count()
 
@@ -50,33 +50,7 @@ class DuckDBEngine:
         last_us: int = ALWAYS[1],
     ) -> ir.Table:
         """Return the rows of one dataset as they are: of these types, between two moments, both included."""
-        files = [
-            file
-            for file in self.manifest.of(dataset)
-            if file.may_hold(
-                types=types or None,
-                after_seq=self._after,
-                upto_seq=self.offset,
-                first_us=first_us,
-                last_us=last_us,
-            )
-        ]
-        if not files:
-            return ibis.memtable(SCHEMAS[dataset].empty_table())
-        paths = [at(self._lake).location(f.path) for f in files]
-        late = LATE_COLUMNS.get(dataset, ())
-        table = self.connection.read_parquet(paths, hive_partitioning=False, union_by_name=bool(late))
-        table = table.mutate({name: ibis.null("string") for name in late if name not in table.columns})
-        if self.offset < self.manifest.offset:
-            table = table.filter(table.seq <= self.offset)
-        if self._after:
-            table = table.filter(table.seq > self._after)
-        if types:
-            table = table.filter(table.type.isin(types))
-        if (first_us, last_us) == ALWAYS:
-            return table
-        # Files of an older manifest, and of days that straddle a limit: their row groups know their times.
-        return table.filter(table.occurred_us.between(first_us, last_us))
+        return self._files.table(dataset, types=types, first_us=first_us, last_us=last_us)
 
     def exposures(self) -> ir.Table:
         """Return all exposures."""
@@ -84,32 +58,17 @@ class DuckDBEngine:
 
     def events(self, wanted: Wanted, *, first_us: int = ALWAYS[0], last_us: int = ALWAYS[1]) -> ir.Table:
         """Return the events between two moments with the wanted properties."""
-        table = self.table(EVENTS, types=wanted.types, first_us=first_us, last_us=last_us)
-        return table.select(
-            *("seq", "type", "user_id", "anonymous_id", "occurred_us"),
-            **{wanted.fact(name): table.facts.get(name) for name in wanted.facts},
-            **{wanted.amount(name): table.amounts.get(name) for name in wanted.amounts},
-        )
+        return self._files.events(wanted, first_us=first_us, last_us=last_us)
 
     def links(self) -> ir.Table:
         """Return what events say about who is who."""
-        # Two reads: of the many that name a visitor no properties need be opened.
-        visitors, aliases = self.table(EVENTS), self.table(EVENTS, types=(ALIASED,))
-        named = visitors.filter(visitors.user_id.notnull(), visitors.anonymous_id.notnull())
-        previous = text_of(aliases.facts.get(PREVIOUS))
-        renamed = aliases.filter(aliases.user_id.notnull(), previous.notnull())
-        nobody = ibis.null("string")
-        return (
-            named.mutate(previous=nobody)
-            .select(*LINK_COLUMNS)
-            .union(renamed.mutate(previous=previous, anonymous_id=nobody).select(*LINK_COLUMNS))
-        )
+        return links_of(self)
 
     def since(self, offset: int, *, upto: int | None = None) -> "DuckDBEngine":
         """Return of the same lake only what is newer than `offset`, and not newer than `upto`."""
         newer = copy(self)
         newer.offset = self.offset if upto is None else min(upto, self.offset)
-        newer._after = offset  # noqa: SLF001 - its own
+        newer._files = replace(self._files, after=offset, upto=newer.offset)  # noqa: SLF001 - its own
         return newer
 
     def know_people(self, people: ir.Table) -> None:
@@ -141,6 +100,17 @@ class DuckDBEngine:
             yield table
         finally:
             self.connection.raw_sql(f"DROP TABLE {table.get_name()}")
+
+    def _read(self, dataset: str, files: Sequence[LakeFile], more: Columns) -> ir.Table:
+        if not files:
+            return ibis.memtable(with_columns(SCHEMAS[dataset], more).empty_table())
+        paths = [at(self._lake).location(file.path) for file in files]
+        # Where not all files have a column, it takes a look into each of them to find out which do.
+        late = [(name, "string") for name in LATE_COLUMNS.get(dataset, ())]
+        by_name = bool(late or more)
+        table = self.connection.read_parquet(paths, hive_partitioning=False, union_by_name=by_name)
+        absent = [(name, kind) for name, kind in (*late, *more) if name not in table.columns]
+        return table.mutate({name: ibis.null(kind) for name, kind in absent})
 
     def _keep(self, expression: ir.Table) -> ir.Table:
         return self.connection.create_table(f"kept_{next(self._numbers)}", expression, temp=True)
