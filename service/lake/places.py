@@ -95,8 +95,12 @@ class LakePlace(Protocol):
         """Return where a file is, for an engine that opens it itself."""
         ...
 
+    def duckdb_path(self, path: str) -> str:
+        """Return what a file is called in DuckDB, after `prepare`."""
+        ...
+
     def prepare(self, connection: Any) -> None:  # noqa: ANN401 - a DuckDB connection
-        """Let DuckDB open what `location` names."""
+        """Let DuckDB open what `duckdb_path` names."""
         ...
 
     def stamp(self) -> object:
@@ -177,6 +181,10 @@ class LocalLake:
     def location(self, path: str) -> str:
         """Return where a file is, for an engine that opens it itself."""
         return str(self.folder / path)
+
+    def duckdb_path(self, path: str) -> str:
+        """Return what a file is called in DuckDB."""
+        return self.location(path)
 
     def prepare(self, connection: Any) -> None:  # noqa: ANN401 - a DuckDB connection
         """Do nothing: DuckDB reads folders."""

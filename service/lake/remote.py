@@ -16,6 +16,7 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
+from fsspec.implementations.dirfs import DirFileSystem
 
 from service.clock import utc_now
 from service.lake.places import MANIFEST, Index, LakeBusyError, Written, write_parquet
@@ -26,6 +27,23 @@ LEASE = "lake"
 GRACE_S = 3_600.0
 CONDITIONAL = frozenset({"s3", "s3a"})
 READ_AHEAD = 2**20
+
+
+SCHEME = "lake://"
+
+
+class _Below(DirFileSystem):  # type: ignore[misc]  # fsspec ships no types
+    """The lake's objects as a file system of their own, for DuckDB."""
+
+    protocol = "lake"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return path.removeprefix(SCHEME)
+
+    def _join(self, path: str) -> str:
+        joined: str = super()._join(path.removeprefix(SCHEME))
+        return joined
 
 
 class RemoteLake:
@@ -135,9 +153,13 @@ class RemoteLake:
         """Return the URL of an object."""
         return f"{self._protocol}://{self._at(path)}"
 
-    def prepare(self, connection: Any) -> None:  # noqa: ANN401 - a DuckDB connection, which this module does not load
-        """Let DuckDB open the locations: its own extension for S3 would have to be downloaded."""
-        connection.register_filesystem(self._files)
+    def duckdb_path(self, path: str) -> str:
+        """Return a URL that only `prepare` gives a meaning: Ibis loads an extension for those of S3."""
+        return f"{SCHEME}{path}"
+
+    def prepare(self, connection: Any) -> None:  # noqa: ANN401 - a DuckDB connection, not loaded here
+        """Let DuckDB read through our client: its own extension for S3 would have to be downloaded."""
+        connection.register_filesystem(_Below(path=self._root, fs=self._files))
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"

@@ -104,7 +104,7 @@ class DuckDBEngine:
     def _read(self, dataset: str, files: Sequence[LakeFile], more: Columns) -> ir.Table:
         if not files:
             return ibis.memtable(with_columns(SCHEMAS[dataset], more).empty_table())
-        paths = [at(self._lake).location(file.path) for file in files]
+        paths = [at(self._lake).duckdb_path(file.path) for file in files]
         # Where not all files have a column, it takes a look into each of them to find out which do.
         late = [(name, "string") for name in LATE_COLUMNS.get(dataset, ())]
         by_name = bool(late or more)
