@@ -11,6 +11,7 @@ from experiments.metrics import OTHER, UNKNOWN, Aggregate
 from service.catalog import CatalogError, load
 from service.catalog.diff import diff
 
+BELOW = "denominator: {event: y}, window: 7d}"
 COUNT = "{kind: count, event: x, window: 7d, where: "
 
 
@@ -78,7 +79,7 @@ def test_the_halves_of_a_ratio_have_a_filter_each() -> None:
             "unit",
         ),
         (
-            "{kind: ratio, numerator: {event: x, where: {p: {regex: y}}}, denominator: {event: y}}",
+            "{kind: ratio, numerator: {event: x, where: {p: {regex: y}}}, " + BELOW,
             "E212",
             "regex",
         ),
