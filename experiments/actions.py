@@ -8,7 +8,7 @@ from enum import StrEnum
 from experiments.decision import Decision, Rule
 from experiments.definitions import Experiment
 from experiments.lifecycle import Status, opened_by, unlocked
-from experiments.notation import duration_words, percent
+from experiments.notation import percent
 
 
 class Action(StrEnum):
@@ -42,15 +42,12 @@ class Seen:
         Which treatment the decision is about; empty for none.
     worse : set of (metric, variant)
         Guardrails that are worse than their limit.
-    runtime_s : int
-        Seconds from the first exposure to `as_of`; 0 without one.
     """
 
     decision: Decision
     variant: str = ""
     rule: str = Rule.NOT_YET_KNOWN.value
     worse: Set[tuple[str, str]] = frozenset()
-    runtime_s: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +77,8 @@ def follow(experiment: Experiment, past: Past, seen: Seen, *, killed: bool) -> R
     """Return what a verdict changes, or None when everything that it says was recorded already.
 
     Recorded are: another decision or variant; a guardrail that became worse than its limit; and what the
-    catalog lets rules do, when it can be done only now (`min_runtime` has passed, the catalog was changed).
+    catalog lets rules do, when it can be done only now (the catalog was changed, a kill was undone). Nothing
+    here waits for `min_runtime`: the verdict does before it says to ship, and harm is not waited for.
 
     Parameters
     ----------
@@ -192,10 +190,6 @@ def _action(experiment: Experiment, seen: Seen, *, killed: bool) -> tuple[Action
     refusals = (
         (not asked, f"the catalog says automatic: {plan.automatic.word}"),
         (not open_to, f"it is {experiment.status.value}"),
-        (
-            seen.runtime_s < plan.min_runtime_s,
-            f"not before its min_runtime of {duration_words(plan.min_runtime_s)}",
-        ),
         (killed and action is Action.SHIP, "it is killed"),
     )
     why_not = next((why for refused, why in refusals if refused), "")

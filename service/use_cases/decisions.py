@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from experiments.actions import RAMP, Action, Past, Record, Seen, follow, follow_ramp
@@ -166,14 +166,11 @@ def seen_in(body: dict[str, Any]) -> Seen:
         if (reading["role"], reading["state"]) == (Role.GUARDRAIL, MetricState.WORSE)
         and not reading.get("exploratory")
     }
-    first = body.get("first_exposure_at")
-    ran = datetime.fromisoformat(body["as_of"]) - datetime.fromisoformat(first) if first else timedelta()
     return Seen(
         decision=Decision(body["decision"]),
         variant=body["variant"] or "",
         rule=body["rule"],
         worse=frozenset(worse),
-        runtime_s=ran // timedelta(seconds=1),
     )
 
 

@@ -16,8 +16,8 @@ from experiments.lifecycle import RampStep, Schedule, Status
 START = datetime(2027, 1, 1, tzinfo=UTC)
 DAY_S = 86_400
 BOTH = Automatic(rollback=True, ship=True)
-ROLLBACK = Seen(decision=Decision.ROLLBACK, variant="b", rule="primary_worse", runtime_s=8 * DAY_S)
-SHIP = Seen(decision=Decision.SHIP, variant="b", rule="primary_better", runtime_s=8 * DAY_S)
+ROLLBACK = Seen(decision=Decision.ROLLBACK, variant="b", rule="primary_worse")
+SHIP = Seen(decision=Decision.SHIP, variant="b", rule="primary_better")
 
 
 def experiment(automatic: Automatic = BOTH, **changes: Any) -> Experiment:
@@ -90,7 +90,7 @@ def test_rules_do_what_the_catalog_lets_them(automatic: Automatic, rolls_back: b
 def test_no_other_word_ever_does_anything() -> None:
     acting = (Decision.SHIP, Decision.ROLLBACK)
     for decision in (d for d in Decision if d not in acting):
-        record = followed(Seen(decision=decision, variant="b", runtime_s=400 * DAY_S), Past(variant="x"))
+        record = followed(Seen(decision=decision, variant="b"), Past(variant="x"))
         assert record is not None
         assert record.action is Action.NONE
 
@@ -116,18 +116,11 @@ def test_what_is_interrupted_is_not_shipped_and_what_is_stopped_left_alone(
 
 
 @pytest.mark.parametrize(("seen", "action"), [(ROLLBACK, Action.ROLLBACK), (SHIP, Action.SHIP)])
-def test_nothing_is_done_before_the_shortest_runtime_and_once_it_has_passed_it_is(
+def test_what_was_decided_before_the_catalog_asked_for_it_is_done_once_it_asks(
     seen: Seen, action: Action
 ) -> None:
-    early = replace(seen, runtime_s=7 * DAY_S - 1)
-    first = followed(early)
+    late = followed(seen, after(seen))
 
-    assert first is not None
-    assert first.action is Action.NONE
-    assert "not before its min_runtime of 7d" in first.reason
-    assert followed(early, after(early)) is None
-
-    late = followed(replace(seen, runtime_s=7 * DAY_S), after(early))
     assert late is not None
     assert late.action is action
     assert late.reason.startswith("Still decided: ")
