@@ -46,7 +46,7 @@ METRICS = """\
 metrics:
   purchase:
     kind: conversion             # did it happen at all? Others: count (how often), mean (how much),
-                                 # ratio, quantile, nps, retention, ...: docs/catalog.md, "Metrics"
+                                 # ratio, quantile, nps, retention, ...: docs/metrics.md
     event: Order Completed       # the name of the event as your site sends it
     window: 7d
     direction: up                # more is better
