@@ -178,6 +178,22 @@ class Settings:
             "Default: $OPPORTUNE_HOME/lake.",
         ),
     )
+    engine: str = field(
+        default="duckdb",
+        metadata=_env(
+            "OPPORTUNE_ENGINE",
+            "What computes verdicts: duckdb (default) or spark from the lake, or postgresql in place; "
+            "see engines.md.",
+        ),
+    )
+    spark_master: str = field(
+        default="local[*]",
+        metadata=_env(
+            "OPPORTUNE_SPARK_MASTER",
+            "Where the engine spark computes: local[*] (default, this machine), spark://host:7077, yarn, "
+            "sc://host:15002.",
+        ),
+    )
     log_level: str = field(
         metadata=_env(
             "OPPORTUNE_LOG_LEVEL",
@@ -276,6 +292,8 @@ def _settings(env: Mapping[str, str], home: Path, catalog: Path) -> Settings:
         proxies=variables.proxies(env),
         zone=variables.zone(env),
         lake_place=variables.lake(env),
+        engine=variables.one_of(env, "OPPORTUNE_ENGINE", ("DUCKDB", "POSTGRESQL", "SPARK")).lower(),
+        spark_master=env.get("OPPORTUNE_SPARK_MASTER") or "local[*]",
         log_level=variables.one_of(env, "OPPORTUNE_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
     )
 

@@ -24,6 +24,7 @@ from service import log
 from service.catalog import CatalogError
 from service.clock import Clock, utc_now
 from service.lake import LakeBusyError, export, forget, lake_at
+from service.lake.engines import open_engine
 from service.log import logger
 from service.settings import Settings
 from service.settings import load as load_settings
@@ -201,6 +202,7 @@ class Worker:
             now=self._clock(),
             settled=not is_new,
             partials=self._settings.partials,
+            engine=None if self._settings.engine == "duckdb" else open_engine(self._settings),
         )
         done = time.monotonic()
         self._judged = place

@@ -22,6 +22,7 @@ def binned(rows: ir.Table) -> ir.Table:
     above_first = ibis.least(steps + 2, ibis.literal(N_BINS - 1))
     guess = ibis.cases((value <= 0, 0), (value <= EDGES[1], 1), else_=above_first)
     near = rows.mutate(guess=ibis.ifelse(value.isnull(), ibis.null("int64"), guess), whole=value)
-    upper, lower = (ibis.literal(ends, "array<int64>")[near.guess] for ends in (_UPPER, _LOWER))
+    place = near.guess.cast("int32")
+    upper, lower = (ibis.literal(ends, "array<int64>")[place] for ends in (_UPPER, _LOWER))
     wrong = ibis.cases((near.whole > upper, 1), (near.whole < lower, -1), else_=0)
     return near.select(*rows.columns, bin=near.guess + wrong)

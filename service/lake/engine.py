@@ -8,14 +8,13 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from service.lake.columns import Wanted
+from service.settings import SettingsError
 
 ALWAYS = (-(2**63), 2**63 - 1)
 
 
-class EngineError(Exception):
+class EngineError(SettingsError):
     """The engine that was chosen cannot be used here; the message says what it needs."""
-
-    exit_code = 2
 
 
 class Engine(Protocol):

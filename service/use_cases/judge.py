@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from experiments.lifecycle import Status
 from experiments.verdict import Evidence, ExposureAccount
 from service.catalog import LoadedCatalog
 from service.clock import from_micros, to_micros
+from service.lake.engine import Engine
 from service.lake.moments import Facts, LakeReader, open_lake
 from service.lake.partials import open_kept, sweep_kept
 from service.lake.places import Where
@@ -51,16 +52,23 @@ class Bench:
 
 
 def refresh_verdicts(
-    store: Store, lake: Where, *, now: datetime, settled: bool = False, partials: Path | None = None
+    store: Store,
+    lake: Where,
+    *,
+    now: datetime,
+    settled: bool = False,
+    partials: Path | None = None,
+    engine: AbstractContextManager[Engine] | None = None,
 ) -> int:
     """Judge every experiment of the live revision from the lake; return how many snapshots were kept.
 
     `settled` tells that the log has stopped growing: the last few exposures are then kept as well. In the
-    folder `partials` the rows of units are kept for the next time.
+    folder `partials` the rows of units are kept for the next time. Another `engine` computes instead of
+    DuckDB, each time all of it.
     """
     revision, loaded = live_catalog(store)
     kept = 0
-    with _opened(lake, partials) as reader:
+    with _reading(engine) if engine else _opened(lake, partials) as reader:
         bench = _bench(store, reader, (revision, loaded), now)
         for experiment in loaded.catalog.experiments.values():
             try:
@@ -86,6 +94,12 @@ def refresh_verdict(
     experiment = loaded.catalog.experiments[key]
     with _opened(lake, partials) as reader:
         return _refresh(_bench(store, reader, (revision, loaded), now), experiment, forced=True)
+
+
+@contextmanager
+def _reading(opened: AbstractContextManager[Engine]) -> Iterator[LakeReader]:
+    with opened as engine:
+        yield LakeReader(engine)
 
 
 def _opened(lake: Where, partials: Path | None) -> AbstractContextManager[LakeReader]:

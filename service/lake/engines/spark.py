@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 NAME = "spark"
-LOCAL = "local[*]"
 CONNECT = "sc://"
 BATCH_ROWS = 100_000
 AMOUNT = "decimal(19, 0)"
@@ -135,9 +134,11 @@ def _ddl(kind: Any) -> str:  # noqa: ANN401 - a type of Ibis
     return TYPES[str(kind)]
 
 
-@contextmanager
-def spark_session(master: str = LOCAL, **more: str) -> Iterator["SparkSession"]:
-    """Give a session of `master`: local[...], spark://..., another of Spark's names, or sc://... (Connect).
+def start_session(master: str, **more: str) -> "SparkSession":
+    """Start a session of `master`, or return the one of this process; whoever starts it stops it.
+
+    `master` is local[...], spark://... or another name that Spark knows, or sc://... for Spark Connect; empty
+    for what Spark's own configuration says.
 
     Raises
     ------
@@ -145,14 +146,14 @@ def spark_session(master: str = LOCAL, **more: str) -> Iterator["SparkSession"]:
         If PySpark is not installed.
     """
     builder = _builder().appName("opportune").config("spark.sql.session.timeZone", "UTC")
-    builder = builder.remote(master) if master.startswith(CONNECT) else builder.master(master)
+    if master.startswith(CONNECT):
+        builder = builder.remote(master)
+    elif master:
+        builder = builder.master(master)
     for name, value in ({**HERE, **more} if master.startswith("local") else more).items():
         builder = builder.config(name, value)
-    session = builder.getOrCreate()
-    try:
-        yield session
-    finally:
-        session.stop()
+    session: SparkSession = builder.getOrCreate()
+    return session
 
 
 @contextmanager

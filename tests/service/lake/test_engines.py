@@ -14,7 +14,7 @@ from service.lake import erase, export_all
 from service.lake.engine import Engine
 from service.lake.engines.duckdb import open_duckdb
 from service.lake.engines.postgresql import open_postgresql
-from service.lake.engines.spark import open_spark, spark_session
+from service.lake.engines.spark import open_spark, start_session
 from service.lake.moments import LakeReader
 from service.storage.places import place_of
 from service.storage.records import Event
@@ -56,8 +56,9 @@ def database(cluster: Cluster) -> Iterator[str]:
 def spark() -> Iterator[Any]:
     if shutil.which("java") is None:
         pytest.skip("Java 17 is not installed")
-    with spark_session("local[2]", **FAST) as session:
-        yield session
+    session = start_session("local[2]", **FAST)
+    yield session
+    session.stop()
 
 
 # Histories are small: what speeds up the large only costs time here.

@@ -249,7 +249,9 @@ def test_what_does_not_fit_in_memory_is_spilled_below_the_lake_and_cleared(tmp_p
 
     assert Path(told).parent == tmp_path
     assert not Path(told).exists()
-    export(ListLog(), tmp_path)
+    log = ListLog()
+    log.append(received(an_event("e1")))
+    export(log, tmp_path)
     assert not left.exists()
 
 
