@@ -308,10 +308,13 @@ def _margins(
     definitions: Iterable[Any], parts: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[Any, Path, Said]]:
     """Yield absolute margins of 100 points or more of a share, and points of what is no share."""
+    told: set[str] = set()
     for definition in definitions:
         experiment = parts["experiments"].get(definition.key) if definition.kind == "experiment" else None
-        if not isinstance(experiment, Experiment):
+        # Of two with one key the first was built: the other may have no margins to speak of.
+        if not isinstance(experiment, Experiment) or definition.key in told:
             continue
+        told.add(definition.key)
         for i, guardrail in enumerate(experiment.metrics.guardrails):
             metric = parts["metrics"].get(guardrail.metric)
             if not isinstance(metric, Metric):

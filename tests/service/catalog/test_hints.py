@@ -40,6 +40,15 @@ def test_a_colon_inside_a_text_is_shown_in_quotes() -> None:
     assert found.hint == 'put the text in quotes: b: "Buy now: today"'
 
 
+def test_a_second_definition_without_metrics_is_only_told_that_there_is_a_first() -> None:
+    guarded = TWO.replace("{primary: purchase}", "{primary: purchase, guardrails: [{metric: g, margin: 2%}]}")
+    metrics = METRICS + "  g: {kind: conversion, event: Order Refunded, window: 7d}\n"
+
+    found = findings({"a.yaml": guarded, "b.yaml": "experiment: x\nowner: maria\n", "m.yaml": metrics})
+
+    assert [(f.path, f.code) for f in found] == [("b.yaml", "E302"), ("b.yaml", "E302"), ("b.yaml", "E405")]
+
+
 @pytest.mark.parametrize(
     ("line", "home"), [("baseline: 5%", "hypothesis"), ("mde: 10%", "analysis"), ("primary: x", "metrics")]
 )
