@@ -7,12 +7,14 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, event, text
 
 from service.clock import to_micros
+from service.storage.analysis_records import Steering
 from service.storage.migrate import migrate, upgrade
 from service.storage.places import open_database, place_of
 from service.storage.ports import IngestBatch, StoreUnavailableError
@@ -154,6 +156,37 @@ def test_what_is_known_of_each_person_is_what_0002_knew(place: Released) -> None
         for one in done
     ]
     assert seen == 1 + sum(row[2] for row in activity if row[0] == "u:u1")
+
+
+def test_what_0003_kept_in_parts_and_its_verdicts_are_as_they_were(place: Released) -> None:
+    url = place("0003")
+    migrate(url)
+
+    store = SqlStore(place_of(url))
+    live = store.live_state()
+    newest = store.latest_verdict("button")
+    history = [one.body for one in store.verdict_history("button", 1, 10)]
+    bought = [one for one in store.activity("u:u1") if one.event_type == "Order Completed"]
+    recent = store.recent_of_types("u:u1", SHOPPING, 1)
+    steered = store.put_steering(
+        Steering(experiment="button", phase=1, shipped="red"), by="maria", now=bought[0].last_at
+    )
+    lease = store.acquire_lease("worker", "me", ttl=timedelta(seconds=15))
+    told = store.append(a_batch(an_event("e12"), an_event("new")))
+    counts = counted(store)
+    store.close()
+
+    assert (live.version, live.revision, live.model, live.killed) == (4, 1, "m1", {"button"})
+    assert live.steering == {}
+    assert newest is not None
+    assert (newest.number, newest.digest, newest.inputs, newest.final) == (2, "ee", "", False)
+    assert history == ['{"decision":"keep_running"}', newest.body]
+    assert (sum(one.n for one in bought), recent[0].item_id) == (2, "item-9")
+    assert steered
+    assert lease is not None
+    assert lease.fence == 1
+    assert told == [AppendStatus.DUPLICATE, AppendStatus.ACCEPTED]
+    assert (counts["interaction"], counts["verdict_snapshot"]) == (42 + 2, 2)
 
 
 def test_every_release_has_a_database_of_its_own_here() -> None:
