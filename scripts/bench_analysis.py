@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from scripts.bench import analysis_steps as steps
 from scripts.bench.analysis_lake import Shop
+from scripts.bench.analysis_shop import KEYS
 from scripts.bench.child import measured
 from service.lake import read_manifest
 
@@ -47,17 +48,19 @@ def run(home: Path, n_events: int) -> None:
     else:
         made = measured(steps.generate, home, shop)
         print(f"{n_events:,} events, {shop.n_units:,} visitors made up: {made.told()}; {made.value:,} bytes")
-    alone = measured(steps.read_columns, home)
-    rows, size = alone.value
-    print(f"reading the columns alone ({rows:,} rows, {size:,} bytes): {alone.told()}")
-    full = measured(steps.full_moments, home)
-    print(f"moments of one experiment ({full.value:,} units), past and days included: {full.told()}")
-    print(f"ratio to reading the columns alone: {full.cpu_s / alone.cpu_s:.2f} (CPU)")
-    fresh = measured(steps.refreshes, home, shop, n_new=N_NEW, rounds=ROUNDS)
-    again = ", ".join(f"{seconds:.2f}" for seconds in fresh.value.again_s)
-    print(f"first verdict {fresh.value.first_s:.2f} s; after {N_NEW:,} new events: {again} s")
-    print(f"all ten verdicts after {N_NEW:,} new events: {fresh.value.all_s:.2f} s; in all {fresh.told()}")
-    for name, ms in measured(steps.page_reads, home).value.items():
+    for unit in KEYS:
+        alone = measured(steps.read_columns, home, unit)
+        rows, size = alone.value
+        print(f"by {unit}: reading the columns alone ({rows:,} rows, {size:,} bytes): {alone.told()}")
+        full = measured(steps.full_moments, home, unit)
+        print(f"by {unit}: moments of one experiment, past and days ({full.value:,} units): {full.told()}")
+        print(f"by {unit}: ratio to reading the columns alone: {full.cpu_s / alone.cpu_s:.2f} (CPU)")
+    for unit in KEYS:
+        fresh = measured(steps.refreshes, home, shop, unit, n_new=N_NEW, rounds=ROUNDS).value
+        again = ", ".join(f"{seconds:.2f}" for seconds in fresh.again_s)
+        print(f"by {unit}: first verdict {fresh.first_s:.2f} s; after {N_NEW:,} new events: {again} s")
+        print(f"all ten verdicts after {N_NEW:,} new events: {fresh.all_s:.2f} s")
+    for name, ms in measured(steps.page_reads, home, "user_id").value.items():
         print(f"{name}: {ms:.2f} ms")
 
 

@@ -1,8 +1,8 @@
 """A lake of a busy shop, written in the real format a part of a day at a time: exposures and orders.
 
-Visitors are equally active. A third of them sign in, two devices to a person at most. A quarter of the orders
-come before the experiments begin, so that there is a past to adjust for; one event in a hundred is two
-days late at most.
+Visitors are equally active and all signed in, one in ten on a second device of somebody else. Half of the
+experiments are about users, half about visitors. A quarter of the orders come before the experiments begin:
+there is a past to adjust for. One event in a hundred is late, by two days at most.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from scripts.bench.analysis_texts import joined, maps, numbered, prices, repeated, uuids
 from service.clock import to_micros
@@ -32,7 +33,10 @@ Whole = npt.NDArray[np.int64]
 START = datetime(2027, 1, 1, tzinfo=UTC)
 DAYS = 28
 PAST_DAYS = 7
-EXPERIMENTS = tuple(f"experiment-{number}" for number in range(10))
+BY_USER = tuple(f"by-user-{number}" for number in range(5))
+BY_VISITOR = tuple(f"by-visitor-{number}" for number in range(5))
+EXPERIMENTS = BY_USER + BY_VISITOR
+UNITS = ("user_id",) * len(BY_USER) + ("anonymous_id",) * len(BY_VISITOR)
 VARIANTS = ("control", "treatment")
 ORDERED, VIEWED = "Order Completed", "Experiment Viewed"
 PART = 500_000
@@ -40,6 +44,7 @@ DAY_US = 86_400_000_000
 LATE = 0.01
 LATEST_US = 2 * DAY_US
 CONFLICTING = 0.001
+SHARED = 10
 MICRO_PER_CENT = 10_000
 
 
@@ -72,10 +77,9 @@ class Maker:
         self._shop = shop
         self._rng = np.random.default_rng(7)
         self._visitors = uuids(self._rng, shop.n_units)
-        # Of each three visitors one is signed in, and each second of those on a device of the one before.
         numbers = np.arange(shop.n_units)
-        users = numbered("user-", numbers // 6)
-        self._users = pa.array(users.to_pylist(), mask=numbers % 3 != 0)
+        self._people = numbers - (numbers % SHARED == 1)
+        self._users = numbered("user-", self._people)
         self._tilt = self._rng.integers(0, 2, (len(EXPERIMENTS), shop.n_units), dtype=np.int8)
 
     def fill(self, lake: Path) -> Manifest:
@@ -139,17 +143,20 @@ class Maker:
         n, rng = len(rows.seqs), self._rng
         chosen = rng.integers(0, len(EXPERIMENTS), n)
         conflicts = rng.random(n) < CONFLICTING
-        sides = self._tilt[chosen, rows.units] ^ conflicts
+        of_user = chosen < len(BY_USER)
+        sides = self._tilt[chosen, np.where(of_user, self._people[rows.units], rows.units)] ^ conflicts
         keys, variants = (
             pa.array(names).take(pa.array(i)) for names, i in ((EXPERIMENTS, chosen), (VARIANTS, sides))
         )
-        visitors, occurred = self._visitors.take(pa.array(rows.units)), self._occurred(rows)
+        places, occurred = pa.array(rows.units), self._occurred(rows)
+        unit_ids = pc.if_else(pa.array(of_user), self._users.take(places), self._visitors.take(places))
+        unit_types = pa.array(UNITS).take(pa.array(chosen))
         told = {
             "experiment_key": _quoted(keys),
             "phase": repeated("1", n),
             "revision": repeated("1", n),
-            "unit_id": _quoted(visitors),
-            "unit_type": repeated('"anonymous_id"', n),
+            "unit_id": _quoted(unit_ids),
+            "unit_type": _quoted(unit_types),
             "variant_key": _quoted(variants),
         }
         amounts = {name: repeated(1_000_000, n) for name in ("phase", "revision")}
@@ -158,8 +165,8 @@ class Maker:
             "experiment_key": keys,
             "phase": repeated(1, n),
             "variant_key": variants,
-            "unit_type": repeated("anonymous_id", n),
-            "unit_id": visitors,
+            "unit_type": unit_types,
+            "unit_id": unit_ids,
             "occurred_us": occurred,
             "revision": repeated(1, n),
             "source": repeated("events", n),

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from experiments.definitions import Experiment, Metric
-from scripts.bench.analysis_lake import DAYS, EXPERIMENTS, ORDERED, START
+from scripts.bench.analysis_lake import BY_USER, BY_VISITOR, DAYS, EXPERIMENTS, ORDERED, START, UNITS
 from service.catalog import load
 from service.settings import Settings, make_home
 from service.settings import load as load_settings
@@ -16,7 +16,8 @@ from service.storage.sql import open_store
 from service.use_cases.launch import apply
 
 NOW = START + timedelta(days=DAYS)
-KEY = EXPERIMENTS[0]
+KEYS = {"user_id": BY_USER[0], "anonymous_id": BY_VISITOR[0]}
+"""The experiments that are measured, by unit."""
 FILES = {
     "metrics.yaml": f"""\
 metrics:
@@ -26,20 +27,21 @@ metrics:
     **{
         f"experiments/{key}.yaml": f"""\
 experiment: {key}
+unit: {unit}
 variants: {{control: "", treatment: "x"}}
 metrics: {{primary: revenue}}
 decide: {{min_runtime: 2d}}
 """
-        for key in EXPERIMENTS
+        for key, unit in zip(EXPERIMENTS, UNITS, strict=True)
     },
 }
 
 
-def plan() -> tuple[Experiment, tuple[Metric, ...]]:
-    """Return the experiment that is measured, and its metrics."""
+def plan(unit: str) -> tuple[Experiment, tuple[Metric, ...]]:
+    """Return the experiment that is measured for a unit, and its metrics."""
     catalog = load(FILES).catalog
-    experiment = catalog.experiments[KEY]
-    return experiment, tuple(catalog.metrics[key] for key in experiment.metrics.keys())  # noqa: SIM118
+    experiment = catalog.experiments[KEYS[unit]]
+    return experiment, tuple(catalog.metrics[key] for key in experiment.metric_keys())
 
 
 def settings_in(home: Path) -> Settings:

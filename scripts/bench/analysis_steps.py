@@ -10,13 +10,13 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
-from experiments.definitions import Metric
 from scripts.bench.analysis_lake import DAY_US, Maker, Shop
-from scripts.bench.analysis_shop import KEY, NOW, a_store, plan, settings_in
+from scripts.bench.analysis_shop import KEYS, NOW, a_store, plan, settings_in
 from service.app import build_services, create_app, shut_down
 from service.cli.setup import new_sign_in_link
 from service.clock import to_micros
 from service.lake import read_manifest
+from service.lake.flat import amount_column, fact_column
 from service.lake.manifest import EVENTS, EXPOSURES
 from service.lake.moments import open_lake
 from service.use_cases.judge import refresh_verdict, refresh_verdicts
@@ -26,7 +26,7 @@ OK = 200
 UNTIL_US = to_micros(NOW) - to_micros(NOW) % DAY_US - 1
 NEEDED = {
     EXPOSURES: ("experiment_key", "phase", "variant_key", "unit_id", "occurred_us", "source"),
-    EVENTS: ("type", "anonymous_id", "occurred_us", "facts", "amounts"),
+    EVENTS: ("type", "occurred_us", fact_column("currency"), amount_column("revenue")),
 }
 
 
@@ -35,22 +35,29 @@ def generate(home: Path, shop: Shop) -> int:
     return sum(file.size for file in Maker(shop).fill(home / "lake").files)
 
 
-def read_columns(home: Path) -> tuple[int, int]:
+def read_columns(home: Path, unit: str) -> tuple[int, int]:
     """Read what the moments of one experiment need, with the same filters; return rows and bytes."""
-    lake = home / "lake"
-    manifest = read_manifest(lake)
+    lake, (experiment, metrics) = home / "lake", plan(unit)
+    needed = {EXPOSURES: NEEDED[EXPOSURES], EVENTS: (*NEEDED[EVENTS], unit)}
+    where = {EXPOSURES: f"experiment_key = '{experiment.key}'", EVENTS: f"type = '{metrics[0].event}'"}
     connection = duckdb.connect(config={"threads": 2, "memory_limit": "1GB"})
-    rows = 0
-    for dataset, columns in NEEDED.items():
-        files = [str(lake / file.path) for file in manifest.of(dataset)]
-        found = connection.execute(_reading(dataset, columns, plan()[1][0]), [files]).fetchone()
-        rows += found[0] if found else 0
-    return rows, sum(_bytes(lake / f.path, NEEDED[f.dataset]) for f in manifest.files if f.dataset in NEEDED)
+    rows = size = 0
+    for dataset, columns in needed.items():
+        files = [str(lake / file.path) for file in read_manifest(lake).of(dataset)]
+        # A maximum makes DuckDB decode every value that passes the filter.
+        asked = ", ".join(f"max({column})" for column in columns)
+        told = connection.execute(
+            f"SELECT count(*), {asked} FROM read_parquet(?) WHERE {where[dataset]}",  # noqa: S608 - own words
+            [files],
+        ).fetchone()
+        rows += told[0] if told else 0
+        size += sum(_bytes(Path(file), columns) for file in files)
+    return rows, size
 
 
-def full_moments(home: Path) -> int:
+def full_moments(home: Path, unit: str) -> int:
     """Sum up one experiment from nothing; return how many units it has."""
-    experiment, metrics = plan()
+    experiment, metrics = plan(unit)
     with open_lake(home / "lake") as reader:
         facts = reader.facts(experiment, metrics, until_us=UNTIL_US)
     return sum(units.exposed for units in facts.units.values())
@@ -66,13 +73,13 @@ class Refreshed:
     n_new: int
 
 
-def refreshes(home: Path, shop: Shop, *, n_new: int, rounds: int) -> Refreshed:
+def refreshes(home: Path, shop: Shop, unit: str, *, n_new: int, rounds: int) -> Refreshed:
     """Judge one experiment, then again after each of several exports of `n_new` events; at last all ten."""
-    maker, settings = Maker(shop), settings_in(home)
+    maker, settings, key = Maker(shop), settings_in(home), KEYS[unit]
     with a_store(home) as store:
 
         def judge() -> None:
-            refresh_verdict(store, settings.lake, KEY, now=NOW, partials=settings.partials)
+            refresh_verdict(store, settings.lake, key, now=NOW, partials=settings.partials)
 
         first_s = _seconds(judge)
         again = []
@@ -86,9 +93,9 @@ def refreshes(home: Path, shop: Shop, *, n_new: int, rounds: int) -> Refreshed:
     return Refreshed(first_s=first_s, again_s=again, all_s=all_s, n_new=n_new)
 
 
-def page_reads(home: Path) -> dict[str, float]:
+def page_reads(home: Path, unit: str) -> dict[str, float]:
     """Return the median milliseconds of the point read, of the JSON and of the page of one verdict."""
-    settings = settings_in(home)
+    settings, key = settings_in(home), KEYS[unit]
     services = build_services(settings)
     try:
         browser = create_app(services).test_client()
@@ -100,21 +107,13 @@ def page_reads(home: Path) -> dict[str, float]:
                 raise RuntimeError(f"GET {path} answered {answer.status_code}: {answer.text[:200]}")
 
         doors: dict[str, Callable[[], object]] = {
-            "point read of the snapshot": partial(services.store.latest_verdict, KEY),
-            "JSON over the API": partial(ask, f"/v1/experiments/{KEY}/verdict"),
-            "HTML page": partial(ask, f"/experiments/{KEY}"),
+            "point read of the snapshot": partial(services.store.latest_verdict, key),
+            "JSON over the API": partial(ask, f"/v1/experiments/{key}/verdict"),
+            "HTML page": partial(ask, f"/experiments/{key}"),
         }
         return {name: _median_ms(door) for name, door in doors.items()}
     finally:
         shut_down(services)
-
-
-def _reading(dataset: str, columns: Sequence[str], metric: Metric) -> str:
-    # A length, a maximum or a size makes DuckDB decode every value that passes the filter.
-    uses = {"facts": "max(cardinality(facts))", "amounts": "max(cardinality(amounts))"}
-    asked = ", ".join(uses.get(column, f"max({column})") for column in columns)
-    where = f"experiment_key = '{KEY}'" if dataset == EXPOSURES else f"type = '{metric.event}'"
-    return f"SELECT count(*), {asked} FROM read_parquet(?, hive_partitioning = false) WHERE {where}"  # noqa: S608
 
 
 def _bytes(path: Path, columns: Sequence[str]) -> int:

@@ -12,27 +12,27 @@ LINKS = ("anonymous_id", "user_id", "occurred_us")
 
 def people_of(links: ir.Table) -> ir.Table:
     """One row per visitor who is known to be a user: `anonymous_id` and `person`."""
-    return first_of(pairs_of(links))
+    return named_of(first_of(pairs_of(links)))
 
 
 def pairs_of(links: ir.Table) -> ir.Table:
-    """One row per visitor and user that a link names, with its first moment: `occurred_us`."""
+    """One row per visitor and user that a link names, with its first moment: the columns of LINKS."""
     named = links.filter(links.anonymous_id.notnull()).select(*LINKS)
     aliases = links.filter(links.previous.notnull())
     said = named.union(aliases.select("user_id", "occurred_us", anonymous_id="previous").select(*LINKS))
-    return earliest_of(said)
-
-
-def earliest_of(pairs: ir.Table) -> ir.Table:
-    """Keep of equal pairs the one of the first moment."""
-    return pairs.group_by("anonymous_id", "user_id").aggregate(occurred_us=pairs.occurred_us.min())
+    return said.group_by("anonymous_id", "user_id").aggregate(occurred_us=said.occurred_us.min())
 
 
 def first_of(pairs: ir.Table) -> ir.Table:
-    """Return the rows of `people_of` as pairs tell them."""
+    """Keep the first pair of each visitor."""
     order = ibis.window(group_by="anonymous_id", order_by=["occurred_us", "user_id"])
     ranked = pairs.mutate(place=ibis.row_number().over(order))
-    return ranked.filter(ranked.place == 0).select("anonymous_id", person="user_id")
+    return ranked.filter(ranked.place == 0).select(*LINKS)
+
+
+def named_of(first: ir.Table) -> ir.Table:
+    """Return the rows of `people_of` from first pairs."""
+    return first.select("anonymous_id", person="user_id")
 
 
 def contaminated_of(units: ir.Table, people: ir.Table) -> ir.Table:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from experiments.definitions import Experiment, Metric
 from experiments.units import ANONYMOUS_ID
-from service.lake.contamination import first_of
+from service.lake.contamination import named_of
 from service.lake.engines.duckdb import DuckDBEngine, open_duckdb
 from service.lake.moments import Facts, LakeReader, facts_of
 from service.lake.partials_folder import PartialsBusyError, sweep
-from service.lake.partials_people import Pairs
+from service.lake.partials_people import People
 from service.lake.partials_place import n_events
 from service.lake.partials_tiers import kept_rows
 from service.lake.partials_units import Units
@@ -64,8 +64,8 @@ class KeptReader(LakeReader):
         """
         engine = self._duckdb
         if experiment.unit == ANONYMOUS_ID and not self._knows_people:
-            with kept_rows(engine, self._home / PEOPLE, Pairs()) as pairs:
-                engine.know_people(first_of(pairs))
+            with kept_rows(engine, self._home / PEOPLE, People()) as first:
+                engine.know_people(named_of(first))
             self._knows_people = True
         path = self._home / folder_of(experiment)
         with (

@@ -1,4 +1,4 @@
-"""Who is known to be which user, kept as pairs: links are only ever added, of equal ones the first."""
+"""Who is known to be which user: of each visitor the first link, in the order of `contamination`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,14 +7,14 @@ from functools import cached_property
 
 import ibis.expr.types as ir
 
-from service.lake.contamination import LINKS, earliest_of, pairs_of
+from service.lake.contamination import LINKS, first_of, pairs_of
 from service.lake.engines.duckdb import DuckDBEngine
 from service.lake.partials_code import digest_by_code
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """One row per visitor and user that any event named together."""
+class People:
+    """The first link of every visitor: links are only ever added, so an earlier one may take its place."""
 
     @cached_property
     def digest(self) -> str:
@@ -22,22 +22,19 @@ class Pairs:
         return digest_by_code("people")
 
     def whole(self, engine: DuckDBEngine) -> ir.Table:
-        """Return all pairs, from the whole lake."""
-        return pairs_of(engine.links()).select(*LINKS)
+        """Return all first links, from the whole lake."""
+        return first_of(pairs_of(engine.links()))
 
     def together(self, base: ir.Table, delta: ir.Table) -> ir.Table:
-        """Return the pairs of both."""
-        return earliest_of(base.union(delta)).select(*LINKS)
+        """Return the rows of both; a visitor's row in `delta` takes the place of that in `base`."""
+        return base.anti_join(delta, "anonymous_id").union(delta)
 
     @contextmanager
     def changed(
-        self,
-        engine: DuckDBEngine,
-        *,
-        after: int,
-        rows: ir.Table,  # noqa: ARG002 - a pair needs no other one
-        delta: ir.Table | None,
+        self, engine: DuckDBEngine, *, after: int, rows: ir.Table, delta: ir.Table | None
     ) -> Iterator[ir.Table]:
-        """Return `delta` with the pairs that the events after an offset name."""
-        new = pairs_of(engine.since(after).links()).select(*LINKS)
-        yield new if delta is None else self.together(delta, new)
+        """Return `delta` with the visitors that the events after an offset link."""
+        with engine.kept(pairs_of(engine.since(after).links()).select(*LINKS)) as new:
+            old = rows.semi_join(new, "anonymous_id")
+            with engine.kept(first_of(old.union(new))) as renewed:
+                yield renewed if delta is None else self.together(delta, renewed)
