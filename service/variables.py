@@ -63,17 +63,17 @@ def zone(env: Mapping[str, str]) -> ZoneInfo:
 
 def lake(env: Mapping[str, str]) -> Path | str:
     """Return the folder of the lake, or its URL; empty if the environment names none."""
-    text = env.get("OPPORTUNE_LAKE", "").strip().rstrip("/")
+    text = env.get("OPPORTUNE_LAKE", "").strip()
     if text and "://" not in text:
         return Path(text).expanduser().resolve()
     if text.startswith("file:///"):
         return Path(text.removeprefix("file://")).resolve()
     if text and not LAKE_URL.fullmatch(text):
+        # Somebody may have put credentials into it, so it is not repeated.
         raise ValueError(
-            f"OPPORTUNE_LAKE={text!r}: expected a folder or a URL with bucket and prefix, "
-            "such as s3://bucket/shop"
+            "OPPORTUNE_LAKE: expected a folder, or a URL without credentials such as s3://bucket/shop"
         )
-    return text
+    return text.rstrip("/")
 
 
 def integer(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

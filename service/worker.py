@@ -23,7 +23,7 @@ from typing import TypeAlias
 from service import log
 from service.catalog import CatalogError
 from service.clock import Clock, utc_now
-from service.lake import LakeBusyError, export, forget, lake_at
+from service.lake import LakeBusyError, LakeError, export, forget, lake_at
 from service.lake.engines import open_engine
 from service.log import logger
 from service.settings import Settings
@@ -129,7 +129,9 @@ class Worker:
             ("pruning", self._prune),
         )
         with under(lease):
-            self._do_all(duties)
+            for duty in duties:
+                if self._keeper.lease is not None:
+                    self._do_all((duty,))
 
     def _do_all(self, duties: Duties) -> None:
         for name, duty in duties:
@@ -331,6 +333,9 @@ def main() -> int:
             signal.signal(signal.SIGINT, ask_to_stop)
             logger().info("worker_started", process_id=os.getpid())
             worker.run()
+        except LakeError as error:
+            sys.stderr.write(f"opportune: {error}\n")
+            return 1
         finally:
             store.close()
     return 0

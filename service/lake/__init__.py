@@ -2,8 +2,8 @@
 
 from service.lake.erasure import erase
 from service.lake.export import export, export_all, read_interactions, read_persons
-from service.lake.manifest import LakeError, is_there, read_manifest
-from service.lake.places import LakeBusyError, Where, Writable, lake_at
+from service.lake.manifest import is_there, read_manifest
+from service.lake.places import LakeBusyError, LakeError, Where, Writable, lake_at
 from service.lake.retention import forget
 
 __all__ = [

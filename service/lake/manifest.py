@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from service.clock import to_micros, utc_now
 from service.lake.flat import flattened
-from service.lake.places import MANIFEST, Index, LakeBusyError, Where, Writable, at
+from service.lake.places import MANIFEST, Index, LakeBusyError, LakeError, Where, Writable, at
 
 FORMAT = 1
 MAX_TYPES = 64
@@ -76,10 +76,6 @@ SORT_KEYS: Mapping[str, tuple[str, ...]] = {
     EXPOSURES: ("experiment_key", "unit_id", "seq"),
     INTERACTIONS: ("person_id", "seq"),
 }
-
-
-class LakeError(Exception):
-    """The lake on disk cannot be used as it is; deleting its folder rebuilds it from the log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

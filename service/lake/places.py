@@ -21,6 +21,10 @@ SPILL = ".spill-"
 ROW_GROUP_ROWS = 122_880
 
 
+class LakeError(Exception):
+    """The lake cannot be used as it is, or where it is; what is damaged can be built again from the log."""
+
+
 class LakeBusyError(Exception):
     """A reader or another writer has the lake just now, and the caller did not want to wait."""
 

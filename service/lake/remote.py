@@ -19,7 +19,7 @@ import pyarrow as pa
 from fsspec.implementations.dirfs import DirFileSystem
 
 from service.clock import utc_now
-from service.lake.places import MANIFEST, Index, LakeBusyError, Written, write_parquet
+from service.lake.places import MANIFEST, Index, LakeBusyError, LakeError, Written, write_parquet
 from service.storage.analysis_ports import Leases
 from service.storage.holding import TTL_S, LeaseKeeper, holding
 
@@ -47,13 +47,24 @@ class _Below(DirFileSystem):  # type: ignore[misc]  # fsspec ships no types
 
 
 class RemoteLake:
-    """A lake below an fsspec URL; without `leases` it can only be read."""
+    """A lake below an fsspec URL; without `leases` it can only be read.
+
+    Raises
+    ------
+    LakeError
+        If nothing is installed that knows such a URL.
+    """
 
     def __init__(
         self, url: str, leases: Leases | None = None, *, ttl_s: float = TTL_S, grace_s: float = GRACE_S
     ) -> None:
-        # What another process wrote must be seen at once.
-        self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        try:
+            # What another process wrote must be seen at once.
+            self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        except (ImportError, ValueError) as error:
+            raise LakeError(
+                f"OPPORTUNE_LAKE={url}: {error}. For s3:// the extra must be installed: pip install '.[s3]'"
+            ) from error
         self._root = str(root).rstrip("/")
         protocol = self._files.protocol
         self._protocol = protocol if isinstance(protocol, str) else protocol[0]

@@ -80,6 +80,7 @@ class TrainingChild:
             OPPORTUNE_HOME=str(self._settings.home),
             OPPORTUNE_CATALOG=str(self._settings.catalog),
             OPPORTUNE_DATABASE_URL=self._settings.database_url,
+            OPPORTUNE_LAKE=str(self._settings.lake),
         )
         with (self._settings.home / LOG).open("wb") as output:
             self._child = subprocess.Popen(  # noqa: S603 - our own command

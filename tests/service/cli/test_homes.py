@@ -45,6 +45,24 @@ def test_an_origin_that_is_none_is_refused_with_the_form(origins: str, tmp_path:
         load({"OPPORTUNE_HOME": str(tmp_path), "OPPORTUNE_ORIGINS": f"localhost,{origins}"})
 
 
+@pytest.mark.parametrize(
+    "lake", ["s3://", "s3:///shop", "s3://bucket/shop?x=1", "s3://key:secret@bucket/shop"]
+)
+def test_a_lake_that_is_neither_a_folder_nor_a_url_is_refused_with_the_form(
+    lake: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match="OPPORTUNE_LAKE: .*such as s3://bucket/shop"):
+        load({"OPPORTUNE_HOME": str(tmp_path), "OPPORTUNE_LAKE": lake})
+
+
+def test_the_lake_lies_in_the_home_or_where_it_is_said(tmp_path: Path) -> None:
+    places = ["", f"{tmp_path}/lake/", f"file://{tmp_path}/lake", "s3://bucket/shop/", "gs://bucket"]
+
+    lakes = [load({"OPPORTUNE_HOME": str(tmp_path), "OPPORTUNE_LAKE": one}).lake for one in places]
+
+    assert lakes == [tmp_path / "lake"] * 3 + ["s3://bucket/shop", "gs://bucket"]
+
+
 def test_origins_of_every_good_form_are_taken(tmp_path: Path) -> None:
     text = "localhost, https://shop.example/, http://127.0.0.1:8080, https://[::1]:8443"
 

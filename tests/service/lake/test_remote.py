@@ -13,7 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from service.lake import LakeBusyError, erase, export, export_all, forget, lake_at, read_interactions
+from service.lake import (
+    LakeBusyError,
+    LakeError,
+    erase,
+    export,
+    export_all,
+    forget,
+    lake_at,
+    read_interactions,
+)
 from service.lake.manifest import (
     EVENTS,
     EXPOSURES,
@@ -167,6 +176,11 @@ def test_what_was_replaced_stays_for_readers_and_then_goes(url: str, store: SqlS
 
     assert objects(lake) == {f.path for f in read_manifest(lake).files}
     assert read_manifest(lake).replaced == ()
+
+
+def test_a_url_that_nothing_here_knows_is_refused_with_what_to_do() -> None:
+    with pytest.raises(LakeError, match=r"OPPORTUNE_LAKE=nope://b/c: Protocol not known: nope.*\[s3\]"):
+        RemoteLake("nope://b/c")
 
 
 def test_who_has_no_leases_may_only_read(url: str) -> None:
