@@ -112,13 +112,15 @@ def _opened(
     settings: Settings, store: Store, name: str | None, *, upto: int | None = None
 ) -> "Iterator[Engine]":
     from service.lake import export_all, lake_at  # noqa: PLC0415 - Ibis and DuckDB take a second to load
-    from service.lake.engines.duckdb import open_duckdb  # noqa: PLC0415
+    from service.lake.engine import EngineError  # noqa: PLC0415
+    from service.lake.engines import open_engine  # noqa: PLC0415
 
-    if name not in (None, "duckdb"):
-        _fail(f"the engine {name} is not installed here")
     export_all(store, lake_at(settings.lake, store))
-    with open_duckdb(settings.lake, upto=upto) as engine:
-        yield engine
+    try:
+        with open_engine(settings, name=name or "", upto=upto) as engine:
+            yield engine
+    except EngineError as error:
+        _fail(str(error))
 
 
 def _tell_check(found: "Check") -> None:

@@ -34,15 +34,17 @@ def cut_moments(
 
     Every unit is in one group, so the groups together are the whole, to the last digit.
     """
-    groups = _groups(engine, experiment, dimension)
-    rows = clean_of(unit_rows(engine, experiment, metrics))
-    told = rows.left_join(groups, "unit_id")
-    group = ibis.coalesce(told.group, ibis.literal(UNKNOWN))
-    parted = told.select(
-        *(name for name in rows.columns if name != "variant"), variant=told.variant + _BETWEEN + group
-    )
-    with engine.kept(parted) as units:
-        found = periods_of(engine.rows(moments_of(units, metrics, until_us=until_us)))
+    # In steps: a database that guesses at so many joins at once may take for ever.
+    with (
+        engine.kept(_first_exposures(engine, experiment)) as first,
+        engine.kept(_groups(engine, first, dimension)) as groups,
+        engine.kept(clean_of(unit_rows(engine, experiment, metrics))) as rows,
+    ):
+        told = rows.left_join(groups, "unit_id")
+        variant = told.variant + _BETWEEN + ibis.coalesce(told.group, ibis.literal(UNKNOWN))
+        others = (name for name in rows.columns if name != "variant")
+        parted = told.select(*others, variant=variant)
+        found = periods_of(engine.rows(moments_of(parted, metrics, until_us=until_us)))
     parts: dict[str, list[PeriodMoments]] = defaultdict(list)
     for row in found:
         variant, _, name = row.variant.partition(_BETWEEN)
@@ -50,16 +52,19 @@ def cut_moments(
     return {name: tuple(parts[name]) for name in dimension.groups()}
 
 
-def _groups(engine: Engine, experiment: Experiment, dimension: Dimension) -> ir.Table:
-    """Return `unit_id` and `group` of every unit whose first exposure has the property."""
+def _first_exposures(engine: Engine, experiment: Experiment) -> ir.Table:
+    """Return `unit_id` and `seq` of the exposure that is the first one in `units_of`, too."""
     exposures = engine.exposures()
     mine = exposures.filter(
         exposures.experiment_key == experiment.key, exposures.phase == experiment.phase
     ).select("seq", "unit_id", "variant_key", "occurred_us", source=exposures.source.fill_null(""))
-    # Of equal moments the same exposure is the first as in `units_of`.
     order = ibis.window(group_by="unit_id", order_by=["occurred_us", "variant_key", "source", "seq"])
     ranked = mine.mutate(place=ibis.row_number().over(order))
-    first = ranked.filter(ranked.place == 0).select("seq", "unit_id")
+    return ranked.filter(ranked.place == 0).select("seq", "unit_id")
+
+
+def _groups(engine: Engine, first: ir.Table, dimension: Dimension) -> ir.Table:
+    """Return `unit_id` and `group` of the units."""
     wanted = Wanted(facts=(dimension.property,), types=(EXPOSURE_EVENT,))
     events = engine.events(wanted)
     facts = events.select(event_seq="seq", fact=events[wanted.fact(dimension.property)])

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli.main import cli
+from service.settings import load
+from service.storage.records import Event
+from service.storage.sql import open_store
 from service.use_cases.judge import refresh_verdict
 from tests.service.use_cases.shops import FILES, KEY, START, a_store, a_week, launched, order, put, shown
 
@@ -16,20 +21,23 @@ DIMENSIONS = "dimensions:\n  device: {property: device, values: [mobile, desktop
 GROUPS = ("mobile", "desktop", "other", "unknown")
 
 
+def of_devices(per_day: int) -> list[Event]:
+    events = []
+    for i, event in enumerate(a_week(per_day=per_day)):
+        device = ("mobile", "mobile", "desktop", "watch")[i % 4]
+        exposed = event.type == "Experiment Viewed"
+        told = {**event.properties, "device": device} if exposed else event.properties
+        events.append(replace(event, properties=told))
+    return events
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A judged shop: of every four units that are exposed, two are mobile, one is a desktop, one a watch."""
     home = tmp_path_factory.mktemp("analyze") / "home"
-    events = []
-    for i, event in enumerate(a_week(per_day=80)):
-        device = ("mobile", "mobile", "desktop", "watch")[i % 4]
-        told = {**event.properties, "device": device}
-        events.append(
-            replace(event, properties=told if event.type == "Experiment Viewed" else event.properties)
-        )
     with a_store(home) as store:
         launched(store, {**FILES, "dimensions.yaml": DIMENSIONS})
-        shown(store, home / "lake", events)
+        shown(store, home / "lake", of_devices(80))
         refresh_verdict(store, home / "lake", KEY, now=START)
     return home
 
@@ -141,6 +149,48 @@ def test_an_unknown_engine_is_told_which_there_are(home: Path) -> None:
 
     assert code == 2
     assert "'sqlite' is not one of 'duckdb', 'postgresql', 'spark'" in err
+
+
+def test_postgresql_needs_its_events_there(home: Path) -> None:
+    code, out, err = invoke(home, KEY, "--engine", "postgresql")
+
+    assert (code, out) == (1, "")
+    assert err == (
+        "opportune: the engine postgresql computes where the events are, and the store is SQLite. "
+        "Let OPPORTUNE_DATABASE_URL name a PostgreSQL database, or take another engine\n"
+    )
+
+
+def test_an_engine_that_is_not_installed_tells_what_to_install(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyspark.sql", None)
+
+    code, out, err = invoke(home, KEY, "--engine", "spark")
+
+    assert (code, out) == (1, "")
+    assert "opportune: the engine spark needs PySpark and Java 17: pip install 'opportune[spark]'" in err
+
+
+def test_postgresql_finds_the_same_groups_in_place(tmp_path: Path, postgres_url: str) -> None:
+    home, found = tmp_path / "home", []
+    settings = load({"OPPORTUNE_HOME": str(home), "OPPORTUNE_DATABASE_URL": postgres_url})
+    home.mkdir()
+    with closing(open_store(settings)) as store:
+        launched(store, {**FILES, "dimensions.yaml": DIMENSIONS})
+        put(store, *of_devices(40))
+    for engine in ("postgresql", "duckdb"):
+        done = CliRunner().invoke(
+            cli,
+            ["analyze", KEY, "--by", "device", "--engine", engine, "--format", "json"],
+            env={"OPPORTUNE_HOME": str(home), "OPPORTUNE_DATABASE_URL": postgres_url},
+        )
+        assert done.exit_code == 0, done.stderr
+        found.append(json.loads(done.stdout))
+
+    assert [one.pop("engine") for one in found] == ["postgresql", "duckdb"]
+    assert found[0] == found[1]
+    assert sum(cell["n"] for cell in found[0]["cut"]["groups"]) > 0
 
 
 @pytest.mark.parametrize(
