@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what the tests with real clients need: npm and Python packages in the folder $1, and a browser and nginx from Debian.
+# Install what the tests with real clients need: npm and Python packages in the folder $1, and a browser, nginx, PostgreSQL and Java from Debian.
 # Never fails: a machine that lacks something, or where we may not install it, skips those tests and says so.
 set -u
 folder=$1
@@ -42,6 +42,8 @@ debian_packages() {
   found nginx || missing="$missing nginx-light"
   # Debian keeps the programs of the server out of the way, one folder a version.
   found initdb || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+  # PySpark is among the Python packages; Spark itself is Java.
+  found java || missing="$missing openjdk-17-jre-headless"
   [ -n "$missing" ] || return 0
   if [ "$(id -u)" != 0 ] || ! found apt-get; then
     note "missing: $missing; the tests that need them will be skipped. On Debian: apt-get install $missing"

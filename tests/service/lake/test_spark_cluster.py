@@ -1,0 +1,40 @@
+"""Spark as a cluster: a master and two executors, each a Java process of its own."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from service.clock import to_micros
+from service.lake import export_all
+from service.lake.engines.spark import open_spark, start_session
+from service.lake.moments import LakeReader
+from tests.service.lake.histories import UNTIL, history, told, told_by_hand
+from tests.service.lake.logs import ListLog, received
+from tests.service.lake.test_kinds import EXPERIMENT, METRICS
+
+MASTER = "local-cluster[2,1,1024]"
+# The fullest of the histories, for a quantile and what is divided and compared with the past.
+KEYS = ("quantile", "ratio_of_sums", "mean_before", "funnel")
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="Java 17 is not installed")
+def test_two_executors_give_the_integers_of_plain_python(tmp_path: Path) -> None:
+    log = ListLog()
+    of = history(0)
+    log.append(received(*of.events))
+    export_all(log, tmp_path)
+    metrics = [metric for metric in METRICS if metric.key in KEYS]
+    session = start_session(MASTER, **{"spark.sql.shuffle.partitions": "4"})
+
+    try:
+        with open_spark(session, tmp_path) as engine:
+            found = told(LakeReader(engine).facts(EXPERIMENT, metrics, until_us=to_micros(UNTIL)))
+        nodes = session.sparkContext._jsc.sc().getExecutorMemoryStatus().size()
+    finally:
+        session.stop()
+
+    events = list({event.event_id: event for event in of.events}.values())
+    assert nodes == 3
+    assert found == told_by_hand(events, metrics, source="api")
+    assert found["n_events"] == sum(event.type == "Experiment Viewed" for event in events) > 50
