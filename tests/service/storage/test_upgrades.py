@@ -176,7 +176,7 @@ def test_what_0003_kept_in_parts_and_its_verdicts_are_as_they_were(place: Releas
     counts = counted(store)
     store.close()
 
-    assert (live.version, live.revision, live.model, live.killed) == (4, 1, "m1", {"button"})
+    assert (live.version, live.revision, live.model, live.killed) == (4, 1, "m1", frozenset({"button"}))
     assert live.steering == {}
     assert newest is not None
     assert (newest.number, newest.digest, newest.inputs, newest.final) == (2, "ee", "", False)
