@@ -30,24 +30,41 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help=f"the same with {QUICK:,} events")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="make the lake here and leave it")
+    parser.add_argument("--engines", action="store_true", help="instead compare DuckDB and Spark on the lake")
     asked = parser.parse_args()
     n_events = QUICK if asked.quick else asked.events
+    shop, steps_of = Shop.of(n_events), engines if asked.engines else run
     if asked.keep:
-        run(asked.keep.resolve(), n_events)
+        make(asked.keep.resolve(), shop)
+        steps_of(asked.keep.resolve(), shop)
         return
     with TemporaryDirectory(prefix="bench-analysis-", dir="/var/tmp") as folder:
-        run(Path(folder), n_events)
+        make(Path(folder), shop)
+        steps_of(Path(folder), shop)
 
 
-def run(home: Path, n_events: int) -> None:
-    """Do every step over the lake of `home`, which is made if there is none."""
-    shop = Shop.of(n_events)
+def make(home: Path, shop: Shop) -> None:
+    """Fill the lake of `home` if it is empty."""
     offset = read_manifest(home / "lake").offset
     if offset:
         print(f"{offset:,} events are in {home} already")
     else:
         made = measured(steps.generate, home, shop)
-        print(f"{n_events:,} events, {shop.n_units:,} visitors made up: {made.told()}; {made.value:,} bytes")
+        told = f"{shop.n_events:,} events, {shop.n_units:,} visitors made up"
+        print(f"{told}: {made.told()}; {made.value:,} bytes")
+
+
+def engines(home: Path, _shop: Shop) -> None:
+    """Sum up the same experiments on every engine that reads the lake."""
+    for unit in KEYS:
+        for name in ("duckdb", "spark"):
+            taken = measured(steps.moments_on, home, name, unit)
+            digest, seconds = taken.value
+            print(f"{name} by {unit}: {seconds:.2f} s once started, facts {digest}; {taken.told()}")
+
+
+def run(home: Path, shop: Shop) -> None:
+    """Do every step over the lake of `home`."""
     for unit in KEYS:
         alone = measured(steps.read_columns, home, unit)
         rows, size = alone.value

@@ -1,5 +1,6 @@
 """The steps of the analysis bench; each runs in a process of its own."""
 
+import hashlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -16,9 +17,10 @@ from service.app import build_services, create_app, shut_down
 from service.cli.setup import new_sign_in_link
 from service.clock import to_micros
 from service.lake import read_manifest
+from service.lake.engines import open_engine
 from service.lake.flat import amount_column, fact_column
 from service.lake.manifest import EVENTS, EXPOSURES
-from service.lake.moments import open_lake
+from service.lake.moments import LakeReader, open_lake
 from service.use_cases.judge import refresh_verdict, refresh_verdicts
 
 READS = 200
@@ -61,6 +63,18 @@ def full_moments(home: Path, unit: str) -> int:
     with open_lake(home / "lake") as reader:
         facts = reader.facts(experiment, metrics, until_us=UNTIL_US)
     return sum(units.exposed for units in facts.units.values())
+
+
+def moments_on(home: Path, engine: str, unit: str) -> tuple[str, float]:
+    """Sum up one experiment on an engine; return a digest of the facts, and seconds once it has started."""
+    experiment, metrics = plan(unit)
+    settings = settings_in(home)
+    with open_engine(settings, name=engine) as opened:
+        opened.rows(opened.exposures().limit(1))
+        started = time.perf_counter()
+        facts = LakeReader(opened).facts(experiment, metrics, until_us=UNTIL_US)
+        taken_s = time.perf_counter() - started
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:12], taken_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
