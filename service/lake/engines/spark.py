@@ -105,7 +105,8 @@ class SparkEngine:
         return self._session.sql(self._backend.compile(expression))
 
     def _keep(self, expression: ir.Table) -> ir.Table:
-        frame = self._answer(expression).cache()
+        # Not `cache`: every question would then plan the whole way to it once more.
+        frame = self._answer(expression).localCheckpoint()
         self._kept.append((self._view(frame), frame))
         return self._backend.table(self._kept[-1][0])
 

@@ -14,7 +14,7 @@ from service.lake import erase, export_all
 from service.lake.engine import Engine
 from service.lake.engines.duckdb import open_duckdb
 from service.lake.engines.postgresql import open_postgresql
-from service.lake.engines.spark import open_spark, start_session
+from service.lake.engines.spark import HERE, open_spark, start_session
 from service.lake.moments import LakeReader
 from service.storage.places import place_of
 from service.storage.records import Event
@@ -67,6 +67,7 @@ FAST = {
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.driver.extraJavaOptions": f"{HERE['spark.driver.extraJavaOptions']} -XX:TieredStopAtLevel=1",
 }
 
 

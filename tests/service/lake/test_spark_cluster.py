@@ -11,6 +11,7 @@ from service.lake.engines.spark import open_spark, start_session
 from service.lake.moments import LakeReader
 from tests.service.lake.histories import UNTIL, history, told, told_by_hand
 from tests.service.lake.logs import ListLog, received
+from tests.service.lake.test_engines import FAST
 from tests.service.lake.test_kinds import EXPERIMENT, METRICS
 
 MASTER = "local-cluster[2,1,1024]"
@@ -25,7 +26,7 @@ def test_two_executors_give_the_integers_of_plain_python(tmp_path: Path) -> None
     log.append(received(*of.events))
     export_all(log, tmp_path)
     metrics = [metric for metric in METRICS if metric.key in KEYS]
-    session = start_session(MASTER, **{"spark.sql.shuffle.partitions": "4"})
+    session = start_session(MASTER, **FAST | {"spark.sql.shuffle.partitions": "2"})
 
     try:
         with open_spark(session, tmp_path) as engine:
