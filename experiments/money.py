@@ -9,6 +9,7 @@ from experiments.definitions import Direction, Experiment, Metric, MetricKind
 from experiments.estimates import Estimate
 from experiments.evidence import Arrivals
 from experiments.lifecycle import TOTAL_BP
+from experiments.metrics import Aggregate
 from experiments.readings import two_sided_of
 from experiments.states import Role
 
@@ -163,8 +164,9 @@ def _metric(case: Case) -> Metric | None:
 
 
 def is_money(metric: Metric) -> bool:
-    """Return whether the mean of a metric is an amount of money for each unit."""
-    return metric.kind in PER_UNIT and bool(metric.currency)
+    """Return whether the mean of a metric is an amount of money for each unit, which adds up over units."""
+    adds_up = metric.aggregate is Aggregate.SUM
+    return metric.kind in PER_UNIT and adds_up and bool(metric.currency)
 
 
 def _effects(case: Case, metric: Metric) -> dict[str, tuple[Estimate, int, float]]:

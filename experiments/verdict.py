@@ -9,11 +9,11 @@ from experiments.checks import CHECKS
 from experiments.checks.finding import CheckState, Finding
 from experiments.decision import Case, Decision, Outcome, RuleInput, decide
 from experiments.decision_rules import ROLLBACK_WHEN, SHIP_WHEN
-from experiments.definitions import Experiment, Metric, MetricKind, MetricPlan
+from experiments.definitions import Experiment, Metric, MetricPlan
 from experiments.estimates import Adjusted, BurnIn, Estimate, Reading
 from experiments.evidence import Arrivals, Evidence, ExposureAccount, PeriodMoments
 from experiments.lifecycle import Status
-from experiments.money import PROJECTED_DAYS, Money, money_of
+from experiments.money import PER_UNIT, PROJECTED_DAYS, Money, money_of
 from experiments.power import planned_total, sequential_n
 from experiments.readings import read_metrics
 from experiments.series import SeriesPoint, series
@@ -160,9 +160,9 @@ def _planned(experiment: Experiment, exploratory: Set[str]) -> Experiment:
         secondary=tuple(key for key in plan.secondary if key not in exploratory),
         guardrails=tuple(g for g in plan.guardrails if g.metric not in exploratory),
     )
-    # A rule may name what is left out, and no check asks for a rule.
+    # A rule may name what is left out, and a gate of the ramp may wait for it; no check asks for either.
     decide_by = replace(experiment.decide, ship_when=SHIP_WHEN, rollback_when=ROLLBACK_WHEN)
-    return replace(experiment, metrics=metrics, decide=decide_by)
+    return replace(experiment, metrics=metrics, decide=decide_by, ramp=())
 
 
 def _is_final(case: Case) -> bool:
@@ -309,6 +309,6 @@ def _warnings(case: Case, outcome: Outcome) -> tuple[str, ...]:
     codes += [
         f"uncapped_mean:{key}"
         for key in case.experiment.metrics.keys()  # noqa: SIM118 - a method of MetricPlan, no mapping
-        if case.metrics[key].kind is MetricKind.MEAN and case.metrics[key].cap is None
+        if case.metrics[key].kind in PER_UNIT and case.metrics[key].cap is None
     ]
     return tuple(dict.fromkeys(codes))

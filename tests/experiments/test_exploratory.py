@@ -1,15 +1,16 @@
 """Metrics that were not planned change nothing of what was: no rule, no check, no level."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from experiments.decision_rules import AllOf, Leaf
 from experiments.definitions import DecisionPlan, MetricPlan
-from experiments.lifecycle import Status
+from experiments.lifecycle import RampStep, Status
 from experiments.states import MetricState
 from experiments.verdict import Verdict
-from tests.experiments.verdict_scenes import GUARDED, amounts, both, plan, scene
+from tests.experiments.verdict_scenes import GUARDED, START, amounts, both, plan, scene
 
 BETTER = both(2_500, 0.05, 0.0576)
 REFUNDS = both(2_500, 0.02, 0.0204, "refund")
@@ -48,6 +49,15 @@ def test_an_added_guardrail_rolls_nothing_back_and_is_not_waited_for() -> None:
     assert (added.decision, added.variant) == ("ship", "banner")
     assert "Guardrails:" not in added.text
     assert all("refund" not in str(found.values) for found in added.rule_inputs)
+
+
+def test_a_gate_that_waits_for_an_added_guardrail_keeps_nobody_from_judging() -> None:
+    ramp = (RampStep(START, 1_000), RampStep(START + timedelta(days=2), 10_000, gated=True))
+    e = plan(metrics=GUARDED, ramp=ramp)
+
+    verdict = scene(e, BETTER | REFUNDS, days=31, exploratory=frozenset({"refund"}))
+
+    assert (verdict.decision, verdict.variant) == ("ship", "banner")
 
 
 def test_a_rule_that_names_an_added_metric_finds_nothing() -> None:

@@ -12,6 +12,7 @@ from experiments.estimates import Estimate
 from experiments.evidence import Arrivals
 from experiments.gates import Layer, LayerSlot
 from experiments.lifecycle import RampStep
+from experiments.metrics import Aggregate
 from experiments.moments import Moments
 from experiments.money import moved, scaled, units_at_full_traffic
 from experiments.money_plan import MoneyPlan
@@ -42,6 +43,14 @@ SECONDARY = MetricPlan(primary="purchase", secondary=("revenue",))
 
 def test_without_an_amount_of_money_there_is_nothing_to_say() -> None:
     verdict = judged(MetricPlan(primary="purchase"))
+
+    assert money(verdict) is None
+    assert "Money" not in verdict.text
+
+
+@pytest.mark.parametrize("aggregate", [Aggregate.MAX, Aggregate.MIN])
+def test_what_does_not_add_up_over_the_orders_of_a_unit_is_no_money(aggregate: Aggregate) -> None:
+    verdict = _with_metric(replace(REVENUE, aggregate=aggregate))
 
     assert money(verdict) is None
     assert "Money" not in verdict.text
@@ -151,6 +160,14 @@ def test_an_uncapped_metric_lacks_nothing_above_a_cap() -> None:
 
     assert not any("capped" in text for text in told)
     assert any("500.00 EUR" in text for text in money(_with_metric(REVENUE))["not_included"])
+
+
+@pytest.mark.parametrize("kind", [MetricKind.MEAN, MetricKind.MARGIN, MetricKind.LIFETIME_VALUE])
+def test_an_amount_without_a_cap_is_a_warning(kind: MetricKind) -> None:
+    open_ended = _with_metric(replace(REVENUE, kind=kind, cap=None))
+
+    assert "uncapped_mean:revenue" in open_ended.warnings
+    assert "uncapped_mean:revenue" not in _with_metric(replace(REVENUE, kind=kind)).warnings
 
 
 def arrivals(*numbers: int) -> tuple[Arrivals, ...]:
