@@ -65,12 +65,13 @@ class Past:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What to write down and to do; `ramp_steps` is how many steps of the ramp may open from now on."""
+    """What to write down and to do; `ramp_steps` may open from now on, up to a gate of more than `ramp_share_bp`."""
 
     rule: str
     action: Action
     reason: str
     ramp_steps: int | None = None
+    ramp_share_bp: int | None = None
 
 
 def follow(experiment: Experiment, past: Past, seen: Seen, *, killed: bool) -> Record | None:
@@ -151,13 +152,14 @@ def follow_ramp(
     if not serves or experiment.shipped or opens is None:
         return None
     number = len(unlocked(experiment.ramp, experiment.ramp_limit)) + 1
-    step = f"Step {number} of the ramp, {percent(experiment.ramp[number - 1].share_bp)},"
+    share_bp = experiment.ramp[number - 1].share_bp
+    step = f"Step {number} of the ramp, {percent(share_bp)},"
     rule = f"ramp_step_{number}"
     if why := _why_held(seen, killed=killed):
         reason = f"{step} waits: {why}."
         return None if reason == held else Record(rule=rule, action=Action.RAMP_HOLD, reason=reason)
     reason = f"{step} is open: its time has come, no guardrail is worse than its limit and no check alarms."
-    return Record(rule=rule, action=Action.RAMP_STEP, reason=reason, ramp_steps=opens)
+    return Record(rule=rule, action=Action.RAMP_STEP, reason=reason, ramp_steps=opens, ramp_share_bp=share_bp)
 
 
 def _why_held(seen: Seen | None, *, killed: bool) -> str:

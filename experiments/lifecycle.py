@@ -119,6 +119,41 @@ def unlocked(ramp: Sequence[RampStep], limit: int | None) -> Sequence[RampStep]:
     return ramp[:limit]
 
 
+def limit_of(ramp: Sequence[RampStep], steps: int | None, share_bp: int | None) -> int | None:
+    """Return how many steps of a ramp may open by the gates opened so far, whatever was edited since.
+
+    Parameters
+    ----------
+    ramp : sequence of RampStep
+        As it is now.
+    steps : int or None
+        How many steps could open when the last gate was opened; None: none was.
+    share_bp : int or None
+        The share of that gate. A gate with a larger one waits for its own decision, wherever it stands now;
+        None: those at the place `steps` and after it wait.
+
+    Returns
+    -------
+    int or None
+        The limit that `unlocked` takes. What asks nothing needs no gate: without gates all steps may open.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> start = datetime(2027, 1, 1, tzinfo=UTC)
+    >>> limit_of((RampStep(start, 5_000), RampStep(datetime.max, 10_000, gated=True)), 2, 5_000)
+    1
+    >>> limit_of((RampStep(start, 5_000), RampStep(datetime.max, 10_000)), 1, 5_000)
+    2
+    """
+    if steps is None and share_bp is None:
+        return None
+    if share_bp is not None:
+        return next((i for i, step in enumerate(ramp) if step.gated and step.share_bp > share_bp), len(ramp))
+    least = steps or 0
+    return max(least, next((i for i, step in enumerate(ramp) if step.gated and i >= least), len(ramp)))
+
+
 def open_steps(ramp: Sequence[RampStep], limit: int | None, now: datetime) -> int:
     """Return how many steps are open at `now`: unlocked, and their time has come."""
     return sum(step.at <= now for step in unlocked(ramp, limit))

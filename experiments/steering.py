@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from experiments.definitions import Catalog, Experiment
-from experiments.lifecycle import Status
+from experiments.lifecycle import Status, limit_of
 
 
 class Decided(Protocol):
@@ -16,7 +16,9 @@ class Decided(Protocol):
     shipped : str
         The variant that everybody gets; empty: as assigned.
     ramp_steps : int or None
-        How many steps of the ramp may open; None: those before the first gated one.
+        How many steps of the ramp could open when its last gate was opened; None: none was.
+    ramp_share_bp : int or None
+        The share of that gate.
     """
 
     @property
@@ -27,6 +29,11 @@ class Decided(Protocol):
     @property
     def ramp_steps(self) -> int | None:
         """The number of steps."""
+        ...
+
+    @property
+    def ramp_share_bp(self) -> int | None:
+        """The basis points."""
         ...
 
 
@@ -60,7 +67,7 @@ def steered_experiment(one: Experiment, decided: Mapping[tuple[str, int], Decide
     shipped = found.shipped if found and one.status is not Status.STOPPED else ""
     if all(variant.key != shipped for variant in one.variants):
         shipped = ""
-    limit = found.ramp_steps if found else None
+    limit = limit_of(one.ramp, found.ramp_steps, found.ramp_share_bp) if found else None
     if (one.shipped, one.ramp_limit) == (shipped, limit):
         return one
     return replace(one, shipped=shipped, ramp_limit=limit)

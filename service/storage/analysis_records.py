@@ -13,13 +13,20 @@ class Steering:
     shipped : str
         The variant that everybody gets whom the experiment would enrol or not; empty: as assigned.
     ramp_steps : int or None
-        How many steps of its ramp are open, whatever the time says of the others; None: no rule asks.
+        How many steps of its ramp may open when their time comes; None: those before the first gate.
+    ramp_share_bp : int or None
+        The share of the last gate that was opened: after an edit of the ramp it tells which gates are open.
+    shipped_since, shipped_until : datetime or None
+        When a variant was shipped last, whichever it was; until None: it still is.
     """
 
     experiment: str
     phase: int
     shipped: str = ""
     ramp_steps: int | None = None
+    ramp_share_bp: int | None = None
+    shipped_since: datetime | None = field(default=None, compare=False)
+    shipped_until: datetime | None = field(default=None, compare=False)
     changed_by: str = ""
     changed_at: datetime | None = field(default=None, compare=False)
 
@@ -65,7 +72,8 @@ class OutboxMessage:
 class Change:
     """A decision with all that happens in the same transaction: whom it tells, what is served from then on.
 
-    `ships` and `ramp_steps` become those of the phase's `Steering`, None leaves them as they are.
+    `ships`, `ramp_steps` and `ramp_share_bp` become those of the phase's `Steering`, None leaves them as they
+    are. `live_version` is the version of the live state that it was made on; None: it does not matter.
     """
 
     decision: RecordedDecision
@@ -73,6 +81,8 @@ class Change:
     kills: bool = False
     ships: str | None = None
     ramp_steps: int | None = None
+    ramp_share_bp: int | None = None
+    live_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

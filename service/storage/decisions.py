@@ -95,13 +95,14 @@ def _take_effect(connection: Connection, tenant: str, change: Change) -> None:
         write_killed(
             connection, tenant, decision.experiment, killed=True, by=AUTOMATIC, now=decision.decided_at
         )
-    if change.ships is None and change.ramp_steps is None:
+    if change.ships is None and change.ramp_steps is None and change.ramp_share_bp is None:
         return
     standing = read_steering(connection, tenant, decision.experiment, decision.phase)
     steering = replace(
         standing,
         shipped=standing.shipped if change.ships is None else change.ships,
         ramp_steps=standing.ramp_steps if change.ramp_steps is None else change.ramp_steps,
+        ramp_share_bp=standing.ramp_share_bp if change.ramp_share_bp is None else change.ramp_share_bp,
     )
     write_steering(connection, tenant, steering, by=AUTOMATIC, now=decision.decided_at)
 

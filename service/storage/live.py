@@ -57,7 +57,17 @@ def steering_text(steerings: Iterable[Steering]) -> str:
     """Return what is decided about phases as JSON: a list for each, in the order of its attributes."""
     return to_json(
         [
-            [one.experiment, one.phase, one.shipped, one.ramp_steps, one.changed_by, _micros(one.changed_at)]
+            [
+                one.experiment,
+                one.phase,
+                one.shipped,
+                one.ramp_steps,
+                one.ramp_share_bp,
+                _micros(one.shipped_since),
+                _micros(one.shipped_until),
+                one.changed_by,
+                _micros(one.changed_at),
+            ]
             for one in steerings
         ]
     )
@@ -66,17 +76,25 @@ def steering_text(steerings: Iterable[Steering]) -> str:
 def steering_in(text: str) -> Mapping[tuple[str, int], Steering]:
     """Return the phases of `steering_text`, by experiment and phase."""
     found = {}
-    for experiment, phase, shipped, ramp_steps, changed_by, changed_us in from_json(text):
+    for one in from_json(text):
+        experiment, phase, shipped, steps, share_bp, since_us, until_us, changed_by, changed_us = one
         found[experiment, phase] = Steering(
             experiment=experiment,
             phase=phase,
             shipped=shipped,
-            ramp_steps=ramp_steps,
+            ramp_steps=steps,
+            ramp_share_bp=share_bp,
+            shipped_since=_moment(since_us),
+            shipped_until=_moment(until_us),
             changed_by=changed_by,
-            changed_at=None if changed_us is None else from_micros(changed_us),
+            changed_at=_moment(changed_us),
         )
     return MappingProxyType(found)
 
 
 def _micros(moment: datetime | None) -> int | None:
     return None if moment is None else to_micros(moment)
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)

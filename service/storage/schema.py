@@ -270,7 +270,8 @@ verdict_snapshot = Table(
 )
 
 # What rules decided about a phase while it ran: the variant that all of its units get (empty: as assigned),
-# and how many steps of its ramp are open (null: as many as the time says).
+# how many steps of its ramp are open (null: as many as the time says), and the share of the last gate opened.
+# `shipped_us` to `unshipped_us` (null: still) is when a variant was shipped last, whichever it was.
 steering = Table(
     "steering",
     metadata,
@@ -279,6 +280,9 @@ steering = Table(
     Column("phase", Integer, nullable=False, autoincrement=False),
     Column("shipped", NAME, nullable=False),
     Column("ramp_steps", Integer),
+    Column("ramp_share_bp", Integer),
+    Column("shipped_us", BigInteger),
+    Column("unshipped_us", BigInteger),
     Column("changed_by", NAME, nullable=False),
     Column("changed_us", BigInteger, nullable=False),
     PrimaryKeyConstraint("tenant", "experiment", "phase"),

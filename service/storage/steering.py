@@ -50,15 +50,24 @@ def write_steering(
 ) -> bool:
     """Do `put_steering` inside the caller's write, so that its reason is recorded with it or not at all.
 
-    What is decided already is not written again: it keeps who decided it, and when.
+    What is decided already is not written again: it keeps who decided it, and when. When a variant is shipped
+    is told by the writes themselves: from the first until none is, however often it becomes another one.
     """
     table = schema.steering
     standing = read_steering(connection, tenant, steering.experiment, steering.phase)
-    if (standing.shipped, standing.ramp_steps) == (steering.shipped, steering.ramp_steps):
+    if _decided(standing) == _decided(steering):
         return False
+    since, until = standing.shipped_since, standing.shipped_until
+    if steering.shipped and not standing.shipped:
+        since, until = now, None
+    elif standing.shipped and not steering.shipped:
+        until = now
     said = {
         "shipped": steering.shipped,
         "ramp_steps": steering.ramp_steps,
+        "ramp_share_bp": steering.ramp_share_bp,
+        "shipped_us": None if since is None else to_micros(since),
+        "unshipped_us": None if until is None else to_micros(until),
         "changed_by": by,
         "changed_us": to_micros(now),
     }
@@ -76,6 +85,10 @@ def read_steering(connection: Connection, tenant: str, experiment: str, phase: i
     query = select(schema.steering).where(*_phase(tenant, experiment, phase))
     row = connection.execute(query).first()
     return Steering(experiment=experiment, phase=phase) if row is None else _steering(row)
+
+
+def _decided(steering: Steering) -> tuple[str, int | None, int | None]:
+    return steering.shipped, steering.ramp_steps, steering.ramp_share_bp
 
 
 def _phase(tenant: str, experiment: str, phase: int) -> tuple[ColumnElement[bool], ...]:
@@ -100,6 +113,9 @@ def _steering(row: Row[tuple[object, ...]]) -> Steering:
         phase=row.phase,
         shipped=row.shipped,
         ramp_steps=row.ramp_steps,
+        ramp_share_bp=row.ramp_share_bp,
+        shipped_since=None if row.shipped_us is None else from_micros(row.shipped_us),
+        shipped_until=None if row.unshipped_us is None else from_micros(row.unshipped_us),
         changed_by=row.changed_by,
         changed_at=from_micros(row.changed_us),
     )

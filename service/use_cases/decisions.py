@@ -196,6 +196,7 @@ def _save(bench: Pass, case: _Case, record: Record) -> int:
         kills=record.action is Action.ROLLBACK,
         ships=decision.variant if record.action is Action.SHIP else None,
         ramp_steps=record.ramp_steps,
+        ramp_share_bp=record.ramp_share_bp,
     )
     if not bench.store.record_decision(change):
         return 0

@@ -12,7 +12,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError
 from experiments.assignment import variant_of
 from experiments.definitions import Experiment
 from experiments.identifiers import is_identifier
-from experiments.lifecycle import Status
+from experiments.lifecycle import Status, limit_of
 from service.catalog.findings import CatalogError
 from service.catalog.loader import load
 from service.storage.analysis_records import Steering
@@ -75,7 +75,7 @@ class Revision:
 _SCHEMA = ExposureSchema()
 _NAMES = ("experiment_key", "variant_key", "unit_type", "unit_id")
 _STOPPED = Refusal("experiment_stopped", "it is dated after the experiment was stopped or ended")
-_SHIPPED = Refusal("experiment_stopped", "it is dated after one variant was shipped to everybody")
+_SHIPPED = Refusal("experiment_stopped", "it is dated while one variant was shipped to everybody")
 
 
 class ExposureBook:
@@ -188,7 +188,8 @@ class ExposureDesk:
         """Compare as the experiment is now: the steps of its ramp that were opened are open for all of it."""
         said = self._said_of(claim)
         if said is not None and experiment.ramp:
-            experiment = replace(experiment, ramp_limit=said.ramp_steps)
+            limit = limit_of(experiment.ramp, said.ramp_steps, said.ramp_share_bp)
+            experiment = replace(experiment, ramp_limit=limit)
         return compare(claim, experiment, ramp_at=ramp_at)
 
     def _said_of(self, claim: Claim) -> Steering | None:
@@ -256,11 +257,13 @@ class ExposureDesk:
         return None
 
     def _check_shipped(self, claim: Claim, occurred_at: datetime) -> Refusal | None:
-        """Refuse what is dated after one variant was shipped to everybody: nobody is split any more."""
+        """Refuse what is dated while one variant was shipped to everybody, the last time: nobody was split."""
         said = self._said_of(claim)
-        if said is None or not said.shipped or said.changed_at is None:
+        if said is None or said.shipped_since is None:
             return None
-        return _SHIPPED if said.changed_at <= occurred_at - CLOCKS_DIFFER else None
+        since, until = said.shipped_since, said.shipped_until
+        begun = since <= occurred_at - CLOCKS_DIFFER
+        return _SHIPPED if begun and (until is None or occurred_at + CLOCKS_DIFFER < until) else None
 
 
 def read_claim(properties: Mapping[str, Any]) -> Claim | Refusal:

@@ -202,6 +202,7 @@ def test_a_step_opens_when_its_time_has_come_with_those_after_it_that_ask_nothin
 
     assert record is not None
     assert (record.rule, record.action, record.ramp_steps) == ("ramp_step_2", Action.RAMP_STEP, 3)
+    assert record.ramp_share_bp == 5_000
     assert "50%" in record.reason
     assert ramp(limit=3, days=2.5) is None
     last = ramp(limit=3, days=3)

@@ -41,6 +41,7 @@ class Said:
 
     shipped: str = ""
     ramp_steps: int | None = None
+    ramp_share_bp: int | None = None
 
 
 def shipped(**changes: Any) -> Experiment:
@@ -241,6 +242,44 @@ def test_the_gate_whose_time_has_come_opens_with_the_steps_that_ask_nothing() ->
     assert opened_by(STEPS, 4, NOW + 9 * DAY) is None
     ungated = tuple(replace(step, gated=False) for step in STEPS)
     assert opened_by(ungated, 2, NOW + 9 * DAY) is None, "what was held by hand is no gate"
+
+
+@pytest.mark.parametrize(
+    ("said", "shares"),
+    [
+        (Said("", 2), (1_000, 2_000, 5_000, 10_000)),
+        (Said("", 2, 2_000), (1_000, 2_000, 5_000, 10_000)),
+    ],
+)
+def test_once_gates_are_edited_out_the_ramp_goes_by_time(said: Said, shares: tuple[int, ...]) -> None:
+    sizes = (1_000, 2_000, 5_000, 10_000)
+    steps = tuple(RampStep(NOW + i * DAY, share_bp) for i, share_bp in enumerate(sizes))
+    one = experiment(metrics=GUARDED, ramp=steps, allocation_bp=10_000)
+
+    found = steer(Catalog(experiments={"banner": one}), {("banner", 1): said}).experiments["banner"]
+
+    assert tuple(found.share_at(NOW + i * DAY) for i in range(4)) == shares
+
+
+def test_a_gate_with_a_larger_share_than_was_opened_waits_for_its_own_decision() -> None:
+    # [10%, 50% if] was opened, then edited.
+    steps = (RampStep(NOW, 5_000), RampStep(NOW + 2 * DAY, 10_000, gated=True))
+    one = experiment(metrics=GUARDED, ramp=steps, allocation_bp=10_000)
+
+    found = steer(Catalog(experiments={"banner": one}), {("banner", 1): Said("", 2, 5_000)})
+
+    edited = found.experiments["banner"]
+    assert edited.share_at(NOW + 9 * DAY) == 5_000
+    assert opened_by(edited.ramp, edited.ramp_limit, NOW + 2 * DAY) == 2
+
+
+def test_a_gate_that_was_opened_stays_so_wherever_it_stands() -> None:
+    steps = (STEPS[0], RampStep(NOW + DAY / 2, 2_000), *STEPS[1:])
+    one = experiment(metrics=GUARDED, ramp=steps, allocation_bp=10_000)
+
+    found = steer(Catalog(experiments={"banner": one}), {("banner", 1): Said("", 3, 5_000)})
+
+    assert found.experiments["banner"].share_at(NOW + 9 * DAY) == 7_500
 
 
 @given(hours=st.lists(st.integers(-30, 120), min_size=1, max_size=12))

@@ -84,12 +84,17 @@ def test_a_rollback_kills_in_the_same_step_and_the_workers_are_told(store: SqlSt
 
 
 def test_shipping_and_ramp_steps_leave_each_other_alone(store: SqlStore) -> None:
-    store.record_decision(Change(decision=a_decision(1), ramp_steps=2))
+    store.record_decision(Change(decision=a_decision(1), ramp_steps=2, ramp_share_bp=5_000))
     store.record_decision(Change(decision=a_decision(2), ships="banner"))
 
     (steering,) = store.steerings()
     assert steering == Steering(
-        experiment="tea", phase=1, shipped="banner", ramp_steps=2, changed_by=AUTOMATIC
+        experiment="tea",
+        phase=1,
+        shipped="banner",
+        ramp_steps=2,
+        ramp_share_bp=5_000,
+        changed_by=AUTOMATIC,
     )
 
 

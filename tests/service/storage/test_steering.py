@@ -67,6 +67,22 @@ def test_shipping_and_its_end_leave_the_ramp_as_open_as_it_is(store: SqlStore) -
     assert (ended.shipped, ended.ramp_steps, ended.changed_by) == ("", 2, "ben")
 
 
+def test_when_something_was_shipped_is_kept_over_a_change_of_the_variant_and_after_the_end(
+    store: SqlStore,
+) -> None:
+    store.ship("hero", 1, "banner", by="anna", now=NOW)
+    store.ship("hero", 1, "popup", by="ben", now=NOW + timedelta(hours=1))
+    shipped = store.live_state().steering["hero", 1]
+    store.ship("hero", 1, "", by="ben", now=NOW + timedelta(hours=2))
+    ended = store.live_state().steering["hero", 1]
+    store.ship("hero", 1, "banner", by="ben", now=NOW + timedelta(hours=3))
+    again = store.live_state().steering["hero", 1]
+
+    assert (shipped.shipped_since, shipped.shipped_until) == (NOW, None)
+    assert (ended.shipped_since, ended.shipped_until) == (NOW, NOW + timedelta(hours=2))
+    assert (again.shipped_since, again.shipped_until) == (NOW + timedelta(hours=3), None)
+
+
 def test_ending_what_was_never_shipped_changes_nothing(store: SqlStore) -> None:
     before = store.live_state()
 

@@ -217,6 +217,24 @@ def test_an_exposure_dated_after_the_shipping_is_quarantined(
     assert send(store, dated(shown, NOW, "later"), trust=trust)[0]["status"] == "accepted"
 
 
+def test_what_is_dated_within_a_shipping_counts_neither_after_another_variant_nor_after_its_end(
+    store: SqlStore,
+) -> None:
+    apply(store, files(), by="test", now=LAUNCH)
+    shown = an_exposure(unit_of(hero(files()), "banner"), "banner")
+    ship(store, "hero", "banner", by="anna", now=SHIPPED)
+    within = dated(shown, SHIPPED + timedelta(minutes=20), "within")
+
+    ship(store, "hero", "control", by="automatic", now=SHIPPED + timedelta(minutes=40))
+    after_another = send(store, within)[0]
+    unship(store, "hero", by="anna", now=SHIPPED + timedelta(minutes=50))
+    after_the_end = send(store, {**within, "event_id": "late"})[0]
+
+    assert (after_another["reason"], after_the_end["reason"]) == ("experiment_stopped", "experiment_stopped")
+    before = dated(shown, SHIPPED - timedelta(minutes=1), "before")
+    assert send(store, before)[0]["status"] == "accepted"
+
+
 @pytest.mark.parametrize("revision", [1, ...])
 def test_who_came_in_by_a_gate_counts_and_who_waits_before_it_does_not(
     store: SqlStore, revision: object
@@ -244,6 +262,10 @@ def test_an_edit_that_would_close_a_gate_behind_people_is_refused(store: SqlStor
 
     with pytest.raises(BlockedError, match="50% of the units are enrolled by now"):
         apply(store, {**RAMPED, "experiments/hero.yaml": inserted}, by="test", now=NOW)
+
+    opened = Steering(experiment="hero", phase=1, ramp_steps=2, ramp_share_bp=5_000)
+    store.put_steering(opened, by="automatic", now=NOW)
+    assert apply(store, {**RAMPED, "experiments/hero.yaml": inserted}, by="test", now=NOW).changed
 
     finished = text[: text.index("ramp:")] + "allocation: 60%\n"
     assert apply(store, {**RAMPED, "experiments/hero.yaml": finished}, by="test", now=NOW).changed
