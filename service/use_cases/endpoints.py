@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import hmac
 import http.client
+import re
 import socket
 import ssl
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
 from service.catalog.webhooks import Webhook
@@ -20,6 +22,11 @@ LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 PREFIX = "whsec_"
 SECRET_BYTES = range(24, 65)
 AGENT = "opportune"
+HOST = re.compile(r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
+"""The form of a host's name: no label is empty or longer than the name service takes."""
+PORTS = {"http": 80, "https": 443}
+LATE = "no answer in time"
+NOT_FOUND = "the name of the host cannot be resolved"
 READ_BYTES = 65_536
 
 Environment = Callable[[str], str]
@@ -36,7 +43,7 @@ class Endpoint:
 
     name: str
     host: str = field(repr=False)
-    port: int | None = field(repr=False)
+    port: int = field(repr=False)
     target: str = field(repr=False)
     secret: bytes = field(repr=False)
     is_secure: bool = True
@@ -61,11 +68,11 @@ def endpoint_of(webhook: Webhook, environment: Environment, *, insecure: bool) -
     address, secret = (_value(name, environment) for name in (webhook.url_env, webhook.secret_env))
     try:
         parts = urlsplit(address)
-        host, port = parts.hostname or "", parts.port
+        host, port = _host(parts.hostname or ""), PORTS[parts.scheme] if parts.port is None else parts.port
         printable = address.isascii() and address.isprintable() and " " not in address
-    except ValueError:
-        host, port, printable = "", None, False
-    if not host or not printable or parts.scheme not in ("http", "https") or parts.username is not None:
+    except (ValueError, KeyError):
+        host, port, printable = "", 0, False
+    if not (host and port and printable) or parts.username is not None:
         raise EndpointError(f"{webhook.url_env} is no address such as https://hooks.example.com/path")
     is_secure = parts.scheme == "https"
     if not (is_secure or insecure or host in LOCAL):
@@ -96,11 +103,12 @@ class Post:
     def __init__(self, endpoint: Endpoint, *, limits: Limits) -> None:
         self._endpoint = endpoint
         self._limits = limits
-        kind = http.client.HTTPSConnection if endpoint.is_secure else http.client.HTTPConnection
-        self._connection = kind(endpoint.host, endpoint.port, timeout=limits.silence_s)
+        self._context = ssl.create_default_context() if endpoint.is_secure else None
+        self._socket: socket.socket | None = None
+        self._is_cut = threading.Event()
 
     def send(self, message_id: str, payload: str, *, now: datetime) -> tuple[int, str]:
-        """Post a body; return the status (0: no answer) and what went wrong, empty for a 2xx.
+        """Post a body; return the status (0: no whole answer) and what went wrong, empty for a 2xx.
 
         The words name neither address nor secret. Redirects are not followed.
         """
@@ -116,21 +124,77 @@ class Post:
         timer.daemon = True
         timer.start()
         try:
-            self._connection.request("POST", self._endpoint.target, body, headers)
-            answer = self._connection.getresponse()
-            answer.read(READ_BYTES)
-            status = answer.status
-        except (OSError, http.client.HTTPException) as error:
-            return 0, _problem(error)
+            status = self._exchange(body, headers)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return 0, LATE if self._is_cut.is_set() else _problem(error)
         finally:
             timer.cancel()
-            self._connection.close()
+            if self._socket is not None:
+                self._socket.close()
         return status, _refusal(status)
 
     def cut(self) -> None:
-        """End the attempt now."""
-        with suppress(OSError, AttributeError):
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        """End the attempt now: an answer that is not whole yet is none."""
+        self._is_cut.set()
+        if self._socket is not None:
+            # A TLS socket's own `shutdown` would take the cipher away from the thread that reads.
+            with suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def _exchange(self, body: bytes, headers: dict[str, str]) -> int:
+        kind = http.client.HTTPSConnection if self._endpoint.is_secure else http.client.HTTPConnection
+        connection = kind(self._endpoint.host, self._endpoint.port)
+        try:
+            connection.sock = self._connected()
+            connection.request("POST", self._endpoint.target, body, headers)
+            answer = connection.getresponse()
+            answer.read(READ_BYTES)
+        finally:
+            connection.close()
+        self._go_on()
+        return answer.status
+
+    def _connected(self) -> socket.socket:
+        """Return a connection to the first address that takes one; at every step `cut` finds its socket."""
+        host, port = self._endpoint.host, self._endpoint.port
+        problem = OSError()
+        for family, kind, protocol, _name, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            plain = self._hold(socket.socket(family, kind, protocol))
+            try:
+                plain.connect(address)
+            except OSError as error:
+                plain.close()
+                problem = error
+                continue
+            self._go_on()
+            if self._context is None:
+                return plain
+            tls = self._context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+            self._hold(tls)
+            tls.do_handshake()
+            return tls
+        raise problem
+
+    def _hold(self, found: socket.socket) -> socket.socket:
+        """Let `cut` find a socket, and give it its limit of silence."""
+        self._socket = found
+        found.settimeout(self._limits.silence_s)
+        self._go_on()
+        return found
+
+    def _go_on(self) -> None:
+        """Raise TimeoutError if the attempt was cut."""
+        if self._is_cut.is_set():
+            raise TimeoutError
+
+
+def _host(name: str) -> str:
+    """Return the host, in which IPv6 has no brackets; ValueError if it is none."""
+    if ":" in name:
+        IPv6Address(name)
+    elif not HOST.fullmatch(name):
+        raise ValueError
+    return name
 
 
 def _value(name: str, environment: Environment) -> str:
@@ -164,13 +228,14 @@ def _refusal(status: int) -> str:
 def _problem(error: Exception) -> str:
     """Return what went wrong in our own words: those of the libraries may hold the address."""
     known = (
-        (TimeoutError, "no answer in time"),
+        (TimeoutError, LATE),
         (ssl.SSLCertVerificationError, "its certificate is not valid"),
         (ssl.SSLError, "no secure connection"),
-        (socket.gaierror, "the name of the host cannot be resolved"),
+        (socket.gaierror, NOT_FOUND),
         (ConnectionRefusedError, "the connection was refused"),
         (http.client.RemoteDisconnected, "the connection was closed without an answer"),
         (ConnectionError, "the connection broke"),
         (http.client.HTTPException, "the answer is not HTTP"),
+        (OSError, "the network refused"),
     )
-    return next((words for kind, words in known if isinstance(error, kind)), "the network refused")
+    return next((words for kind, words in known if isinstance(error, kind)), NOT_FOUND)

@@ -67,6 +67,13 @@ def test_the_documented_check_without_a_library_believes_ours_and_nothing_else()
         "https://hooks.example/\r\nX: y",
         "http://hooks.example/x",
         "http://localhost.example/x",
+        "https://hooks..example/x",
+        f"https://{'a' * 64}.example/x",
+        "https://hooks%2Eexample/x",
+        "https://*/x",
+        "https://hooks.example:0/x",
+        "https://[2001:db8::zz]/x",
+        "https://[2001:db8::1/x",
     ],
 )
 def test_addresses_that_are_none_or_not_safe_are_refused_without_being_repeated(url: str) -> None:
@@ -83,6 +90,23 @@ def test_http_goes_to_this_machine_only_unless_a_setting_allows_more() -> None:
         assert not endpoint(url).is_secure
     assert not endpoint("http://hooks.internal/x", insecure=True).is_secure
     assert endpoint("https://hooks.example").target == "/"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("http://[::1]/hook", "::1", 80),
+        ("https://[2001:db8::5]/hook", "2001:db8::5", 443),
+        ("https://[2001:DB8::beef]:8443/hook", "2001:db8::beef", 8443),
+        ("https://192.0.2.7/hook", "192.0.2.7", 443),
+        ("https://hooks_1.example./hook", "hooks_1.example.", 443),
+        (f"https://{'a' * 63}.example:/hook", f"{'a' * 63}.example", 443),
+    ],
+)
+def test_an_address_leads_to_its_host_and_port(url: str, host: str, port: int) -> None:
+    leads_to = endpoint(url)
+
+    assert (leads_to.host, leads_to.port) == (host, port)
 
 
 @pytest.mark.parametrize(
