@@ -65,7 +65,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What to write down and to do; `ramp_steps` may open from now on, up to a gate of more than `ramp_share_bp`."""
+    """What to write down and to do: from now on `ramp_steps` may open, by a gate of `ramp_share_bp`."""
 
     rule: str
     action: Action
@@ -74,7 +74,7 @@ class Record:
     ramp_share_bp: int | None = None
 
 
-def follow(experiment: Experiment, past: Past, seen: Seen, *, killed: bool) -> Record | None:
+def follow(experiment: Experiment, past: Past, seen: Seen, *, killed: bool, now: datetime) -> Record | None:
     """Return what a verdict changes, or None when everything that it says was recorded already.
 
     Recorded are: another decision or variant; a guardrail that became worse than its limit; and what the
@@ -91,6 +91,8 @@ def follow(experiment: Experiment, past: Past, seen: Seen, *, killed: bool) -> R
         The newest verdict of its phase.
     killed : bool
         Whether everybody gets the control value now: nothing is shipped then.
+    now : datetime
+        Aware; outside of its schedule nothing is shipped either.
 
     Returns
     -------
@@ -102,14 +104,15 @@ def follow(experiment: Experiment, past: Past, seen: Seen, *, killed: bool) -> R
     >>> from experiments.definitions import MetricPlan, Variant
     >>> halves = (Variant(key="a", value=1, weight_bp=5000), Variant(key="b", value=2, weight_bp=5000))
     >>> e = Experiment(key="x", variants=halves, metrics=MetricPlan(primary="buy"))
-    >>> follow(e, Past(), Seen(decision=Decision.KEEP_RUNNING), killed=False) is None
+    >>> now = datetime.fromisoformat("2027-01-01T00:00Z")
+    >>> follow(e, Past(), Seen(decision=Decision.KEEP_RUNNING), killed=False, now=now) is None
     True
-    >>> follow(e, Past(), Seen(decision=Decision.SHIP, variant="b"), killed=False).action.value
+    >>> follow(e, Past(), Seen(decision=Decision.SHIP, variant="b"), killed=False, now=now).action.value
     'none'
     """
     moved = (seen.decision, seen.variant) != (past.decision, past.variant)
     entered = sorted(seen.worse - past.worse)
-    action, why_not = _action(experiment, seen, killed=killed)
+    action, why_not = _action(experiment, seen, killed=killed, now=now)
     done = frozenset() if moved else past.done
     new_harm = bool(entered) and action is Action.ROLLBACK
     due = action is not Action.NONE and (action not in done or new_harm)
@@ -178,9 +181,14 @@ def _why_held(seen: Seen | None, *, killed: bool) -> str:
     return f"the verdict is to roll back {seen.variant}" if seen.decision is Decision.ROLLBACK else ""
 
 
-def _action(experiment: Experiment, seen: Seen, *, killed: bool) -> tuple[Action, str]:
-    """Return what the plan lets rules do about a verdict now, or why nothing is done."""
-    plan = experiment.decide
+def _action(experiment: Experiment, seen: Seen, *, killed: bool, now: datetime) -> tuple[Action, str]:
+    """Return what the plan lets rules do about a verdict now, or why nothing is done.
+
+    What a person has shipped instead of the variant that the verdict is about is not overruled.
+    """
+    plan, ships = experiment.decide, seen.decision is Decision.SHIP
+    start_at, shipped = experiment.schedule.start_at, experiment.shipped
+    when = "has not begun" if start_at is not None and now < start_at else "is over"
     if seen.decision is Decision.ROLLBACK:
         action, asked = Action.ROLLBACK, plan.automatic.rollback
         open_to = experiment.status is not Status.STOPPED
@@ -192,7 +200,9 @@ def _action(experiment: Experiment, seen: Seen, *, killed: bool) -> tuple[Action
     refusals = (
         (not asked, f"the catalog says automatic: {plan.automatic.word}"),
         (not open_to, f"it is {experiment.status.value}"),
-        (killed and action is Action.SHIP, "it is killed"),
+        (killed and ships, "it is killed"),
+        (ships and not experiment.schedule.is_open(now), f"its schedule {when}"),
+        (shipped not in ("", seen.variant), f"{shipped} is shipped to everybody, which stays so"),
     )
     why_not = next((why for refused, why in refusals if refused), "")
     return (Action.NONE, f"Nothing was done: {why_not}.") if why_not else (action, "")

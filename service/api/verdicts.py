@@ -79,8 +79,9 @@ class VerdictSchema(Schema):
 def get_experiments() -> dict[str, object]:
     """Return every experiment of the live catalog."""
     admit()
-    snapshot = services().snapshots.current
-    found = verdicts.listing(snapshot.loaded.catalog, snapshot.state.killed, services().store)
+    wired = services()
+    snapshot = wired.snapshots.current
+    found = verdicts.listing(snapshot.loaded.catalog, snapshot.state.killed, wired.store, now=wired.clock())
     return {"revision": snapshot.state.revision, "experiments": [summary.members() for summary in found]}
 
 
@@ -129,7 +130,7 @@ def get_verdict_csv(key: str) -> Response:
 def get_verdict_md(key: str) -> Response:
     """Return a page to paste into a ticket."""
     snapshot, live = find(key), services().snapshots.current
-    standing = verdicts.standing(live.loaded.catalog, live.state.killed, key)
+    standing = verdicts.standing(live.loaded.catalog, live.state.killed, key, now=services().clock())
     text = verdict_exports.to_markdown(verdicts.body_of(snapshot), standing=standing)
     return _download(text, "text/markdown", f"{key}.md")
 

@@ -71,7 +71,7 @@ def home() -> ResponseReturnValue:
     """List every experiment of the live catalog with its newest decision."""
     wiring = services()
     live = wiring.snapshots.current
-    found = verdicts.listing(live.loaded.catalog, live.state.killed, wiring.store)
+    found = verdicts.listing(live.loaded.catalog, live.state.killed, wiring.store, now=wiring.clock())
     trouble = pages.worker_words(last_beat(wiring.settings.home), wiring.clock())
     return render_template(
         "list.html",
@@ -91,7 +91,7 @@ def experiment(key: str) -> ResponseReturnValue:
     wiring = services()
     live = wiring.snapshots.current
     snapshot = verdicts.find(live.loaded.catalog, wiring.store, key)
-    standing = verdicts.standing(live.loaded.catalog, live.state.killed, key)
+    standing = verdicts.standing(live.loaded.catalog, live.state.killed, key, now=wiring.clock())
     heartbeat = last_beat(wiring.settings.home)
     turns = verdict_history.turns(wiring.store, key, snapshot.phase, limit=SHOWN_TURNS)
     page = pages.page(snapshot, turns, standing=standing, heartbeat=heartbeat, now=wiring.clock())

@@ -129,7 +129,7 @@ def _of_verdict(bench: Pass, case: _Case) -> Record | None:
     if case.seen is None:
         return None
     past = _past(bench.store, case.history, case.seen)
-    return follow(case.experiment, past, case.seen, killed=case.killed)
+    return follow(case.experiment, past, case.seen, killed=case.killed, now=bench.now)
 
 
 def _of_ramp(bench: Pass, case: _Case) -> Record | None:

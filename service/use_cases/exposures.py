@@ -257,7 +257,7 @@ class ExposureDesk:
         return None
 
     def _check_shipped(self, claim: Claim, occurred_at: datetime) -> Refusal | None:
-        """Refuse what is dated while one variant was shipped to everybody, the last time: nobody was split."""
+        """Refuse what is dated while a variant was shipped to everybody: nobody was split then."""
         said = self._said_of(claim)
         if said is None or said.shipped_since is None:
             return None

@@ -87,6 +87,11 @@ def _notes(store: Store, catalog: Catalog, one: Experiment, variant: str) -> Ite
     held = next((name for name in (one.key, EVERYTHING) if name in killed), "")
     if held:
         yield f"it is killed, which is stronger: nobody gets {variant} before `opportune revive '{held}'`"
+    if one.schedule.end_at is not None:
+        yield (
+            f"its schedule ends at {one.schedule.end_at.isoformat()}, and the shipment with it: "
+            "take 'end' out, or make it permanent before"
+        )
     if one.holdout is not None:
         yield f"who is in the holdout {one.holdout.key} stays on the control's value, to measure the family"
     if one.layer is not None:

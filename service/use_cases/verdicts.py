@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from experiments.definitions import Catalog, Experiment
-from experiments.lifecycle import Status
+from experiments.lifecycle import Schedule, Status
 from experiments.plans import EVERYTHING
 from service.catalog.findings import did_you_mean
+from service.clock import utc_now
 from service.errors import ProblemError
 from service.storage.ports import Verdicts
 from service.storage.records import VerdictSnapshot
@@ -43,14 +44,16 @@ class Summary:
         return asdict(self)
 
 
-def listing(catalog: Catalog, killed: frozenset[str], verdicts: Verdicts) -> Sequence[Summary]:
-    """Return every experiment of the catalog, by key, with its newest decision."""
+def listing(
+    catalog: Catalog, killed: frozenset[str], verdicts: Verdicts, *, now: datetime | None = None
+) -> Sequence[Summary]:
+    """Return every experiment of the catalog, by key, with its newest decision; `now` as in `standing`."""
     return [
         _summary(
             experiment,
             verdicts.latest_verdict(key),
             killed=key in killed or EVERYTHING in killed,
-            standing=standing(catalog, killed, key),
+            standing=standing(catalog, killed, key, now=now),
         )
         for key, experiment in sorted(catalog.experiments.items())
     ]
@@ -77,10 +80,11 @@ def find(catalog: Catalog, verdicts: Verdicts, key: str) -> VerdictSnapshot:
     raise ProblemError(404, "no_verdict_yet", detail)
 
 
-def standing(catalog: Catalog, killed: frozenset[str], key: str) -> str:
+def standing(catalog: Catalog, killed: frozenset[str], key: str, *, now: datetime | None = None) -> str:
     """Say why units do not get their own variants now, whatever the verdict says; empty while they do.
 
-    The catalog is the one that is served: with what was decided about its experiments.
+    The catalog is the one that is served: with what was decided about its experiments. `now` is aware, and
+    None is the time of this machine.
     """
     experiment = catalog.experiments.get(key)
     if experiment is None:
@@ -89,11 +93,26 @@ def standing(catalog: Catalog, killed: frozenset[str], key: str) -> str:
         return "Killed, as everything is: everybody gets the control value until `opportune revive '*'`."
     if key in killed:
         return f"Killed: everybody gets the control value until `opportune revive {key}`."
-    if experiment.status in UNSERVED or not experiment.shipped:
-        return UNSERVED.get(experiment.status, "")
+    if experiment.status in UNSERVED:
+        return UNSERVED[experiment.status]
+    outside = _outside(experiment.schedule, now or utc_now())
+    if outside or not experiment.shipped:
+        return outside
     return (
         f"Shipped: everybody gets `{experiment.shipped}` until the catalog says otherwise "
         f"(`opportune unship {key}` ends it); who took part before is counted to the end."
+    )
+
+
+def _outside(schedule: Schedule, now: datetime) -> str:
+    if schedule.is_open(now):
+        return ""
+    if schedule.start_at is not None and now < schedule.start_at:
+        return f"It begins at {when(schedule.start_at)}: until then everybody gets the control value."
+    end_at = schedule.end_at or now
+    return (
+        f"Its schedule ended at {when(end_at)}: everybody gets the control value; "
+        "who took part is counted to the end."
     )
 
 

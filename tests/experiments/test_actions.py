@@ -35,8 +35,10 @@ def experiment(automatic: Automatic = BOTH, **changes: Any) -> Experiment:
     return replace(one, **changes)
 
 
-def followed(seen: Seen, past: Past | None = None, *, killed: bool = False, **changes: Any) -> Record | None:
-    return follow(experiment(**changes), past or Past(), seen, killed=killed)
+def followed(
+    seen: Seen, past: Past | None = None, *, killed: bool = False, now: datetime = START, **changes: Any
+) -> Record | None:
+    return follow(experiment(**changes), past or Past(), seen, killed=killed, now=now)
 
 
 def after(seen: Seen, *done: Action) -> Past:
@@ -170,6 +172,37 @@ def test_new_harm_rolls_back_again_what_a_person_had_revived() -> None:
 
     assert record is not None
     assert (record.rule, record.action) == ("guardrail_worse", Action.ROLLBACK)
+
+
+@pytest.mark.parametrize(
+    ("days", "why"), [(-1, "its schedule has not begun"), (0, ""), (5, "its schedule is over")]
+)
+def test_outside_of_its_schedule_nothing_is_shipped_and_harm_is_ended_all_the_same(
+    days: int, why: str
+) -> None:
+    schedule = Schedule(start_at=START, end_at=START + timedelta(days=5))
+
+    ship, rollback = (
+        followed(seen, now=START + timedelta(days=days), schedule=schedule) for seen in (SHIP, ROLLBACK)
+    )
+
+    assert ship is not None
+    assert rollback is not None
+    assert (ship.action, why in ship.reason) == (Action.NONE if why else Action.SHIP, True)
+    assert rollback.action is Action.ROLLBACK
+
+
+@pytest.mark.parametrize("seen", [SHIP, ROLLBACK])
+def test_a_rule_does_not_overrule_what_a_person_has_shipped(seen: Seen) -> None:
+    other, same = followed(seen, shipped="control"), followed(seen, shipped="b")
+
+    assert other is not None
+    assert same is not None
+    assert other.action is Action.NONE
+    assert "Nothing was done: control is shipped to everybody" in other.reason
+    assert same.action is not Action.NONE
+    later = followed(seen, after(seen))
+    assert later is not None, "once it is shipped no more, it is due"
 
 
 # --- ramps

@@ -1,13 +1,13 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
-from experiments.lifecycle import Status
+from experiments.lifecycle import Schedule, Status
 from service.app import build_services, create_app, shut_down
 from service.catalog import load
 from service.cli.setup import new_sign_in_link
@@ -214,6 +214,23 @@ def test_what_is_not_served_says_so(status: Status, said: str) -> None:
     assert words.startswith(said)
     assert bool(words) == bool(said)
     assert "left the catalog" in standing(changed, frozenset(), "gone")
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [(-1, "It begins at 2027-01-01 00:00 UTC"), (0, "Shipped"), (5, "Its schedule ended at")],
+)
+def test_what_is_outside_of_its_schedule_says_so_whatever_was_shipped(days: int, said: str) -> None:
+    start = datetime(2027, 1, 1, tzinfo=UTC)
+    schedule = Schedule(start_at=start, end_at=start + timedelta(days=5))
+    catalog = load(FILES).catalog
+    one = replace(catalog.experiments[KEY], schedule=schedule, shipped="banner")
+
+    words = standing(
+        replace(catalog, experiments={KEY: one}), frozenset(), KEY, now=start + timedelta(days=days)
+    )
+
+    assert words.startswith(said)
 
 
 def test_what_a_marketer_writes_never_becomes_markup(shop: Shop) -> None:

@@ -145,6 +145,16 @@ def test_what_stands_beside_a_shipping_is_told(store: SqlStore) -> None:
     assert notes[2].endswith("are in other")
 
 
+def test_a_shipping_that_ends_with_its_schedule_says_so(store: SqlStore) -> None:
+    end = NOW + timedelta(days=5)
+    made = catalog(schedule=f"{{start: {LAUNCH.isoformat()}, end: {end.isoformat()}}}")
+    apply(store, made, by="test", now=LAUNCH)
+
+    (note,) = ship(store, "hero", "banner", by="anna", now=NOW).notes
+
+    assert note.startswith(f"its schedule ends at {end.isoformat()}, and the shipment with it")
+
+
 # --- how it ends
 
 
