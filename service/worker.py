@@ -41,7 +41,7 @@ from service.use_cases.catalog_watch import CatalogWatch, Tell, first_finding, q
 from service.use_cases.goals_pass import GoalKeeper
 from service.use_cases.growth import note_growth, sizes
 from service.use_cases.heartbeat import Heartbeat, beat
-from service.use_cases.judge import refresh_verdicts
+from service.use_cases.judge import UnjudgedError, refresh_verdicts
 from service.use_cases.launch import live_catalog
 from service.use_cases.training_child import TrainingChild
 
@@ -83,6 +83,7 @@ class Worker:
         self._judged: tuple[int, int] = (-1, -1)
         self._judge_after = 0.0
         self._look_after = 0.0
+        self._unjudged: UnjudgedError | None = None
         self._audiences = AudienceKeeper(settings, store)
         self._goals = GoalKeeper(settings, store)
         self._actor = Actor(settings, store, clock=clock)
@@ -197,15 +198,22 @@ class Worker:
         is_new = place != self._judged
         is_due = is_new and now >= self._judge_after
         if not is_due and now < self._look_after:
+            if self._unjudged is not None:
+                # It lasts until the next look shows that it is over.
+                raise self._unjudged.with_traceback(None)
             return
-        kept = refresh_verdicts(
-            self._store,
-            self._settings.lake,
-            now=self._clock(),
-            settled=not is_new,
-            partials=self._settings.partials,
-            engine=None if self._settings.engine == "duckdb" else open_engine(self._settings),
-        )
+        self._unjudged = None
+        try:
+            kept = refresh_verdicts(
+                self._store,
+                self._settings.lake,
+                now=self._clock(),
+                settled=not is_new,
+                partials=self._settings.partials,
+                engine=None if self._settings.engine == "duckdb" else open_engine(self._settings),
+            )
+        except UnjudgedError as error:
+            kept, self._unjudged = error.kept, error.with_traceback(None)
         done = time.monotonic()
         self._judged = place
         self._judge_after = done + max(DEBOUNCE_S, SHARE_OF_TIME * (done - now))
@@ -213,6 +221,8 @@ class Worker:
         if kept:
             self._decide_after = 0.0
             logger().info("verdicts_refreshed", kept=kept, log_offset=place[0], seconds=round(done - now, 3))
+        if self._unjudged is not None:
+            raise self._unjudged
 
     def _decide(self) -> None:
         now = time.monotonic()

@@ -32,12 +32,12 @@ def verify_moments(key: str | None, *, every: bool, repair: bool) -> None:
     # Ibis and DuckDB take a second to load.
     from service.lake import export_all, lake_at  # noqa: PLC0415
     from service.lake.partials import discard_kept  # noqa: PLC0415
-    from service.use_cases.judge import live_catalog  # noqa: PLC0415
+    from service.use_cases.judge import judged_catalog  # noqa: PLC0415
     from service.use_cases.verify_moments import verify  # noqa: PLC0415
 
     settings = settings_module.load()
     with store_of(settings) as store:
-        catalog = live_catalog(store)[1].catalog
+        catalog = judged_catalog(store)[1].catalog
         lake = lake_at(settings.lake, store)
         experiments = _chosen(catalog, key)
         if store.last_seq():

@@ -4,12 +4,14 @@ import random
 import threading
 import uuid
 
+from service.catalog import CatalogError
 from service.catalog.webhooks import Webhook
 from service.clock import Clock
 from service.settings import Settings, explicit
 from service.storage.ports import Store
 from service.use_cases.decisions import Pass, act_on_verdicts
-from service.use_cases.judge import live_catalog
+from service.use_cases.judge import judged_catalog
+from service.use_cases.launch import live_catalog
 from service.use_cases.webhooks import Sender, finder
 
 PATIENCE_S = 5.0
@@ -32,7 +34,7 @@ class Actor:
 
     def decide(self) -> int:
         """Record and do what the newest verdicts change; return how much that was."""
-        revision, loaded = live_catalog(self._store)
+        revision, loaded = judged_catalog(self._store)
         return act_on_verdicts(
             Pass(
                 store=self._store,
@@ -60,4 +62,10 @@ class Actor:
         return Sender(self._store, find, clock=self._clock, random=random.random)
 
     def _webhook(self, name: str) -> Webhook | None:
-        return live_catalog(self._store)[1].webhooks.get(name)
+        try:
+            loaded = judged_catalog(self._store)[1]
+        except CatalogError:
+            # What was decided is still told, to whom the newest catalog that this code can read names.
+            readable = live_catalog(self._store)
+            return readable.webhooks.get(name) if readable else None
+        return loaded.webhooks.get(name)

@@ -18,7 +18,7 @@ from service.log import logger
 from service.settings import Settings
 from service.storage.ports import Store
 from service.use_cases.audiences import LOOKED, MEMBERS, Looked, MembersFile, facts_of, frozen_of
-from service.use_cases.judge import live_catalog
+from service.use_cases.judge import judged_catalog
 
 # A pass waits this long after the last one, and three times as long as that took: a quarter of a core.
 DEBOUNCE_S = 2.0
@@ -73,7 +73,7 @@ class AudienceKeeper:
             return
         reached = None
         try:
-            self._pass(live_catalog(self._store)[1].catalog, now=now, started=started)
+            self._pass(judged_catalog(self._store)[1].catalog, now=now, started=started)
             reached = place
         finally:
             self._pace.did(reached, started=started, ended=time.monotonic())

@@ -16,7 +16,7 @@ from service.settings import Settings
 from service.storage.analysis_records import GoalValue
 from service.storage.ports import Store
 from service.use_cases.goals import BACK_DAYS, definition_digest, moments_text, offset_in, today_of
-from service.use_cases.judge import live_catalog
+from service.use_cases.judge import judged_catalog
 
 AT_ONCE = 8
 LOOK_EVERY_S = 3_600.0
@@ -48,7 +48,7 @@ class GoalKeeper:
             self._seen, self._look_after = place, ended + LOOK_EVERY_S
 
     def _refresh(self, now: datetime) -> int:
-        loaded = live_catalog(self._store)[1]
+        loaded = judged_catalog(self._store)[1]
         if not loaded.goals:
             return 0
         with open_lake(self._settings.lake) as reader:

@@ -18,8 +18,8 @@ from service.lake.moments import Facts, LakeReader, open_lake
 from service.lake.partials import open_kept, sweep_kept
 from service.lake.places import Where
 from service.lake.units import DAY_US
-from service.log import logger
-from service.storage.ports import Store
+from service.storage.leases import LeaseLostError
+from service.storage.ports import Store, StoreUnavailableError
 from service.storage.records import VerdictSnapshot
 from service.use_cases.verdict_body import Inputs, verdict_body
 from service.use_cases.verdict_history import outline_of
@@ -37,6 +37,20 @@ JUDGED = frozenset({Status.SCHEDULED, Status.RUNNING, Status.PAUSED, Status.STOP
 # after this long: a busy shop would otherwise write a row every two seconds that says nothing new.
 GROWTH = 0.02
 AT_LEAST_EVERY = timedelta(minutes=10)
+
+
+class UnjudgedError(Exception):
+    """Some experiments could not be judged; the others were, and `kept` of their snapshots are new."""
+
+    def __init__(self, failed: Mapping[str, Exception], *, kept: int) -> None:
+        super().__init__("; ".join(f"{key}: {_told(error)}" for key, error in failed.items()))
+        self.kept = kept
+
+
+def _told(error: Exception) -> str:
+    """Return one line without a path of this machine."""
+    why = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return " ".join(f"{type(error).__name__}: {why}".split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,18 +79,32 @@ def refresh_verdicts(
     `settled` tells that the log has stopped growing: the last few exposures are then kept as well. In the
     folder `partials` the rows of units are kept for the next time. Another `engine` computes instead of
     DuckDB, each time all of it.
+
+    Raises
+    ------
+    UnjudgedError
+        If an experiment could not be judged; it says which and why, after all others were judged.
+    CatalogError
+        If this code cannot read the live revision.
+    StoreUnavailableError, LeaseLostError
+        At once: no other experiment would fare better.
     """
-    revision, loaded = live_catalog(store)
+    revision, loaded = judged_catalog(store)
     kept = 0
+    failed: dict[str, Exception] = {}
     with _reading(engine) if engine else _opened(lake, partials) as reader:
         bench = _bench(store, reader, (revision, loaded), now)
         for experiment in loaded.catalog.experiments.values():
             try:
                 kept += _refresh(bench, experiment, forced=settled)
-            except Exception:  # noqa: BLE001 - one experiment's trouble must not silence the others
-                logger().exception("verdict_failed", experiment=experiment.key)
+            except (StoreUnavailableError, LeaseLostError):
+                raise
+            except Exception as error:  # noqa: BLE001 - one experiment's trouble must not silence the others
+                failed[experiment.key] = error
     if partials:
         sweep_kept(partials, [e for e in loaded.catalog.experiments.values() if e.status in JUDGED])
+    if failed:
+        raise UnjudgedError(failed, kept=kept)
     return kept
 
 
@@ -90,7 +118,7 @@ def refresh_verdict(
     KeyError
         If the live revision has no such experiment.
     """
-    revision, loaded = live_catalog(store)
+    revision, loaded = judged_catalog(store)
     experiment = loaded.catalog.experiments[key]
     with _opened(lake, partials) as reader:
         return _refresh(_bench(store, reader, (revision, loaded), now), experiment, forced=True)
@@ -106,8 +134,16 @@ def _opened(lake: Where, partials: Path | None) -> AbstractContextManager[LakeRe
     return open_kept(lake, partials) if partials else open_lake(lake)
 
 
-def live_catalog(store: Store) -> tuple[int, LoadedCatalog]:
-    """Return the live revision with its number; an empty catalog as revision 0 before the first apply."""
+def judged_catalog(store: Store) -> tuple[int, LoadedCatalog]:
+    """Return the live revision with its number; an empty catalog as revision 0 before the first apply.
+
+    Unlike `launch.live_catalog` it takes no older one instead: what is judged and done is of this revision.
+
+    Raises
+    ------
+    CatalogError
+        If this code cannot read the live revision.
+    """
     number = store.live_state().revision
     stored = store.revision(number)
     if stored is None:

@@ -15,7 +15,7 @@ from service.settings import REPOSITORY
 from service.storage.ports import Store
 from service.use_cases.audiences import LOOKED, MEMBERS, MembersFile, facts_of, frozen_of, last_look
 from service.use_cases.audiences_pass import AudienceKeeper, Pace
-from service.use_cases.judge import live_catalog
+from service.use_cases.judge import judged_catalog
 from service.use_cases.people import erase_person
 from service.worker import Worker
 from tests.service.use_cases.shops import FILES, START, a_store, exposure, launched, order, put, settings_in
@@ -40,17 +40,17 @@ def store(home: Path) -> Iterator[Store]:
 def test_drafts_are_counted_and_stopped_definitions_are_not(store: Store) -> None:
     rare = "audience: {behaviour: {event: Rare, count: {gte: 1}}}\n"
     launched(store, {**TEA, "flags/later.yaml": f"flag: later\nstatus: draft\n{rare}"})
-    assert "Rare" in {fact.event for fact in facts_of(live_catalog(store)[1].catalog)}
+    assert "Rare" in {fact.event for fact in facts_of(judged_catalog(store)[1].catalog)}
 
     launched(store, {**TEA, "flags/later.yaml": f"flag: later\nstatus: stopped\n{rare}"})
-    assert "Rare" not in {fact.event for fact in facts_of(live_catalog(store)[1].catalog)}
+    assert "Rare" not in {fact.event for fact in facts_of(judged_catalog(store)[1].catalog)}
 
 
 def test_only_experiments_whose_audience_asks_what_people_did_keep_their_units(store: Store) -> None:
-    assert [e.key for e in frozen_of(live_catalog(store)[1].catalog)] == ["free-shipping"]
+    assert [e.key for e in frozen_of(judged_catalog(store)[1].catalog)] == ["free-shipping"]
 
     launched(store, {**FILES, "flags/tea.yaml": TEA["flags/tea.yaml"], "audiences.yaml": AUDIENCES})
-    assert frozen_of(live_catalog(store)[1].catalog) == ()
+    assert frozen_of(judged_catalog(store)[1].catalog) == ()
 
 
 # --- the pass and the file
@@ -64,7 +64,7 @@ def test_a_pass_writes_a_file_that_only_its_owner_reads_and_that_names_nobody(
     known = look(home, store)
 
     path = home / "audiences" / MEMBERS
-    fact = next(fact for fact in facts_of(live_catalog(store)[1].catalog) if fact.where)
+    fact = next(fact for fact in facts_of(judged_catalog(store)[1].catalog) if fact.where)
     assert known.bits("a:maria@shop.example") & known.names[fact.key]
     assert known.bits("a:curious") == 0
     assert known.offset == store.last_seq()
@@ -130,7 +130,7 @@ def test_a_window_slides_without_any_event(home: Path, store: Store) -> None:
     assert look(home, store, now=START + timedelta(days=6)).bits("a:buyer") != 0
     lately = look(home, store, now=START + timedelta(days=8))
 
-    fact = next(fact for fact in facts_of(live_catalog(store)[1].catalog) if fact.within_s)
+    fact = next(fact for fact in facts_of(judged_catalog(store)[1].catalog) if fact.within_s)
     assert lately.bits("a:buyer") & lately.names[fact.key] == 0
 
 

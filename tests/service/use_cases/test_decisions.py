@@ -17,7 +17,7 @@ from service.storage.analysis_records import OutboxMessage, RecordedDecision
 from service.storage.ports import Store
 from service.storage.records import VerdictSnapshot
 from service.use_cases.decisions import Pass, act_on_verdicts, decision_id, parse_decision_id
-from service.use_cases.judge import live_catalog, refresh_verdicts
+from service.use_cases.judge import judged_catalog, refresh_verdicts
 from service.use_cases.launch import apply, kill, revive
 from tests.service.use_cases.shops import FILES, KEY, START, a_store, a_week, launched, shown
 
@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def act(store: Store, *, days: float = 30, public_url: str = "https://flags.example") -> int:
-    revision, loaded = live_catalog(store)
+    revision, loaded = judged_catalog(store)
     ids = itertools.count(len(store.messages()) + 1)
     return act_on_verdicts(
         Pass(
