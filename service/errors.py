@@ -69,6 +69,7 @@ TITLES: dict[str, str] = {
     "too_large": "The body is too large",
     "unsupported_media_type": "The content type is not supported",
     "invalid_body": "The body does not have the expected form",
+    "invalid_query": "The query does not have the expected form",
     "invalid_catalog": "The catalog has errors; nothing was changed",
     "too_many_requests": "Too many requests",
     "busy": "The service is busy",

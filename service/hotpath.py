@@ -28,11 +28,11 @@ class HotPath:
     def is_mine(self, method: str, path: str, headers: Mapping[bytes, str]) -> bool:
         """Tell whether `answer` should be asked about this request.
 
-        A body in another encoding, and a path with a line break, are refused in Flask's words.
+        A body in another encoding, and a path with a line break or a NUL, are refused in Flask's words.
         """
         if b"content-encoding" in headers and headers[b"content-encoding"].lower() != "identity":
             return False
-        if "\n" in path:
+        if "\n" in path or "\0" in path:
             return False
         if ofrep.flag_key(path)[0]:
             return method in ("POST", "OPTIONS")

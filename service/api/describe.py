@@ -67,7 +67,7 @@ def describe(
             if schema is None:
                 return view(*args, **kwargs)
             if isinstance(schema, Query):
-                return view(_load(schema, request.args.to_dict()), *args, **kwargs)
+                return view(read_query(schema), *args, **kwargs)
             payload = read_payload()
             if scopes is not None and key_in_body:
                 authenticate(scopes, payload)
@@ -126,8 +126,20 @@ def read_payload(limit: int = BODY_LIMIT) -> Any:  # noqa: ANN401 - any JSON
 
 
 def read_query(schema: Query) -> Any:  # noqa: ANN401 - whatever the schema makes
-    """Return what stands behind the question mark, for a view that guards itself."""
-    return _load(schema, request.args.to_dict())
+    """Return what stands behind the question mark; no value of it may hold a NUL, which no store takes."""
+    asked = request.args.to_dict()
+    holes = tuple(Pointer(_step("", name), "holds a NUL") for name, value in asked.items() if "\0" in value)
+    if holes:
+        raise invalid_query(*holes[:MAX_POINTERS])
+    try:
+        return schema.load(asked)
+    except ValidationError as error:
+        raise invalid_query(*tuple(_pointers("", error.messages))[:MAX_POINTERS]) from error
+
+
+def invalid_query(*found: Pointer) -> ProblemError:
+    """Return the refusal of what stands behind the question mark."""
+    return ProblemError(422, "invalid_query", "some parameters are missing or wrong", found)
 
 
 def _load(schema: Schema, payload: Any) -> Any:  # noqa: ANN401 - whatever the schema makes

@@ -1,12 +1,13 @@
 """The quarantine over HTTP: count, list, show, judge again, delete."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from service.api.context import caller, services
-from service.api.describe import Query, describe
+from service.api.describe import Query, describe, invalid_query
 from service.errors import Pointer, ProblemError
 from service.log import logger
 from service.storage.records import KeyClass
@@ -171,7 +172,7 @@ class DropAnswer(Schema):
 def get_quarantine(asked: dict[str, Any]) -> dict[str, Any]:
     """List a page."""
     store, limit = services().store, asked["limit"]
-    _check(asked["reason"])
+    _check(asked["reason"], invalid_query)
     found = store.quarantined(reason=asked["reason"], after=asked["after"], limit=limit)
     last = found[-1] if len(found) == limit else None
     reasons = [
@@ -215,7 +216,7 @@ def replay(body: dict[str, Any]) -> dict[str, Any]:
     """Judge a page of events again."""
     wired = services()
     if body["after"] is None:
-        _check(body["reason"])
+        _check(body["reason"], _invalid_body)
     asked = Asked(
         reason=body["reason"],
         digests=body["events"],
@@ -244,7 +245,7 @@ def replay(body: dict[str, Any]) -> dict[str, Any]:
 def delete_quarantine(body: dict[str, Any]) -> dict[str, Any]:
     """Delete up to ten thousand events."""
     store, reason = services().store, body["reason"]
-    _check(reason)
+    _check(reason, _invalid_body)
     if reason:
         dropped = drop_reason(store, reason, limit=MAX_DROPPED)
     else:
@@ -253,9 +254,12 @@ def delete_quarantine(body: dict[str, Any]) -> dict[str, Any]:
     return {"dropped": dropped, "left": store.quarantine_counts().get(reason, 0)}
 
 
-def _check(reason: str) -> None:
+def _check(reason: str, refusal: Callable[[Pointer], ProblemError]) -> None:
     try:
         check_reason(services().store, reason)
     except ValueError as error:
-        where = Pointer("/reason", str(error))
-        raise ProblemError(422, "invalid_body", "some members are missing or wrong", (where,)) from error
+        raise refusal(Pointer("/reason", str(error))) from error
+
+
+def _invalid_body(where: Pointer) -> ProblemError:
+    return ProblemError(422, "invalid_body", "some members are missing or wrong", (where,))

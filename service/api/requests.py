@@ -1,4 +1,4 @@
-"""What every request through Flask gets: a tidy path, an id, safe headers, a count."""
+"""What every request through Flask gets: a tidy path without NUL, an id, safe headers, a count."""
 
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -7,6 +7,7 @@ from flask import Flask, Response, g, request
 
 from service import log
 from service.api.context import request_id, services
+from service.errors import ProblemError
 from service.use_cases.exchange import PRIVATE, tidy_path
 
 
@@ -32,6 +33,9 @@ class TidyPath:
 def _begin() -> None:
     g.request_id = log.request_id(request.headers.get("X-Request-Id", ""))
     log.bind_request(g.request_id)
+    if "\0" in request.path:
+        # PostgreSQL takes no such text, not even to find nothing.
+        raise ProblemError(404, "not_found", "no name holds a NUL, and this path does")
 
 
 def _finish(response: Response) -> Response:

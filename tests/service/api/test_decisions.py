@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -25,7 +26,7 @@ class Shop:
     client: FlaskClient
     home: Path
 
-    def get(self, path: str, key: str = ANALYST) -> tuple[int, dict[str, object]]:
+    def get(self, path: str, key: str = ANALYST) -> tuple[int, Any]:
         answer = self.client.get(path, headers={"Authorization": f"Bearer {key}"})
         return answer.status_code, answer.get_json()
 
@@ -75,7 +76,11 @@ def test_a_client_key_reads_no_decision(shop: Shop, path: str) -> None:
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "experiment=", "eperiment=tea"])
 def test_a_wrong_question_is_refused(shop: Shop, query: str) -> None:
-    assert shop.get(f"/v1/decisions?{query}")[0] == 422
+    status, problem = shop.get(f"/v1/decisions?{query}")
+
+    assert (status, problem["code"]) == (422, "invalid_query")
+    assert problem["title"] == "The query does not have the expected form"
+    assert problem["errors"][0]["pointer"] == f"/{query.partition('=')[0]}"
 
 
 def test_the_page_of_the_verdict_tells_what_was_done(shop: Shop) -> None:

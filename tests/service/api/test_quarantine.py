@@ -114,7 +114,7 @@ def test_a_query_of_another_form_is_refused_with_its_place(
 ) -> None:
     answer = door.ask("GET", query_string=query)
 
-    assert answer.status_code == 422
+    assert (answer.status_code, answer.json["code"]) == (422, "invalid_query")
     assert [error["pointer"] for error in answer.json["errors"]] == [pointer]
 
 
