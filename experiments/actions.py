@@ -42,12 +42,15 @@ class Seen:
         Which treatment the decision is about; empty for none.
     worse : set of (metric, variant)
         Guardrails that are worse than their limit.
+    unguarded : bool
+        Whether all of its guardrails were added after the launch, so that none of them was planned.
     """
 
     decision: Decision
     variant: str = ""
     rule: str = Rule.NOT_YET_KNOWN.value
     worse: Set[tuple[str, str]] = frozenset()
+    unguarded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +175,8 @@ def _why_held(seen: Seen | None, *, killed: bool) -> str:
         return "there is no verdict of this phase yet"
     if seen.decision is Decision.UNTRUSTWORTHY:
         return f"its data cannot be trusted (check {seen.rule})"
+    if seen.unguarded:
+        return "its guardrails were added after the launch, so none of them guards it in this phase"
     worse = [
         f"the guardrail {metric} is worse than its limit for {variant}"
         for metric, variant in sorted(seen.worse)

@@ -58,15 +58,24 @@ class Decisions(Protocol):
     def record_decision(self, change: Change) -> bool:
         """Append a decision, put its messages and change what is served, all of it in one transaction.
 
-        False, and nothing is written, unless its number follows that of the phase's last decision: whoever
-        decided meanwhile has acted, and deciding again tells whether anything is left to do.
+        False, and nothing is written, unless its number follows that of the phase's last decision and the
+        live state still has the version that it was made on: somebody has acted meanwhile, and deciding again
+        tells whether anything is left to do.
         """
         ...
 
     def decisions(
-        self, experiment: str = "", *, phase: int | None = None, limit: int = 100
+        self,
+        experiment: str = "",
+        *,
+        phase: int | None = None,
+        limit: int = 100,
+        but: Collection[str] = (),
     ) -> Sequence[RecordedDecision]:
-        """Return up to `limit` newest decisions, newest first: of all experiments, of one, of its phase."""
+        """Return up to `limit` newest decisions, newest first: of all experiments, of one, of its phase.
+
+        Those whose action is one of `but` are left out, however many they are.
+        """
         ...
 
     def decision(self, experiment: str, phase: int, number: int) -> RecordedDecision | None:

@@ -1,6 +1,6 @@
 """What was decided about phases: each change once, in one step with what it changes and whom it tells."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, Row, func, select
@@ -24,6 +24,8 @@ class SqlDecisions:
     def record_decision(self: Connections, change: Change) -> bool:
         """Append a decision with its messages and its effect on what is served; False if it is too late."""
         with self.writing() as connection:
+            if _moved(connection, self.tenant, change.live_version):
+                return False
             if not _append(connection, self.tenant, change.decision):
                 return False
             write_messages(connection, self.tenant, change.messages)
@@ -31,15 +33,22 @@ class SqlDecisions:
         return True
 
     def decisions(
-        self: Connections, experiment: str = "", *, phase: int | None = None, limit: int = 100
+        self: Connections,
+        experiment: str = "",
+        *,
+        phase: int | None = None,
+        limit: int = 100,
+        but: Collection[str] = (),
     ) -> Sequence[RecordedDecision]:
-        """Return up to `limit` newest decisions, newest first."""
+        """Return up to `limit` newest decisions, newest first, those aside whose action is one of `but`."""
         table = schema.decision
         query = select(table).where(table.c.tenant == self.tenant)
         if experiment:
             query = query.where(table.c.experiment == experiment)
         if phase is not None:
             query = query.where(table.c.phase == phase)
+        if but:
+            query = query.where(table.c.action.not_in(but))
         newest = (table.c.decided_us.desc(), table.c.experiment, table.c.phase.desc(), table.c.number.desc())
         with self.reading() as connection:
             rows = connection.execute(query.order_by(*newest[-1 if phase else 0 :]).limit(limit)).all()
@@ -57,6 +66,13 @@ class SqlDecisions:
         with self.reading() as connection:
             row = connection.execute(query).first()
         return None if row is None else _decision(row)
+
+
+def _moved(connection: Connection, tenant: str, version: int | None) -> bool:
+    """Tell whether anything served has changed since the live state had that version."""
+    table = schema.live_state
+    query = select(table.c.version).where(table.c.tenant == tenant)
+    return version is not None and version != (connection.execute(query).scalar() or 0)
 
 
 def _append(connection: Connection, tenant: str, decision: RecordedDecision) -> bool:

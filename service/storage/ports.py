@@ -301,6 +301,10 @@ class Verdicts(Protocol):
         """Append a snapshot; return its number, the next of its phase whatever the snapshot says."""
         ...
 
+    def verdict_numbers(self) -> Mapping[str, tuple[int, int]]:
+        """Return, by experiment, the phase and number of what `latest_verdict` returns."""
+        ...
+
     def latest_verdict(self, experiment: str) -> VerdictSnapshot | None:
         """Return the newest snapshot of the experiment's highest phase, or None."""
         ...

@@ -1,6 +1,6 @@
 """Verdict snapshots in SQL: appended, never changed; a history reads few columns of some of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, case, func, insert, select
@@ -62,6 +62,17 @@ class SqlVerdicts:
                 )
             )
         return int(last) + 1
+
+    def verdict_numbers(self: Connections) -> Mapping[str, tuple[int, int]]:
+        """Return, by experiment, the phase and number of its newest snapshot; no body is read."""
+        query = (
+            select(_ROW.c.experiment, _ROW.c.phase, func.max(_ROW.c.number))
+            .where(_ROW.c.tenant == self.tenant)
+            .group_by(_ROW.c.experiment, _ROW.c.phase)
+            .order_by(_ROW.c.experiment, _ROW.c.phase)
+        )
+        with self.reading() as connection:
+            return {key: (phase, number) for key, phase, number in connection.execute(query)}
 
     def latest_verdict(self: Connections, experiment: str) -> VerdictSnapshot | None:
         """Return the newest snapshot of the experiment's highest phase, or None."""

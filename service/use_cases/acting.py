@@ -9,7 +9,7 @@ from service.catalog.webhooks import Webhook
 from service.clock import Clock
 from service.settings import Settings, explicit
 from service.storage.ports import Store
-from service.use_cases.decisions import Pass, act_on_verdicts
+from service.use_cases.decisions import Pass, Place, act_on_verdicts
 from service.use_cases.judge import judged_catalog
 from service.use_cases.launch import live_catalog
 from service.use_cases.webhooks import Sender, finder
@@ -29,6 +29,7 @@ class Actor:
         self._settings = settings
         self._store = store
         self._clock = clock
+        self._settled: dict[str, Place] = {}
         self._sender: Sender | None = None
         self._thread: threading.Thread | None = None
 
@@ -43,6 +44,7 @@ class Actor:
                 public_url=self._settings.public_url,
                 new_id=new_message_id,
                 now=self._clock(),
+                settled=self._settled,
             )
         )
 

@@ -1,14 +1,14 @@
 """From verdicts to decisions: load what was said and done, decide (pure), record it once, with its effect."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.actions import RAMP, Action, Past, Record, Seen, follow, follow_ramp
 from experiments.decision import Decision
 from experiments.definitions import Experiment
-from experiments.lifecycle import Status
+from experiments.lifecycle import Status, opened_by
 from experiments.plans import EVERYTHING
 from experiments.states import MetricState, Role
 from experiments.steering import steered_experiment
@@ -16,22 +16,38 @@ from service.catalog import LoadedCatalog
 from service.catalog.webhooks import EventKind, told_of
 from service.log import logger
 from service.storage.analysis_records import Change, OutboxMessage, RecordedDecision
-from service.storage.ports import Store
-from service.storage.records import VerdictSnapshot
+from service.storage.ports import Store, StoreConflictError, StoreUnavailableError
+from service.storage.records import LiveState, VerdictSnapshot
 from service.storage.rows import to_json
 from service.use_cases.verdicts import body_of
 
 LOOK_BACK = 200
-"""So many decisions of a phase are read; what stands is among the newest of them."""
+"""So many decisions of a phase are read, steps of its ramp aside; what stands is among the newest of them."""
+DECISIONS = frozenset(Action) - RAMP
 MOST_TEXT = 8_000
 TYPES = {EventKind.DECISION: "experiment.decided", EventKind.RAMP: "experiment.ramped"}
 
 NewId = Callable[[], str]
 
 
+class DecisionsFailedError(Exception):
+    """Some experiments could not be decided about."""
+
+
+class Place(NamedTuple):
+    """What all that follows from a verdict depends on, a gate whose time has come aside."""
+
+    verdict: tuple[int, int] | None
+    live_version: int
+    is_open: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """What all experiments of one pass share; `public_url` is where people reach the pages, or empty."""
+    """What all experiments of one pass share; `public_url` is where people reach the pages, or empty.
+
+    `settled` goes on from one pass to the next: where each experiment was when nothing was left to do.
+    """
 
     store: Store
     revision: int
@@ -39,6 +55,7 @@ class Pass:
     public_url: str
     new_id: NewId
     now: datetime
+    settled: dict[str, Place] = field(default_factory=dict)
 
 
 def decision_id(decision: RecordedDecision) -> str:
@@ -70,59 +87,106 @@ def parse_decision_id(text: str) -> tuple[str, int, int] | None:
 def act_on_verdicts(bench: Pass) -> int:
     """Record, for every experiment, what its newest verdict changes, and do it; return how much that was.
 
-    Harmless at any time and in several processes at once: what was recorded is not recorded again.
+    Harmless at any time and in several processes at once: what was recorded is not recorded again, and what
+    is to be done is done to the state that it was decided upon, or left to the next pass.
+
+    Raises
+    ------
+    DecisionsFailedError
+        If some experiments could not be decided about; the others were.
+    StoreUnavailableError, StoreConflictError
+        If the store is away, or another process has got the lease.
     """
-    n = 0
-    for experiment in bench.loaded.catalog.experiments.values():
-        if experiment.status is not Status.DRAFT:
-            try:
-                n += _act(bench, experiment)
-            except Exception:  # noqa: BLE001 - one experiment's trouble must not silence the others
-                logger().exception("decision_failed", experiment=experiment.key)
+    n, failed = 0, []
+    state, numbers = bench.store.live_state(), bench.store.verdict_numbers()
+    for key, planned in bench.loaded.catalog.experiments.items():
+        if state.revision != bench.revision:
+            # The catalog changed meanwhile; the next pass reads it.
+            break
+        experiment = steered_experiment(planned, state.steering)
+        place = Place(numbers.get(key), state.version, experiment.schedule.is_open(bench.now))
+        is_due = opened_by(experiment.ramp, experiment.ramp_limit, bench.now) is not None
+        if experiment.status is Status.DRAFT or (bench.settled.get(key) == place and not is_due):
+            continue
+        try:
+            done = _act(bench, planned, state)
+        except (StoreUnavailableError, StoreConflictError):
+            raise
+        except Exception:  # noqa: BLE001 - one experiment's trouble must not silence the others
+            logger().exception("decision_failed", experiment=key)
+            failed.append(key)
+            continue
+        n += sum(done)
+        if done:
+            state = bench.store.live_state()
+        else:
+            bench.settled[key] = place
+    if failed:
+        raise DecisionsFailedError(
+            f"nothing could be decided about {', '.join(failed)}; `decision_failed` in the log has the cause"
+        )
     return n
 
 
-def _act(bench: Pass, experiment: Experiment) -> int:
+def _act(bench: Pass, experiment: Experiment, state: LiveState) -> Sequence[bool]:
+    """Return, for each record that was due, whether it was made; False is for who came too late."""
     found = bench.store.latest_verdict(experiment.key)
     verdict = found if found and found.phase == experiment.phase else None
     if verdict is not None and verdict.revision != bench.revision and not verdict.final:
         # It was judged by other rules; the next verdict is on its way.
-        return 0
-    n = 0
-    if verdict is not None:
-        n += _record(bench, experiment, verdict, _of_verdict)
+        return ()
+    asks = [_of_verdict] if verdict is not None else []
     if any(step.gated for step in experiment.ramp):
-        n += _record(bench, experiment, verdict, _of_ramp)
-    return n
+        asks.append(_of_ramp)
+    done: list[bool] = []
+    case: _Case | None = None
+    for ask in asks:
+        if done:
+            state = bench.store.live_state()
+            if state.revision != bench.revision:
+                break
+        case = case or _case(bench.store, experiment, verdict, state)
+        record = ask(bench, case)
+        if record is not None:
+            done.append(_save(bench, case, record))
+            case = None
+    return done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Case:
-    """One experiment as it is now: `history` holds its phase's decisions, newest first."""
+    """One experiment as it is now.
+
+    `history` holds its phase's decisions, newest first, steps of the ramp aside; `held` is why the ramp was
+    recorded to wait last, empty if its last step opened; `number` is that of the next record, whatever it is.
+    """
 
     experiment: Experiment
     verdict: VerdictSnapshot | None
     seen: Seen | None
     history: Sequence[RecordedDecision]
+    held: str
+    number: int
     killed: bool
+    live_version: int
 
 
-def _record(
-    bench: Pass,
-    experiment: Experiment,
-    verdict: VerdictSnapshot | None,
-    ask: Callable[[Pass, _Case], Record | None],
-) -> int:
-    state = bench.store.live_state()
-    case = _Case(
+def _case(store: Store, experiment: Experiment, verdict: VerdictSnapshot | None, state: LiveState) -> _Case:
+    key, phase = experiment.key, experiment.phase
+    newest = store.decisions(key, phase=phase, limit=1)
+    steps: Sequence[RecordedDecision] = ()
+    if any(step.gated for step in experiment.ramp):
+        steps = store.decisions(key, phase=phase, limit=1, but=DECISIONS)
+    return _Case(
         experiment=steered_experiment(experiment, state.steering),
         verdict=verdict,
         seen=seen_in(body_of(verdict)) if verdict else None,
-        history=bench.store.decisions(experiment.key, phase=experiment.phase, limit=LOOK_BACK),
-        killed=bool(state.killed & {experiment.key, EVERYTHING}),
+        history=store.decisions(key, phase=phase, limit=LOOK_BACK, but=RAMP) if newest else (),
+        held=steps[0].reason if steps and steps[0].action == Action.RAMP_HOLD else "",
+        number=newest[0].number + 1 if newest else 1,
+        killed=bool(state.killed & {key, EVERYTHING}),
+        live_version=state.version,
     )
-    record = ask(bench, case)
-    return 0 if record is None else _save(bench, case, record)
 
 
 def _of_verdict(bench: Pass, case: _Case) -> Record | None:
@@ -133,14 +197,11 @@ def _of_verdict(bench: Pass, case: _Case) -> Record | None:
 
 
 def _of_ramp(bench: Pass, case: _Case) -> Record | None:
-    last = next((one for one in case.history if one.action in RAMP), None)
-    held = last.reason if last and last.action == Action.RAMP_HOLD else ""
-    return follow_ramp(case.experiment, case.seen, held, killed=case.killed, now=bench.now)
+    return follow_ramp(case.experiment, case.seen, case.held, killed=case.killed, now=bench.now)
 
 
-def _past(store: Store, history: Iterable[RecordedDecision], seen: Seen) -> Past:
+def _past(store: Store, mine: Sequence[RecordedDecision], seen: Seen) -> Past:
     """Return what stands of a phase by its decisions, newest first."""
-    mine = [one for one in history if one.action not in RAMP]
     if not mine:
         return Past()
     last = mine[0]
@@ -160,26 +221,28 @@ def _past(store: Store, history: Iterable[RecordedDecision], seen: Seen) -> Past
 
 def seen_in(body: dict[str, Any]) -> Seen:
     """Return what a verdict says, as far as anything follows from it."""
+    guardrails = [reading for reading in body["metrics"] if reading["role"] == Role.GUARDRAIL]
+    planned = [reading for reading in guardrails if not reading.get("exploratory")]
     worse = {
         (reading["metric"], reading["variant"])
-        for reading in body["metrics"]
-        if (reading["role"], reading["state"]) == (Role.GUARDRAIL, MetricState.WORSE)
-        and not reading.get("exploratory")
+        for reading in planned
+        if reading["state"] == MetricState.WORSE
     }
     return Seen(
         decision=Decision(body["decision"]),
         variant=body["variant"] or "",
         rule=body["rule"],
         worse=frozenset(worse),
+        unguarded=bool(guardrails) and not planned,
     )
 
 
-def _save(bench: Pass, case: _Case, record: Record) -> int:
+def _save(bench: Pass, case: _Case, record: Record) -> bool:
     experiment, verdict = case.experiment, case.verdict
     decision = RecordedDecision(
         experiment=experiment.key,
         phase=experiment.phase,
-        number=case.history[0].number + 1 if case.history else 1,
+        number=case.number,
         verdict=verdict.number if verdict else 0,
         revision=bench.revision,
         decision=(case.seen.decision if case.seen else Decision.KEEP_RUNNING).value,
@@ -197,11 +260,12 @@ def _save(bench: Pass, case: _Case, record: Record) -> int:
         ships=decision.variant if record.action is Action.SHIP else None,
         ramp_steps=record.ramp_steps,
         ramp_share_bp=record.ramp_share_bp,
+        live_version=case.live_version,
     )
     if not bench.store.record_decision(change):
-        return 0
+        return False
     logger().info("experiment_decided", **wire_form(decision))
-    return 1
+    return True
 
 
 def _members(decision: RecordedDecision) -> dict[str, object]:

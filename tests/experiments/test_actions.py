@@ -252,6 +252,7 @@ def test_a_step_opens_when_its_time_has_come_with_those_after_it_that_ask_nothin
         (Seen(decision=Decision.UNTRUSTWORTHY, rule="srm"), False, "cannot be trusted (check srm)"),
         (replace(CALM, worse=frozenset({("refunds", "b")})), False, "refunds is worse than its limit for b"),
         (ROLLBACK, False, "the verdict is to roll back b"),
+        (replace(CALM, unguarded=True), False, "its guardrails were added after the launch"),
     ],
 )
 def test_a_step_waits_with_its_reason_told_once_and_opens_when_it_has_gone(

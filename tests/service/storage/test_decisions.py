@@ -62,6 +62,24 @@ def test_a_number_that_is_taken_or_skips_one_writes_nothing_at_all(store: SqlSto
     assert store.steerings() == []
 
 
+def test_what_was_decided_upon_a_state_that_is_gone_writes_nothing_at_all(store: SqlStore) -> None:
+    fresh = Change(decision=a_decision(), messages=(a_message(),), ships="banner", live_version=0)
+    store.set_killed("other", killed=True, by="anna", now=NOW)
+
+    assert not store.record_decision(fresh)
+    assert (store.decisions(), store.messages(), store.steerings()) == ([], [], [])
+
+    assert store.record_decision(replace(fresh, live_version=store.live_state().version))
+    assert [one.shipped for one in store.steerings()] == ["banner"]
+
+
+def test_decisions_with_some_actions_left_out(store: SqlStore) -> None:
+    for number, action in enumerate(["ship", *["ramp_hold"] * 9], start=1):
+        store.record_decision(Change(decision=a_decision(number, action=action)))
+
+    assert [one.number for one in store.decisions("tea", phase=1, limit=1, but={"ramp_hold"})] == [1]
+
+
 def test_decisions_are_listed_newest_first_of_all_of_one_and_of_a_phase(store: SqlStore) -> None:
     second_phase = replace(a_decision(), phase=2, decided_at=NOW + timedelta(hours=1))
     for one in (a_decision(1), a_decision(2), a_decision(1, experiment="coffee"), second_phase):
