@@ -31,6 +31,14 @@ class Arrivals:
     source: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """The share of all units that was enrolled from the UTC day `since` on; None: not known."""
+
+    since: date
+    share: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExposureAccount:
     """Where every exposure event and every exposed unit went.
@@ -99,6 +107,8 @@ class Evidence:
         Metrics that were not planned when the phase was begun, and the primary if another one was primary.
     changed : mapping of metric to revision
         Planned metrics that are measured in another way since that revision.
+    enrolled : sequence of Enrolled
+        By day, oldest first; the first also holds for the days before. Empty: as the experiment is now.
     """
 
     periods: Sequence[PeriodMoments]
@@ -109,6 +119,7 @@ class Evidence:
     windows_open: bool = True
     exploratory: frozenset[str] = frozenset()
     changed: Mapping[str, int] = field(default_factory=dict)
+    enrolled: Sequence[Enrolled] = ()
 
     def __post_init__(self) -> None:
         if self.as_of.tzinfo is None:

@@ -1,13 +1,14 @@
 """What a treatment earns: the difference in money per unit, less what it costs, and what that adds up to."""
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from experiments.decision import Case
 from experiments.definitions import Direction, Experiment, Metric, MetricKind
 from experiments.estimates import Estimate
-from experiments.evidence import Arrivals
+from experiments.evidence import Arrivals, Enrolled
 from experiments.lifecycle import TOTAL_BP
 from experiments.metrics import Aggregate
 from experiments.readings import two_sided_of
@@ -88,7 +89,8 @@ def money_of(case: Case) -> Money | None:
     if metric is None:
         return None
     experiment, plan = case.experiment, case.experiment.money
-    control, pace = experiment.control.key, units_at_full_traffic(experiment, case.evidence.closed_arrivals())
+    evidence, control = case.evidence, experiment.control.key
+    pace = units_at_full_traffic(experiment, evidence.closed_arrivals(), evidence.enrolled)
     sign = -1.0 if metric.direction is Direction.DOWN else 1.0
     earned = []
     for variant, (effect, units, level) in _effects(case, metric).items():
@@ -122,36 +124,45 @@ def scaled(found: Estimate, *, by: float) -> Estimate:
     return Estimate(*(None if end is None else end * by for end in (found.estimate, low, high)))
 
 
-def units_at_full_traffic(experiment: Experiment, arrivals: tuple[Arrivals, ...]) -> int | None:
+def units_at_full_traffic(
+    experiment: Experiment, arrivals: tuple[Arrivals, ...], enrolled: Sequence[Enrolled] = ()
+) -> int | None:
     """Return how many units come in `PROJECTED_DAYS` if everybody takes part, at the pace of the last week.
 
     Parameters
     ----------
     experiment : Experiment
-        Its allocation, or the step of its ramp at the end of each day, and its place in a layer, say which
-        share of all units came.
+        Where nothing is known of the days: its allocation, or the step of its ramp at the end of each day,
+        and its place in a layer, say which share of all units came.
     arrivals : tuple of Arrivals
         Of closed days, oldest first.
+    enrolled : sequence of Enrolled
+        Which share came on each day. A day of which that is not known is passed over.
 
     Returns
     -------
     int or None
-        None before the first closed day, and where nobody was enrolled.
+        None before the first closed day, and where no day is left.
     """
     if not arrivals:
         return None
     last = arrivals[-1].period
     span = min(PACE_DAYS, (last - arrivals[0].period).days + 1)
+    days = [last - timedelta(days=i) for i in range(span)]
+    shares = {day: _share_on(day, experiment, enrolled) for day in days}
+    counted = {day: share for day, share in shares.items() if share}
+    if not counted:
+        return None
+    whole = sum(arrived.n / counted[arrived.period] for arrived in arrivals if arrived.period in counted)
+    return round(whole / len(counted) * PROJECTED_DAYS)
+
+
+def _share_on(day: date, experiment: Experiment, enrolled: Sequence[Enrolled]) -> float | None:
+    if enrolled:
+        return enrolled[max(0, bisect_right(enrolled, day, key=lambda one: one.since) - 1)].share
     place = experiment.layer.share_bp / TOTAL_BP if experiment.layer else 1.0
-    whole = 0.0
-    for arrived in arrivals:
-        if (last - arrived.period).days < span:
-            midnight = datetime.combine(arrived.period + timedelta(days=1), time(), UTC)
-            share = experiment.share_at(midnight) / TOTAL_BP * place
-            if not share:
-                return None
-            whole += arrived.n / share
-    return round(whole / span * PROJECTED_DAYS)
+    midnight = datetime.combine(day + timedelta(days=1), time(), UTC)
+    return experiment.share_at(midnight) / TOTAL_BP * place
 
 
 def _metric(case: Case) -> Metric | None:

@@ -70,7 +70,7 @@ def money(story: Story) -> str:
 
 def _projection(story: Story, found: Money, earned: Earned) -> list[str]:
     if earned.projected is None or found.pace_units is None:
-        return []
+        return [story.language.say("money.no_pace")]
     return [
         story.language.say(
             "money.projected",

@@ -108,6 +108,9 @@ MESSAGES: Mapping[str, Forms] = {
         "one": "In {n} day at full traffic and the recent pace ({units}): {amount}.",
         "other": "In {n} days at full traffic and the recent pace ({units}): {amount}.",
     },
+    "money.no_pace": (
+        "At full traffic it is not known: no day of the last week tells which share of all units took part."
+    ),
     "money.costs": "What {variant} costs, {cost} a unit, is taken off.",
     "money.free": "No costs were declared for it.",
     "money.no_margin": "This is revenue: no margin and no costs were declared.",

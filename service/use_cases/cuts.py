@@ -18,6 +18,7 @@ from service.lake.moments import LakeReader
 from service.lake.units import DAY_US
 from service.storage.ports import Store
 from service.storage.records import VerdictSnapshot
+from service.use_cases.enrolment import enrolled_of
 from service.use_cases.judge import judged
 from service.use_cases.verdict_inputs import Recorded, recorded_of
 from service.use_cases.watermark import as_of_us
@@ -72,7 +73,7 @@ def analyze(
     revision, loaded = live
     reader = LakeReader(engine)
     before = store.latest_verdict(experiment.key)
-    recorded = _recorded(store, reader, experiment, before)
+    recorded = _recorded(store, reader, experiment, before, revision=revision)
     body = json.loads(judged(loaded, revision, experiment, reader, recorded))
     if by is None:
         return Analysis(body=body, engine=engine.name)
@@ -101,16 +102,22 @@ def check(engine: Engine, loaded: LoadedCatalog, snapshot: VerdictSnapshot) -> C
 
 
 def _recorded(
-    store: Store, reader: LakeReader, experiment: Experiment, before: VerdictSnapshot | None
+    store: Store,
+    reader: LakeReader,
+    experiment: Experiment,
+    before: VerdictSnapshot | None,
+    *,
+    revision: int,
 ) -> Recorded:
     before = before if before and before.phase == experiment.phase else None
     newest_us = reader.last_occurred_us()
     floor_us = to_micros(before.as_of) if before else 0
     as_of = from_micros(as_of_us(newest_us, floor_us=floor_us) if newest_us else floor_us)
     quarantined = store.quarantined_exposures(experiment.key, experiment.phase)
-    if before is None:
-        return Recorded(as_of=as_of, quarantined=quarantined)
-    return replace(recorded_of(before), as_of=as_of, quarantined=quarantined)
+    known = recorded_of(before) if before else None
+    enrolled = enrolled_of(store, experiment, known, revision=revision, as_of=as_of)
+    recorded = known or Recorded(as_of=as_of, quarantined=quarantined)
+    return replace(recorded, as_of=as_of, quarantined=quarantined, enrolled=enrolled)
 
 
 def _cells(

@@ -21,6 +21,7 @@ from service.lake.units import DAY_US
 from service.storage.leases import LeaseLostError
 from service.storage.ports import Store, StoreUnavailableError
 from service.storage.records import VerdictSnapshot
+from service.use_cases.enrolment import enrolled_of
 from service.use_cases.verdict_body import Inputs, verdict_body
 from service.use_cases.verdict_history import outline_of
 from service.use_cases.verdict_inputs import (
@@ -29,6 +30,7 @@ from service.use_cases.verdict_inputs import (
     installed_version,
     load_files,
     planned_of,
+    recorded_of,
 )
 from service.use_cases.watermark import as_of_us
 
@@ -205,6 +207,7 @@ def evidence_of(
         windows_open=windows_open(facts, experiment.metric_keys()),
         exploratory=recorded.exploratory(experiment),
         changed={key: one.revision for key, one in recorded.changed.items()},
+        enrolled=recorded.enrolled,
     )
 
 
@@ -274,12 +277,15 @@ def _recorded(
     store, revision = bench.store, bench.revision
     planned = planned_of(store, experiment, before, revision=revision, now=bench.now)
     metrics = {key: bench.loaded.catalog.metrics[key] for key in experiment.metric_keys()}
+    as_of = from_micros(as_of_us(bench.newest_us, floor_us=floor_us))
+    known = recorded_of(before) if before else None
     return Recorded(
-        as_of=from_micros(as_of_us(bench.newest_us, floor_us=floor_us)),
+        as_of=as_of,
         quarantined=quarantined,
         planned=planned,
         changed=changed_of(store, metrics, planned, before, revision=revision),
         version=installed_version(),
+        enrolled=enrolled_of(store, experiment, known, revision=revision, as_of=as_of),
     )
 
 

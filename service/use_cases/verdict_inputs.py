@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from experiments.definition_digest import TOLD_ONLY, digest_of
 from experiments.definitions import Experiment, Metric
+from experiments.evidence import Enrolled
 from experiments.lifecycle import Status
 from service.catalog import CatalogError, LoadedCatalog, load
 from service.clock import from_micros, to_micros
@@ -41,7 +42,7 @@ class Change:
 class Recorded:
     """What went into one verdict beside the log up to an offset and a revision of the catalog.
 
-    Of a snapshot of an older release `version` (of the software) is empty and `planned` is None.
+    Of a snapshot of an older release `version` (of the software) and `enrolled` are empty, `planned` is None.
     """
 
     as_of: datetime
@@ -49,6 +50,7 @@ class Recorded:
     planned: Planned | None = None
     changed: Mapping[str, Change] = field(default_factory=dict)
     version: str = ""
+    enrolled: tuple[Enrolled, ...] = ()
 
     def exploratory(self, experiment: Experiment) -> frozenset[str]:
         """Return the metrics of an experiment that the phase was not begun with."""
@@ -74,6 +76,7 @@ class Recorded:
                 key: {"revision": one.revision, "digest": one.digest} for key, one in self.changed.items()
             },
             "version": self.version,
+            "enrolled": [[one.since.isoformat(), one.share] for one in self.enrolled],
         }
         return json.dumps(members, sort_keys=True, separators=(",", ":"))
 
@@ -91,6 +94,9 @@ def recorded_of(snapshot: VerdictSnapshot) -> Recorded:
         planned=planned and Planned(**planned),
         changed={key: Change(**one) for key, one in members["changed"].items()},
         version=members["version"],
+        enrolled=tuple(
+            Enrolled(date.fromisoformat(day), share) for day, share in members.get("enrolled", ())
+        ),
     )
 
 
@@ -128,11 +134,11 @@ def planned_of(
     """
     if before is not None and (known := recorded_of(before).planned):
         return known
-    begun = (revision, experiment, _loaded(store, revision))
+    begun = (revision, experiment, revision_of(store, revision))
     until = now
     for number in range(revision, 0, -1):
         stored = store.revision(number)
-        loaded = _loaded(store, number)
+        loaded = revision_of(store, number)
         earlier = loaded.catalog.experiments.get(experiment.key) if loaded else None
         if stored is None or earlier is None or earlier.phase != experiment.phase:
             break
@@ -174,7 +180,7 @@ def _since(store: Store, key: str, digest: str, revision: int) -> int:
     """Return the first of the newest revisions in a row that have this definition of a metric."""
     number = revision
     while number > 1:
-        loaded = _loaded(store, number - 1)
+        loaded = revision_of(store, number - 1)
         metric = loaded.catalog.metrics.get(key) if loaded else None
         if metric is None or metric_digest(metric) != digest:
             break
@@ -189,7 +195,7 @@ def _has_begun(experiment: Experiment, moment: datetime) -> bool:
     return experiment.status in ENDED or start is None or start <= moment
 
 
-def _loaded(store: Store, number: int) -> LoadedCatalog | None:
+def revision_of(store: Store, number: int) -> LoadedCatalog | None:
     """Return a revision as it is read today; None where it is not there or today's rules refuse it."""
     stored = store.revision(number)
     if stored is None:

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.definitions import Direction, Guardrail, Metric, MetricKind, MetricPlan, Variant
 from experiments.estimates import Estimate
-from experiments.evidence import Arrivals
+from experiments.evidence import Arrivals, Enrolled
 from experiments.gates import Layer, LayerSlot
 from experiments.lifecycle import RampStep
 from experiments.metrics import Aggregate
@@ -193,6 +193,26 @@ def test_each_day_of_a_ramp_counts_by_its_own_share() -> None:
     )
 
     assert units_at_full_traffic(plan(ramp=ramp, allocation_bp=10_000), arrivals(10, 100)) == 3_000
+
+
+def test_each_day_counts_by_the_share_that_was_enrolled_then() -> None:
+    day = [date(2027, 1, 1) + timedelta(days=i) for i in range(9)]
+    opened = (Enrolled(day[0], 0.1), Enrolled(day[3], None), Enrolled(day[4], 1.0))
+    week = arrivals(10, 10, 10, 55, 100, 100, 100)
+
+    assert units_at_full_traffic(plan(allocation_bp=1_000), week, opened) == 3_000
+    assert units_at_full_traffic(plan(), arrivals(10, 10), (Enrolled(day[5], 0.1),)) == 3_000
+    assert (
+        units_at_full_traffic(plan(), arrivals(10), (Enrolled(day[0], None), Enrolled(day[1], 1.0))) is None
+    )
+
+
+def test_a_pace_that_is_not_known_is_said_in_words() -> None:
+    verdict = scene(plan(allocation_bp=0, metrics=MetricPlan(primary="revenue")), SPENT, days=20)
+
+    assert money(verdict)["pace"] == {"days": 30, "units": None}
+    assert money(verdict)["variants"][0]["projected"] is None
+    assert "At full traffic it is not known: no day of the last week tells" in verdict.text
 
 
 def test_an_amount_below_zero_turns_its_interval() -> None:
