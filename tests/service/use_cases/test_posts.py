@@ -1,9 +1,14 @@
 """One attempt to deliver: to which host it goes, and that nothing but a whole answer in time counts."""
 
 import base64
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,3 +127,36 @@ def test_an_address_of_ipv6_is_reached_and_named_in_its_brackets() -> None:
 
     assert answer == (204, "")
     assert f"\r\nHost: [::1]:{port}\r\n".encode() in heard[0]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+def test_a_host_with_a_certificate_is_believed_under_its_own_name_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {key} -out {certificate}"
+    named = ["-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(["openssl", *made.split(), *named], check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for _ in range(2):
+                plain, _address = listening.accept()
+                with suppress(ssl.SSLError), context.wrap_socket(plain, server_side=True) as connection:
+                    connection.recv(9_999)
+                    connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        answers = [
+            Post(endpoint(host, listening.getsockname()[1], is_secure=True), limits=Limits()).send(
+                "msg_1", "{}", now=NOW
+            )
+            for host in ("localhost", "127.0.0.1")
+        ]
+        thread.join()
+
+    assert answers == [(204, ""), (0, "its certificate is not valid")]
