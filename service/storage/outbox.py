@@ -3,13 +3,26 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Row, Update, case, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Update,
+    case,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from service.clock import from_micros, to_micros
 from service.storage import schema
 from service.storage.analysis_records import OutboxMessage
 from service.storage.control import Connections
 from service.storage.dialects import upsert
+from service.storage.paging import PAGE_ROWS
 
 GONE = "gone: the endpoint answered 410"
 """The problem of messages to an endpoint that wants no more; new ones to it are not sent while one has it."""
@@ -137,6 +150,36 @@ def write_messages(connection: Connection, tenant: str, messages: Sequence[Outbo
             )
             .on_conflict_do_nothing()
         )
+
+
+def prune_messages(store: Connections, *, before_us: int) -> int:
+    """Delete messages of before that moment that wait for nothing; return how many.
+
+    The newest that an endpoint which is gone was not sent stays: by it is known that the endpoint is gone.
+    """
+    table, newer = schema.outbox, schema.outbox.alias()
+    is_known_gone = exists().where(
+        newer.c.tenant == table.c.tenant,
+        newer.c.endpoint == table.c.endpoint,
+        newer.c.delivered_us.is_(None),
+        newer.c.next_us.is_(None),
+        newer.c.problem == GONE,
+        newer.c.created_us > table.c.created_us,
+    )
+    old = (
+        table.c.tenant == store.tenant,
+        table.c.created_us < before_us,
+        table.c.next_us.is_(None),
+        or_(table.c.delivered_us.is_not(None), table.c.problem != GONE, is_known_gone),
+    )
+    names = select(table.c.message_id).where(*old).distinct().limit(PAGE_ROWS)
+    deleted = 0
+    while True:
+        with store.writing() as connection:
+            page = connection.execute(names).scalars().all()
+            if not page:
+                return deleted
+            deleted += connection.execute(delete(table).where(*old, table.c.message_id.in_(page))).rowcount
 
 
 def _gone(tenant: str) -> tuple[ColumnElement[bool], ...]:

@@ -339,8 +339,10 @@ class Retention(Protocol):
         says (by the time of receipt, interactions and activity by their last event), but no event beyond the
         log offset `exported` nor the newest one; verdict snapshots but for the newest `keep.verdicts` of each
         phase, every change of the decision, the last of each UTC day of `as_of` and those that a recorded
-        decision names. Every transaction is short, and a call does a bounded amount of work: what is left
-        (of a large table of interactions, most) goes with the calls that follow.
+        decision names; after 90 days, messages that wait for nothing (but for the newest to each endpoint
+        that is gone) and what was decided about phases that were over by then. Every transaction is short,
+        and a call does a bounded amount of work: what is left (of a large table of interactions, most) goes
+        with the calls that follow.
 
         Raises
         ------

@@ -12,13 +12,17 @@ from service.clock import to_micros
 from service.storage import schema
 from service.storage.control import Connections
 from service.storage.merging import merge
+from service.storage.outbox import prune_messages
 from service.storage.paging import PAGE_ROWS, delete_in_pages
 from service.storage.ports import Keep
+from service.storage.steering import prune_steering
 from service.storage.sweep import sweep_activity, sweep_interactions
 
 DAY_US = 86_400_000_000
 # At most this many pages of a table at once: a backlog is worked off by the calls that follow.
 PRUNE_PAGES = 400
+TOLD_DAYS = 90
+"""Messages that wait for nothing, and what was decided about phases that are over, are kept for so long."""
 MOST_AT_ONCE = PRUNE_PAGES * PAGE_ROWS
 """Whoever deletes so many rows of a table may have left some."""
 
@@ -75,6 +79,9 @@ class SqlRetention:
             _forget(self, experiment, phase, newest=keep.verdicts)
             for experiment, phase in _long_histories(self, over=keep.verdicts)
         )
+        told_us = _before(now, days=TOLD_DAYS)
+        deleted["outbox"] = prune_messages(self, before_us=told_us)
+        deleted["steering"] = prune_steering(self, before_us=told_us)
         return deleted
 
     def sizes(self: Connections) -> Mapping[str, int]:

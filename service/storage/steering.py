@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, select
 
 from service.clock import from_micros, to_micros
 from service.storage import schema
@@ -85,6 +85,25 @@ def read_steering(connection: Connection, tenant: str, experiment: str, phase: i
     query = select(schema.steering).where(*_phase(tenant, experiment, phase))
     row = connection.execute(query).first()
     return Steering(experiment=experiment, phase=phase) if row is None else _steering(row)
+
+
+def prune_steering(store: Connections, *, before_us: int) -> int:
+    """Forget phases that were over at that moment, as a later one was decided about; return how many."""
+    table, later = schema.steering, schema.steering.alias()
+    is_over = exists().where(
+        later.c.tenant == table.c.tenant,
+        later.c.experiment == table.c.experiment,
+        later.c.phase > table.c.phase,
+        later.c.changed_us < before_us,
+    )
+    old = (table.c.tenant == store.tenant, table.c.changed_us < before_us, is_over)
+    with store.reading() as connection:
+        if connection.execute(select(table.c.phase).where(*old).limit(1)).first() is None:
+            return 0
+    with store.writing() as connection:
+        gone = connection.execute(delete(table).where(*old)).rowcount
+        _publish(connection, store.tenant)
+    return gone
 
 
 def _decided(steering: Steering) -> tuple[str, int | None, int | None]:

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.storage.analysis_records import Change, RecordedDecision
+from service.storage.analysis_records import Change, OutboxMessage, RecordedDecision, Steering
+from service.storage.outbox import GONE
 from service.storage.paging import PAGE_ROWS
 from service.storage.ports import IngestBatch, Keep, Store
 from service.storage.records import KeyClass, VerdictSnapshot
@@ -24,6 +25,8 @@ TABLES = (
     "person_activity",
     "event",
     "verdict_snapshot",
+    "outbox",
+    "steering",
 )
 
 
@@ -114,6 +117,41 @@ def test_superseded_verdicts_go_but_for_changes_days_and_the_newest(store: Store
     latest = store.latest_verdict("x")
     assert latest is not None
     assert latest.log_offset == 21
+
+
+def test_messages_that_wait_for_nothing_go_and_what_is_gone_stays_known(store: Store) -> None:
+    sent = OutboxMessage(message_id="told", endpoint="growth", payload="{}", created_at=NOW)
+    last = replace(sent, message_id="last", endpoint="left", created_at=NOW + timedelta(days=1), next_at=NOW)
+    store.put_messages(
+        [
+            replace(sent, delivered_at=NOW),
+            replace(sent, message_id="given_up", problem="HTTP 500"),
+            replace(sent, message_id="waits", next_at=NOW),
+            replace(last, message_id="held", created_at=NOW),
+            last,
+        ]
+    )
+    store.disable_endpoint("left")
+
+    assert pruned(store, now=NOW + timedelta(days=90)) == {}
+    assert pruned(store, now=LATER) == {"outbox": 3}
+
+    assert {one.message_id for one in store.messages()} == {"waits", "last"}
+    store.put_messages([replace(last, message_id="new")])
+    assert [one.problem for one in store.messages(endpoint="left")] == [GONE, GONE]
+
+
+def test_what_was_decided_about_phases_long_over_goes_and_the_last_stays(store: Store) -> None:
+    for phase, day in ((1, 0), (2, 1), (3, 95)):
+        steering = Steering(experiment="tea", phase=phase, shipped="b")
+        store.put_steering(steering, by="anna", now=NOW + timedelta(days=day))
+    before = store.live_state()
+
+    assert pruned(store, now=LATER) == {"steering": 1}
+
+    after = store.live_state()
+    assert sorted(after.steering) == [("tea", 2), ("tea", 3)]
+    assert after.version > before.version
 
 
 def test_the_verdicts_that_decisions_name_stay(store: Store) -> None:
