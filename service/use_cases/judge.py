@@ -299,9 +299,13 @@ def _worth_keeping(before: VerdictSnapshot, body: str, *, now: datetime, forced:
     news = ("phase", "revision", "decision", "variant", "final")
     if any(old.get(name) != new.get(name) for name in news):
         return True
-    if old["digests"]["moments"] != new["digests"]["moments"]:
+    if old["digests"]["moments"] != new["digests"]["moments"] or _day(old) != _day(new):
         return True
     if forced or old["digests"]["exposures"] == new["digests"]["exposures"]:
         return forced and old != new
     grown = new["exposure"]["events"] >= old["exposure"]["events"] * (1 + GROWTH)
     return bool(grown) or now - before.computed_at >= AT_LEAST_EVERY
+
+
+def _day(body: Mapping[str, str]) -> str:
+    return body["as_of"].split("T")[0]

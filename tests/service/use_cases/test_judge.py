@@ -144,6 +144,20 @@ def test_a_trickle_of_exposures_is_kept_at_intervals_only(store: Store, lake: Pa
     assert (at_once, later) == (0, 1)
 
 
+def test_what_nobody_was_exposed_to_is_judged_once_a_day_of_the_log(store: Store, lake: Path) -> None:
+    looks = []
+    for hours in (0, 12, 25, 26, 50):
+        shown(
+            store,
+            lake,
+            [order(f"v{hours}-{i}", START + timedelta(hours=hours, seconds=i)) for i in range(100)],
+        )
+        looks.append(refresh_verdicts(store, lake, now=NOW + timedelta(hours=hours)))
+
+    assert looks == [1, 0, 1, 0, 1]
+    assert body(store)["as_of"].startswith((START + timedelta(hours=49)).date().isoformat())
+
+
 def test_when_the_log_has_settled_its_last_exposures_are_kept_once(store: Store, lake: Path) -> None:
     shown(store, lake, a_week(per_day=100))
     refresh_verdicts(store, lake, now=NOW)
