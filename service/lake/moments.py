@@ -16,7 +16,7 @@ from experiments.evidence import Arrivals, PeriodMoments
 from experiments.units import ANONYMOUS_ID
 from service.lake.columns import Wanted
 from service.lake.contamination import contaminated_of
-from service.lake.engine import Engine
+from service.lake.engine import ALWAYS, Engine
 from service.lake.engines.duckdb import open_duckdb
 from service.lake.places import Where
 from service.lake.sums import absent_of, moments_of, periods_of
@@ -63,9 +63,12 @@ class LakeReader:
         with self.engine.kept(unit_rows(self.engine, experiment, metrics)) as rows:
             return facts_of(rows, self.engine, experiment, metrics, until_us=until_us)
 
-    def last_occurred_us(self, n: int = LAST_EVENTS) -> tuple[int, ...]:
-        """Return when the newest `n` events occurred, by their own clocks and in whatever order they came."""
-        occurred = self.engine.events(Wanted()).select("occurred_us")
+    def last_occurred_us(self, n: int = LAST_EVENTS, *, since_us: int = ALWAYS[0]) -> tuple[int, ...]:
+        """Return when the newest `n` events occurred, by their own clocks and in whatever order they came.
+
+        Who knows a moment since when so many have occurred may say so: less is read then.
+        """
+        occurred = self.engine.events(Wanted(), first_us=since_us).select("occurred_us")
         rows = self.engine.rows(occurred.order_by(ibis.desc("occurred_us")).limit(n))
         return tuple(sorted((int(row["occurred_us"]) for row in rows), reverse=True))
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from experiments.definitions import Experiment, Metric
 from experiments.units import ANONYMOUS_ID
 from service.lake.contamination import named_of
+from service.lake.engine import ALWAYS
 from service.lake.engines.duckdb import DuckDBEngine, open_duckdb
-from service.lake.moments import Facts, LakeReader, facts_of
+from service.lake.moments import LAST_EVENTS, Facts, LakeReader, facts_of
 from service.lake.partials_folder import PartialsBusyError, sweep
 from service.lake.partials_people import People
-from service.lake.partials_place import n_events
+from service.lake.partials_place import n_events, since_when
 from service.lake.partials_tiers import kept_rows
 from service.lake.partials_units import Units
 from service.lake.places import Where
@@ -37,6 +38,11 @@ class KeptReader(LakeReader):
         self._duckdb = engine
         self._home = home
         self._knows_people = False
+
+    def last_occurred_us(self, n: int = LAST_EVENTS, *, since_us: int = ALWAYS[0]) -> tuple[int, ...]:
+        """Return when the newest `n` events occurred: of a large lake the last few files can tell."""
+        known_us = since_when(self._duckdb, n)
+        return super().last_occurred_us(n, since_us=max(since_us, known_us))
 
     def facts(self, experiment: Experiment, metrics: Sequence[Metric], *, until_us: int) -> Facts:
         """Return what a reader without kept rows returns, faster where the lake is large."""

@@ -1,5 +1,6 @@
 """Whether what was summed up of the lake is still a part of it: rows are only added, or all begins anew."""
 
+from service.lake.engine import ALWAYS
 from service.lake.engines.duckdb import DuckDBEngine
 from service.lake.manifest import EVENTS
 from service.lake.partials_folder import Place
@@ -27,6 +28,17 @@ def is_part(engine: DuckDBEngine, place: Place) -> bool:
     if place.offset > manifest.offset or place.erased != manifest.erased:
         return False
     return n_after(engine, place.offset) == n_events(engine) - place.n_events and _has_anchor(engine, place)
+
+
+def since_when(engine: DuckDBEngine, n: int) -> int:
+    """Return a moment since when at least `n` events of the lake have occurred, as far as its files tell."""
+    dated = [(file.first_us, file.rows) for file in engine.manifest.of(EVENTS) if file.first_us is not None]
+    found = 0
+    for first_us, rows in sorted(dated, reverse=True):
+        found += rows
+        if found >= n:
+            return first_us
+    return ALWAYS[0]
 
 
 def n_after(engine: DuckDBEngine, offset: int) -> int:

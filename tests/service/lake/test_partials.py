@@ -291,3 +291,18 @@ def test_kept_facts_are_a_readers_facts(shop: Shop) -> None:
         assert isinstance(reader, LakeReader)
         assert isinstance(reader, KeptReader)
         assert reader.whole_facts(EXPERIMENT, METRICS, until_us=ENDED_US) == shop.kept()
+
+
+@pytest.mark.parametrize("n", [1, 10, 70, 500])
+def test_the_newest_events_are_found_by_the_files_that_may_hold_them(tmp_path: Path, n: int) -> None:
+    shop = Shop(tmp_path)
+    for _ in range(4):
+        shop.live(40)
+    shop.log.append(received(an_event("newest", at=START + days(30))))
+    export(shop.log, shop.lake)
+
+    with open_kept(shop.lake, shop.partials) as reader:
+        found = reader.last_occurred_us(n)
+
+    with open_lake(shop.lake) as reader:
+        assert found == reader.last_occurred_us(n)
