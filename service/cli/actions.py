@@ -22,6 +22,7 @@ from service.use_cases.verdicts import when
 from service.use_cases.webhooks import try_endpoint
 
 WIDTH = 100
+WHOSE = "this shell"
 LIMIT = click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1_000))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 
@@ -100,7 +101,7 @@ def test(name: str) -> None:
                 f"no webhook '{name}' is live: {suggest(name, hooks) or 'the catalog has none'}"
             )
         try:
-            endpoint = endpoint_of(hooks[name], explicit, insecure=settings.insecure_webhooks)
+            endpoint = endpoint_of(hooks[name], explicit, insecure=settings.insecure_webhooks, whose=WHOSE)
         except EndpointError as error:
             raise RefusedError(str(error)) from error
         problem = try_endpoint(endpoint, message_id=f"msg_test_{int(now.timestamp())}", now=now)
@@ -132,7 +133,7 @@ def _webhooks(store: Store) -> dict[str, Webhook]:
 
 def _standing(hook: Webhook, settings: Settings) -> str:
     try:
-        endpoint_of(hook, explicit, insecure=settings.insecure_webhooks)
+        endpoint_of(hook, explicit, insecure=settings.insecure_webhooks, whose=WHOSE)
     except EndpointError as error:
         return str(error)
     return f"{hook.url_env} and {hook.secret_env} are set"

@@ -57,15 +57,17 @@ class Limits:
     whole_s: float = 15.0
 
 
-def endpoint_of(webhook: Webhook, environment: Environment, *, insecure: bool) -> Endpoint:
-    """Return where a webhook leads; `insecure` allows http to any host.
+def endpoint_of(
+    webhook: Webhook, environment: Environment, *, insecure: bool, whose: str = "the worker"
+) -> Endpoint:
+    """Return where a webhook leads; `insecure` allows http to any host, `whose` is named in an error.
 
     Raises
     ------
     EndpointError
         If a variable is not set or its value is of no use.
     """
-    address, secret = (_value(name, environment) for name in (webhook.url_env, webhook.secret_env))
+    address, secret = (_value(name, environment, whose) for name in (webhook.url_env, webhook.secret_env))
     try:
         parts = urlsplit(address)
         host, port = _host(parts.hostname or ""), PORTS[parts.scheme] if parts.port is None else parts.port
@@ -197,10 +199,10 @@ def _host(name: str) -> str:
     return name
 
 
-def _value(name: str, environment: Environment) -> str:
+def _value(name: str, environment: Environment, whose: str) -> str:
     value = environment(name).strip()
     if not value:
-        raise EndpointError(f"{name} is not set in the environment of the worker")
+        raise EndpointError(f"{name} is not set in the environment of {whose}")
     return value
 
 

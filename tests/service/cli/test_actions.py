@@ -66,7 +66,7 @@ def test_the_list_of_webhooks_tells_what_is_missing_and_what_became_of_messages(
     act(store)
 
     _, out, _ = invoke(home, "webhooks", "list")
-    assert "HOOK_URL is not set in the environment of the worker" in out
+    assert "HOOK_URL is not set in the environment of this shell" in out
     assert "0 delivered, 1 waiting, 0 given up" in out
     assert "msg_1" in out
     _, out, _ = invoke(home, "webhooks", "list", url="https://hooks.example/T00/XyZ")
@@ -97,7 +97,7 @@ def test_a_test_message_says_whether_it_was_taken_and_enables_what_was_gone(home
     ("arguments", "url", "said"),
     [
         (("test", "growht"), "", "did you mean 'growth'?"),
-        (("test", "growth"), "", "HOOK_URL is not set"),
+        (("test", "growth"), "", "HOOK_URL is not set in the environment of this shell"),
         (("test", "growth"), "http://hooks.example/x", "must be an https address"),
         (("retry", "msg_none"), "", "no undelivered message has the id 'msg_none'"),
     ],
