@@ -292,7 +292,7 @@ def _settings(env: Mapping[str, str], home: Path, catalog: Path) -> Settings:
         proxies=variables.proxies(env),
         zone=variables.zone(env),
         lake_place=variables.lake(env),
-        engine=variables.one_of(env, "OPPORTUNE_ENGINE", ("DUCKDB", "POSTGRESQL", "SPARK")).lower(),
+        engine=variables.one_of(env, "OPPORTUNE_ENGINE", ("duckdb", "postgresql", "spark")),
         spark_master=env.get("OPPORTUNE_SPARK_MASTER") or "local[*]",
         log_level=variables.one_of(env, "OPPORTUNE_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
     )

@@ -95,11 +95,12 @@ def switch(env: Mapping[str, str], name: str, *, default: bool) -> bool:
 
 
 def one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
-    """Return one of the words `allowed`, the first by default."""
-    text = (env.get(name) or allowed[0]).upper()
-    if text not in allowed:
+    """Return one of the words `allowed` as it is written there, the first by default."""
+    text = env.get(name) or allowed[0]
+    found = next((word for word in allowed if word.lower() == text.lower()), None)
+    if found is None:
         raise ValueError(f"{name}={text!r}: expected one of {', '.join(allowed)}")
-    return text
+    return found
 
 
 def key(env: Mapping[str, str], name: str, prefix: str) -> str:

@@ -59,8 +59,10 @@ def test_an_engine_that_cannot_be_used_says_what_it_needs(tmp_path: Path) -> Non
         pass
     with pytest.raises(EngineError, match="duckdb, postgresql, spark"), open_engine(chosen, name="oracle"):
         pass
-    with pytest.raises(SettingsError, match="OPPORTUNE_ENGINE"):
-        loaded(tmp_path, OPPORTUNE_ENGINE="oracle")
+    with pytest.raises(SettingsError, match="'Oracle': expected one of duckdb, postgresql, spark"):
+        loaded(tmp_path, OPPORTUNE_ENGINE="Oracle")
+    assert loaded(tmp_path, OPPORTUNE_ENGINE="DuckDB").engine == "duckdb"
+    assert loaded(tmp_path, OPPORTUNE_LOG_LEVEL="warning").log_level == "WARNING"
 
 
 def test_postgresql_writes_a_property_as_an_export_does(tmp_path: Path, postgres_url: str) -> None:
