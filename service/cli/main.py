@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from service.catalog.findings import did_you_mean
 from service.settings import SettingsError
 from service.storage.ports import StoreUnavailableError
 
@@ -72,6 +73,16 @@ class LazyGroup(click.Group):
             return None
         found: tuple[click.Command, ...] = import_module(COMMANDS[cmd_name]).commands
         return next(command for command in found if command.name == cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command and its arguments; of a misspelt one, say which may be meant."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = did_you_mean(name, COMMANDS) or "`opportune --help` lists them"
+            ctx.fail(f"No such command '{name}': {near}")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; a bad setting or a database that is away is one line, not a traceback."""

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from service.cli.main import GONE
+from service.cli.main import GONE, cli
 from tests.service.use_cases.shops import FILES, a_store, launched
 
 
@@ -34,6 +35,15 @@ def test_a_command_whose_reader_has_gone_ends_quietly(
     os.close(write)
 
     assert (done.returncode, done.stderr) == (GONE, b"")
+
+
+def test_a_misspelt_command_is_told_a_near_one() -> None:
+    near = CliRunner().invoke(cli, ["verdit", "x"])
+    far = CliRunner().invoke(cli, ["qqq"])
+
+    assert near.exit_code == far.exit_code == 2
+    assert "No such command 'verdit': did you mean 'verdict'?" in near.output
+    assert "No such command 'qqq': `opportune --help` lists them" in far.output
 
 
 def test_a_command_whose_reader_stays_says_all() -> None:
