@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -129,12 +130,13 @@ def lint(folder: Path | None, form: str) -> None:
     Each with file, line and column; of FOLDER if it is given. No database is needed.
     """
     files: dict[str, str] = {}
+    place = folder or settings_module.load().catalog
     try:
-        files = read_folder(folder or settings_module.load().catalog)
+        files = read_folder(place)
         loaded = load_to_serve(files)
         noted = (*notes(files, loaded), *goal_notes(loaded.goals, today=utc_now().date()))
     except CatalogError as error:
-        _show_findings(error, form, files)
+        _show_findings(error, form, files, place)
         sys.exit(1)
     if form == "json":
         click.echo(json.dumps({"files": len(files), "findings": [], "notes": noted}, ensure_ascii=False))
@@ -144,13 +146,15 @@ def lint(folder: Path | None, form: str) -> None:
         click.echo(summary((), files))
 
 
-def _show_findings(error: CatalogError, form: str, files: dict[str, str]) -> None:
+def _show_findings(error: CatalogError, form: str, files: dict[str, str], folder: Path) -> None:
     if form == "json":
         found = [finding.members() for finding in error.findings]
         click.echo(json.dumps({"files": len(files), "findings": found}, ensure_ascii=False, indent=2))
     elif form == "github":
         for finding in error.findings:
-            click.echo(finding.github())
+            # An annotation attaches to a path from where the command runs.
+            path = desk_text.shown((folder / finding.path).resolve())
+            click.echo(replace(finding, path=path).github())
     else:
         click.echo(str(error))
         click.echo("\n" + summary(error.findings, files))

@@ -115,13 +115,15 @@ def test_new_refuses_to_overwrite_a_file_and_to_repeat_a_key(desk: Desk) -> None
     desk.run("new", "page", "dark", code=2)
 
 
-def test_lint_tells_every_error_in_every_format(desk: Desk) -> None:
+def test_lint_tells_every_error_in_every_format(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.write("metrics.yaml", METRICS)
     desk.write("a.yaml", BANNER.replace("50%", "150%").replace("purchase", "purchse"))
 
     text = desk.run("lint", code=1)
     members = json.loads(desk.run("lint", "--format", "json", code=1))
+    monkeypatch.chdir(desk.folder.parent)
     github = desk.run("lint", "--format", "github", code=1)
+    of_folder = desk.run("lint", "catalog", "--format", "github", code=1)
 
     assert "a.yaml:3:13  error E305" in text
     assert "2 files, 2 errors. Nothing was changed." in text
@@ -129,7 +131,8 @@ def test_lint_tells_every_error_in_every_format(desk: Desk) -> None:
         (3, 13, "E305"),
         (7, 20, "E401"),
     ]
-    assert github.count("::error file=a.yaml") == 2
+    assert github == of_folder
+    assert github.count("::error file=catalog/a.yaml,") == 2
     desk.run("lint", "--format", "xml", code=2)
 
 
