@@ -226,7 +226,7 @@ class MetricSchema(StrictSchema):
         kind = MetricKind(given.pop("kind"))
         template = given.pop("template", "")
         self._join_parts(kind, given)
-        self._check_keys(kind, given)
+        self._check_keys(kind, given, original)
         usual = Direction.DOWN if kind in FEWER_IS_BETTER else Direction.UP
         direction = Direction(given.pop("direction", usual))
         aggregate = Aggregate(given.pop("aggregate", Aggregate.SUM))
@@ -254,7 +254,7 @@ class MetricSchema(StrictSchema):
         given |= {f"per_{name}": value for name, value in below.items() if value and name != "event"}
         given["per"] = below["event"]
 
-    def _check_keys(self, kind: MetricKind, given: Mapping[str, Any]) -> None:
+    def _check_keys(self, kind: MetricKind, given: Mapping[str, Any], original: Mapping[str, Any]) -> None:
         """Refuse what would have no effect, and ask for what is missing, all at once."""
         has = {key for key in BY_KIND if (self.fields[key].attribute or key) in given}
         keys = KEYS[kind]
@@ -267,6 +267,8 @@ class MetricSchema(StrictSchema):
             )
         if kind is MetricKind.RATIO:
             wrong |= _without_effect(has)
+        if kind is MetricKind.MARGIN and given.get("factor", 0) > 1:
+            wrong["factor"] = _more_than_all(original["factor"])
         if "then" in has and "then" not in wrong and given["then"] == given["event"]:
             message = "'then' is the 'event' itself: everybody with the one has the other"
             wrong["then"] = Said("E338", message, EXAMPLES["then"])
@@ -333,6 +335,12 @@ def _yaml(keys: Mapping[str, Any], *names: str) -> str:
     return next(
         (f"{name}: {json.dumps(keys[name])}".replace('"', "") for name in names if name in keys), "it"
     )
+
+
+def _more_than_all(factor: object) -> Said:
+    bare = isinstance(factor, int | float) and factor <= HIGHEST
+    hint = f"write {factor:g}%" if bare else "for example 35%"
+    return Said("E308", f"a margin is at most 100% of the value, not {show(factor)}", hint)
 
 
 def _unused(kind: MetricKind, key: str) -> Said:

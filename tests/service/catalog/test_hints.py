@@ -204,6 +204,12 @@ def test_rules_that_may_ship_harm_and_metrics_that_say_nothing_are_noted() -> No
         ("{kind: quantile, value: v, event: x, window: 7d, quantile: 100%}", "E305", "90%; the median"),
         ("{kind: funnel, event: x, then: x, window: 7d}", "E338", "the event that should follow"),
         ("{kind: cart_abandonment, event: x, then: x, window: 7d}", "E338", "the event that should follow"),
+        ("{kind: margin, value: v, event: x, window: 7d, currency: EUR, factor: 35}", "E308", "write 35%"),
+        (
+            "{kind: margin, value: v, event: x, window: 7d, currency: EUR, factor: 250%}",
+            "E308",
+            "example 35%",
+        ),
         ("{kind: count, evnt: x, window: 7d}", "E102", "did you mean 'event'?"),
         ("{knd: count, event: x, window: 7d}", "E102", "did you mean 'kind'?"),
     ],

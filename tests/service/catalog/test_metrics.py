@@ -132,6 +132,8 @@ def test_every_key_of_the_schema_is_common_or_belongs_to_a_kind() -> None:
         ("{kind: lifetime_value, event: x, value: v, window: 7d, factor: 0.1234567}", ("E308", 69)),
         ("{kind: lifetime_value, event: x, value: v, window: 7d, factor: 100000001%}", ("E308", 69)),
         ("{kind: lifetime_value, event: x, value: v, window: 7d, factor: true}", ("E308", 69)),
+        ("{kind: margin, event: x, value: v, currency: EUR, window: 7d, factor: 35}", ("E308", 76)),
+        ("{kind: margin, event: x, value: v, currency: EUR, window: 7d, factor: 101%}", ("E308", 76)),
         ("{kind: quantile, event: x, value: v, window: 7d, quantile: 100%}", ("E305", 65)),
         ("{kind: ratio, event: x, per: y, window: 7d, currency: EUR}", ("E333", 50)),
         ("{kind: median, event: x, window: 7d}", ("E303", 13)),
