@@ -42,6 +42,8 @@ class Seen:
         Which treatment the decision is about; empty for none.
     worse : set of (metric, variant)
         Guardrails that are worse than their limit.
+    exposed : int
+        Units exposed so far.
     unguarded : bool
         Whether all of its guardrails were added after the launch, so that none of them was planned.
     """
@@ -50,6 +52,7 @@ class Seen:
     variant: str = ""
     rule: str = Rule.NOT_YET_KNOWN.value
     worse: Set[tuple[str, str]] = frozenset()
+    exposed: int = 0
     unguarded: bool = False
 
 
@@ -164,7 +167,8 @@ def follow_ramp(
     if why := _why_held(seen, killed=killed):
         reason = f"{step} waits: {why}."
         return None if reason == held else Record(rule=rule, action=Action.RAMP_HOLD, reason=reason)
-    reason = f"{step} is open: its time has come, no guardrail is worse than its limit and no check alarms."
+    known = "no guardrail is known to be worse than its limit and no check alarms"
+    reason = f"{step} is open: its time has come, {known}."
     return Record(rule=rule, action=Action.RAMP_STEP, reason=reason, ramp_steps=opens, ramp_share_bp=share_bp)
 
 
@@ -183,7 +187,9 @@ def _why_held(seen: Seen | None, *, killed: bool) -> str:
     ]
     if worse:
         return "; ".join(worse)
-    return f"the verdict is to roll back {seen.variant}" if seen.decision is Decision.ROLLBACK else ""
+    if seen.decision is Decision.ROLLBACK:
+        return f"the verdict is to roll back {seen.variant}"
+    return "" if seen.exposed else "no unit has been exposed yet, so nothing is known of its guardrails"
 
 
 def _action(experiment: Experiment, seen: Seen, *, killed: bool, now: datetime) -> tuple[Action, str]:

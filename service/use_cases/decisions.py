@@ -233,6 +233,7 @@ def seen_in(body: dict[str, Any]) -> Seen:
         variant=body["variant"] or "",
         rule=body["rule"],
         worse=frozenset(worse),
+        exposed=body["exposure"]["first"],
         unguarded=bool(guardrails) and not planned,
     )
 

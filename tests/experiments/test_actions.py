@@ -218,7 +218,7 @@ def ramped(limit: int | None = None, **changes: Any) -> Experiment:
     return experiment(ramp=steps, ramp_limit=limit, **changes)
 
 
-CALM = Seen(decision=Decision.KEEP_RUNNING)
+CALM = Seen(decision=Decision.KEEP_RUNNING, exposed=1)
 
 
 def ramp(
@@ -252,6 +252,7 @@ def test_a_step_opens_when_its_time_has_come_with_those_after_it_that_ask_nothin
         (Seen(decision=Decision.UNTRUSTWORTHY, rule="srm"), False, "cannot be trusted (check srm)"),
         (replace(CALM, worse=frozenset({("refunds", "b")})), False, "refunds is worse than its limit for b"),
         (ROLLBACK, False, "the verdict is to roll back b"),
+        (replace(CALM, exposed=0), False, "no unit has been exposed yet"),
         (replace(CALM, unguarded=True), False, "its guardrails were added after the launch"),
     ],
 )

@@ -73,6 +73,7 @@ def judged(  # noqa: PLR0913 - each test sets one of them
         "as_of": as_of.isoformat(),
         "first_exposure_at": START.isoformat(),
         "text": f"Why {decision}.",
+        "exposure": {"first": 1_000},
         "metrics": [
             {
                 "metric": "refunds",
