@@ -253,8 +253,8 @@ def test_what_is_marked_never_becomes_an_interaction_of_the_lake(
     order = an_order("o-marked", "zoe", ["item-013"], NOW)
     received = ReceivedEvent(event=order, received_at=NOW, source="test", trust="server", privacy=privacy)
     services.store.append(IngestBatch(events=[received], interactions=[interactions_of(order)]))
-    export_all(services.store, services.settings.lake)
+    export_all(services.store, services.settings.home / "lake")
 
-    found = read_interactions(services.settings.lake)["person_id"].to_pylist()
+    found = read_interactions(services.settings.home / "lake")["person_id"].to_pylist()
 
     assert found.count("u:zoe") == learned

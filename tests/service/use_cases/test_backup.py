@@ -56,7 +56,7 @@ def shop(tmp_path: Path) -> Settings:
     settings = settings_in(tmp_path / "shop")
     with opened(settings) as store:
         store.append(a_batch(*(an_event(f"e{n}") for n in range(20))))
-        export_all(store, settings.lake)
+        export_all(store, settings.home / "lake")
         store.append(a_batch(an_event("not in the lake yet")))
         store.set_keys("web", {"aa": KeyClass.CLIENT}, now=NOW)
         store.set_live_model("m2", now=NOW)
@@ -82,7 +82,7 @@ def test_a_backup_comes_back_whole_in_an_empty_home(shop: Settings, tmp_path: Pa
         assert [key.sha256 for key in store.keys()] == ["aa"]  # noqa: SIM118
         assert store.append(a_batch(an_event("e1"), an_event("new"))) == ["duplicate", "accepted"]
         assert read_manifest(other.lake).offset == 20
-        export_all(store, other.lake)
+        export_all(store, other.home / "lake")
     assert len(set(read_interactions(other.lake)["event_id"].to_pylist())) == 22
     assert (other.models / "m2" / "items.npy").read_bytes() == b"m2" * 100
     assert not (other.models / "m1").exists()
@@ -323,8 +323,8 @@ def test_the_lake_goes_on_while_a_backup_is_packed(shop: Settings, tmp_path: Pat
         def erase_and_export(done: int, total: int) -> None:
             # Files are packed one by one at the end: the last stage counts them.
             if total < 20 and done == 1 and not stages:
-                stages.append(export(store, shop.lake, wait=False))
-                stages.append(erase(shop.lake, user_ids=[], anonymous_ids=["v1"]))
+                stages.append(export(store, shop.home / "lake", wait=False))
+                stages.append(erase(shop.home / "lake", user_ids=[], anonymous_ids=["v1"]))
 
         back_up(shop, tmp_path / "b", now=NOW, progress=erase_and_export)
 

@@ -112,7 +112,7 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path, cluster: Cluster) -> Se
     migrate(settings.database_url)
     store = open_store(settings)
     fill(store)
-    export_all(store, settings.lake)
+    export_all(store, settings.home / "lake")
     store.close()
     return settings
 
@@ -196,7 +196,7 @@ def test_a_killed_restore_into_postgresql_is_finished_by_another_one(
     for settings, event_id in ((shop, "theirs"), (other, "mine")):
         store = open_store(settings)
         store.append(a_batch(an_event(event_id)))
-        export_all(store, settings.lake)
+        export_all(store, settings.home / "lake")
         store.close()
     back_up(shop, tmp_path / "b.tar.gz", now=NOW)
     words = [str(other.home), other.database_url, str(tmp_path / "b.tar.gz"), str(moves)]

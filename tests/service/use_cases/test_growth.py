@@ -40,8 +40,8 @@ def grown(settings: Settings, hours: int, *, each: int = 1_000) -> None:
 def test_the_parts_of_the_data_are_weighed(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     with a_store(tmp_path) as store:
-        (settings.lake / "events" / "day=2026-03-02").mkdir(parents=True)
-        (settings.lake / "events" / "day=2026-03-02" / "1.parquet").write_bytes(b"x" * 1_234)
+        (settings.home / "lake" / "events" / "day=2026-03-02").mkdir(parents=True)
+        (settings.home / "lake" / "events" / "day=2026-03-02" / "1.parquet").write_bytes(b"x" * 1_234)
 
         parts = sizes(store, settings)
 

@@ -57,7 +57,7 @@ def test_a_person_is_erased_from_store_and_lake_with_the_visits_before_signing_i
         {"event_id": "bad", "user_id": "maria"},
     ]
     take_in(store, ExposureBook(), events, terms=Terms(trust=SERVER, source="test", now=NOW))
-    export_all(store, settings.lake)
+    export_all(store, settings.home / "lake")
 
     erased = erase_person(store, settings, user_ids=["maria"], anonymous_ids=[])
 
@@ -159,7 +159,7 @@ def test_the_id_that_an_alias_replaced_is_found_wherever_it_stands(
 ) -> None:
     take(store, an_alias("e1", "0042", "ana"), view("e2", user_id="ana"), an_alias("e3", "other", "ana"))
     take(store, {**an_alias("", "0042", "ana"), "event_id": None})
-    export_all(store, settings.lake)
+    export_all(store, settings.home / "lake")
 
     erased = erase_person(store, settings, user_ids=[], anonymous_ids=["0042"])
 
@@ -181,4 +181,4 @@ def test_a_person_can_be_erased_before_there_is_a_lake(store: SqlStore, settings
         "interaction": 1,
         "person_activity": 1,
     }
-    assert not settings.lake.exists()
+    assert not (settings.home / "lake").exists()
