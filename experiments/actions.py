@@ -177,19 +177,21 @@ def _why_held(seen: Seen | None, *, killed: bool) -> str:
         return "it is killed, so nobody gets a treatment"
     if seen is None:
         return "there is no verdict of this phase yet"
-    if seen.decision is Decision.UNTRUSTWORTHY:
-        return f"its data cannot be trusted (check {seen.rule})"
-    if seen.unguarded:
-        return "its guardrails were added after the launch, so none of them guards it in this phase"
-    worse = [
+    worse = "; ".join(
         f"the guardrail {metric} is worse than its limit for {variant}"
         for metric, variant in sorted(seen.worse)
-    ]
-    if worse:
-        return "; ".join(worse)
-    if seen.decision is Decision.ROLLBACK:
-        return f"the verdict is to roll back {seen.variant}"
-    return "" if seen.exposed else "no unit has been exposed yet, so nothing is known of its guardrails"
+    )
+    reasons = (
+        (seen.decision is Decision.UNTRUSTWORTHY, f"its data cannot be trusted (check {seen.rule})"),
+        (
+            seen.unguarded,
+            "its guardrails were added after the launch, so none of them guards it in this phase",
+        ),
+        (bool(worse), worse),
+        (seen.decision is Decision.ROLLBACK, f"the verdict is to roll back {seen.variant}"),
+        (not seen.exposed, "no unit has been exposed yet, so nothing is known of its guardrails"),
+    )
+    return next((why for holds, why in reasons if holds), "")
 
 
 def _action(experiment: Experiment, seen: Seen, *, killed: bool, now: datetime) -> tuple[Action, str]:
