@@ -17,9 +17,10 @@ def people_of(links: ir.Table) -> ir.Table:
 
 def pairs_of(links: ir.Table) -> ir.Table:
     """One row per visitor and user that a link names, with its first moment: the columns of LINKS."""
-    named = links.filter(links.anonymous_id.notnull()).select(*LINKS)
-    aliases = links.filter(links.previous.notnull())
-    said = named.union(aliases.select("user_id", "occurred_us", anonymous_id="previous").select(*LINKS))
+    # A row has one of the two: where both were asked for, all events would be read for each.
+    said = links.select(
+        "user_id", "occurred_us", anonymous_id=ibis.coalesce(links.previous, links.anonymous_id)
+    )
     return said.group_by("anonymous_id", "user_id").aggregate(occurred_us=said.occurred_us.min())
 
 
