@@ -13,6 +13,7 @@ Every engine must give the same answer, so an event is asked less than a visitor
 Each question is answered by yes or no, never by null; `all`, `any`, `none` and `not` are plain logic.
 """
 
+import difflib
 import operator
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -22,16 +23,19 @@ from experiments.errors import InvalidDefinitionError
 from experiments.micro_units import is_exact, micro_of
 from experiments.targeting.conditions import All, Any_, Condition, Leaf, Not, nodes
 from experiments.targeting.forms import Path, kind
-from experiments.targeting.syntax import MAX_DEPTH, OPERATORS, parse_attribute
+from experiments.targeting.syntax import MAX_DEPTH, OPERATORS, SPELLED, parse_attribute
 from experiments.values import JsonValue, is_plain, same_plain
 
 MAX_VALUES = 1_000
+MAX_PARTS = 200
 OF_FACTS = ("eq", "ne", "in", "not_in", "exists")
 COMPARISONS: Mapping[str, Callable[[int, int], bool]] = MappingProxyType(
     {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 )
 EVERYTHING: Condition = All(())
-_POSSIBLE = "possible are " + ", ".join((*OF_FACTS, *COMPARISONS))
+JOINING = ("all", "any", "none")
+POSSIBLE = (*OF_FACTS, *COMPARISONS)
+_POSSIBLE = "possible are " + ", ".join(POSSIBLE)
 _PATTERNS = "engines differ in their regular expressions"
 _TIMES = "times among properties are texts, which every sender writes in its own way"
 _REFUSED = (
@@ -72,13 +76,13 @@ def parse_filter(node: object, *, path: Path = ()) -> Condition:
     >>> parse_filter({"price": {"gte": 10}})
     Leaf(attribute='price', op='gte', operand=10)
     """
-    if len(path) > MAX_DEPTH:
-        raise InvalidDefinitionError("the condition is nested too deeply", path=path, code="E209")
-    if not isinstance(node, Mapping):
-        message = f"expected properties and what they must be, not {kind(node)}"
-        raise InvalidDefinitionError(message, path=path, code="E201", hint="for example {category: tea}")
-    parts = tuple(_member(name, value, (*path, name)) for name, value in node.items())
-    return parts[0] if len(parts) == 1 else All(parts)
+    condition = _parse(node, path)
+    n = sum(1 for _ in nodes(condition))
+    if n > MAX_PARTS:
+        message = f"a filter has at most {MAX_PARTS} parts, not {n:,}"
+        hint = "ask several values of one property at once: {sku: {in: [...]}}"
+        raise InvalidDefinitionError(message, path=path, code="E209", hint=hint)
+    return condition
 
 
 def matches(condition: Condition, properties: Mapping[str, JsonValue]) -> bool:
@@ -162,24 +166,40 @@ def _holds(leaf: Leaf, value: JsonValue) -> bool:
     return same_plain(value, wanted) is (leaf.op == "eq")
 
 
+def _parse(node: object, path: Path) -> Condition:
+    if len(path) > MAX_DEPTH:
+        raise InvalidDefinitionError("the condition is nested too deeply", path=path, code="E209")
+    if not isinstance(node, Mapping):
+        message = f"expected properties and what they must be, not {kind(node)}"
+        raise InvalidDefinitionError(message, path=path, code="E201", hint="for example {category: tea}")
+    parts = tuple(_member(name, value, (*path, name)) for name, value in node.items())
+    return parts[0] if len(parts) == 1 else All(parts)
+
+
 def _member(name: object, value: object, path: Path) -> Condition:
-    if name in ("all", "any", "none") and isinstance(value, list | tuple):
+    if name in JOINING and isinstance(value, list | tuple):
         return _joined(str(name), value, path)
     if name == "not" and isinstance(value, Mapping):
-        return Not(parse_filter(value, path=path))
+        return Not(_parse(value, path))
     if not isinstance(name, str) or not name:
         message = f"a property's name is a text, not {kind(name)}"
         raise InvalidDefinitionError(message, path=path, code="E202", hint="put it in quotes")
+    if name in JOINING and isinstance(value, Mapping) and not value.keys() & {*OPERATORS, "not"}:
+        hint = f"for example {name}: [{{country: ES}}, {{country: PT}}]"
+        raise InvalidDefinitionError(_takes_a_list(name), path=path, code="E206", hint=hint)
     _check(value, path)
     return parse_attribute(name, value, path)
 
 
 def _joined(word: str, parts: list[object] | tuple[object, ...], path: Path) -> Condition:
     if not parts:
-        message = f"'{word}' takes a list of filters with at least one entry"
-        raise InvalidDefinitionError(message, path=path, code="E206")
-    read = tuple(parse_filter(part, path=(*path, i)) for i, part in enumerate(parts))
+        raise InvalidDefinitionError(_takes_a_list(word), path=path, code="E206")
+    read = tuple(_parse(part, (*path, i)) for i, part in enumerate(parts))
     return All(read) if word == "all" else Any_(read) if word == "any" else Not(Any_(read))
+
+
+def _takes_a_list(word: str) -> str:
+    return f"'{word}' takes a list of filters with at least one entry"
 
 
 def _check(value: object, path: Path) -> None:
@@ -197,8 +217,8 @@ def _check(value: object, path: Path) -> None:
         elif op in ("eq", "ne") and not is_plain(operand):
             message = f"'{op}' takes one plain value here, not {kind(operand)}"
             raise InvalidDefinitionError(message, path=inner, code="E204", hint="for several: {in: [...]}")
-        elif op in OPERATORS and op not in (*OF_FACTS, *COMPARISONS):
-            raise _impossible(op, inner)
+        elif op not in POSSIBLE:
+            raise _impossible(op, inner) if op in OPERATORS else _unknown(op, inner)
 
 
 def _no_number(op: str, operand: object, path: Path) -> InvalidDefinitionError:
@@ -214,6 +234,13 @@ def _check_length(op: str, n: int, path: Path) -> None:
     if not 0 < n <= MAX_VALUES:
         message = f"'{op}' takes 1 to {MAX_VALUES:,} values here, not {n:,}"
         raise InvalidDefinitionError(message, path=path, code="E204")
+
+
+def _unknown(op: object, path: Path) -> InvalidDefinitionError:
+    near = [SPELLED.get(str(op), ""), *difflib.get_close_matches(str(op), POSSIBLE, n=1)]
+    word = next(filter(POSSIBLE.__contains__, near), "")
+    hint = f"did you mean {word!r}?" if word else _POSSIBLE
+    return InvalidDefinitionError(f"unknown operator {op!r}", path=path, code="E203", hint=hint)
 
 
 def _impossible(op: str, path: Path) -> InvalidDefinitionError:

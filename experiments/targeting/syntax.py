@@ -25,6 +25,7 @@ OPERATORS: Mapping[str, str] = {
 """Every operator and what it takes."""
 MEMBERS = ("all", "any", "none", "not", "audience", "behaviour")
 """What may stand in a condition beside attributes."""
+SIGNS = {"gt": (">",), "gte": (">=",), "lt": ("<",), "lte": ("<=",), "eq": ("=", "=="), "ne": ("!=", "<>")}
 SPELLED = {
     "equals": "eq",
     "is": "eq",
@@ -32,6 +33,7 @@ SPELLED = {
     "is_not": "ne",
     "like": "contains",
     "matches": "regex",
+    **{sign: word for word, signs in SIGNS.items() for sign in signs},
 }
 """Operators as other tools call them."""
 

@@ -129,6 +129,22 @@ def test_what_is_asked_is_known() -> None:
         ({"p": {"ne": {"a": 1}}}, "E204", ("p", "ne"), "for several"),
         ({"p": {}}, "E203", ("p",), "no operator"),
         ({"p": {"gtt": 1}}, "E203", ("p", "gtt"), "did you mean 'gt'?"),
+        ({"p": {">": 1}}, "E203", ("p", ">"), "did you mean 'gt'?"),
+        ({"p": {">=": 1}}, "E203", ("p", ">="), "did you mean 'gte'?"),
+        ({"p": {"<": 1}}, "E203", ("p", "<"), "did you mean 'lt'?"),
+        ({"p": {"<=": 1}}, "E203", ("p", "<="), "did you mean 'lte'?"),
+        ({"p": {"=": 1}}, "E203", ("p", "="), "did you mean 'eq'?"),
+        ({"p": {"==": 1}}, "E203", ("p", "=="), "did you mean 'eq'?"),
+        ({"p": {"!=": 1}}, "E203", ("p", "!="), "did you mean 'ne'?"),
+        (
+            {"p": {"not": {"qqq": 1}}},
+            "E203",
+            ("p", "not", "qqq"),
+            "possible are eq, ne, in, not_in, exists, gt",
+        ),
+        ({"p": {"matches": 1}}, "E203", ("p", "matches"), "possible are eq"),
+        ({"any": {"country": "ES"}}, "E206", ("any",), "for example any: [{country: ES}"),
+        ({"none": {}}, "E206", ("none",), "takes a list of filters"),
         ({"p": {"gt": "5"}}, "E204", ("p", "gt"), "engines order texts differently"),
         ({"p": {"gt": True}}, "E204", ("p", "gt"), "not true"),
         ({"p": {"lte": 10**12}}, "E204", ("p", "lte"), "below 10^12"),
@@ -170,6 +186,20 @@ def test_a_filter_is_not_nested_without_end() -> None:
         parse_filter(node)
 
     assert caught.value.code == "E209"
+
+
+@pytest.mark.parametrize("node", [{"any": [{"p": i} for i in range(200)]}, {f"p{i}": 1 for i in range(200)}])
+def test_a_filter_has_at_most_two_hundred_parts(node: dict[str, Any]) -> None:
+    with pytest.raises(InvalidDefinitionError) as caught:
+        parse_filter(node, path=("where",))
+
+    assert (caught.value.code, caught.value.path) == ("E209", ("where",))
+    assert str(caught.value) == "a filter has at most 200 parts, not 201"
+    assert "{sku: {in: [...]}}" in caught.value.hint
+
+
+def test_two_hundred_parts_are_a_filter() -> None:
+    assert matches(parse_filter({"any": [{"p": i} for i in range(199)]}), {"p": 198})
 
 
 plain = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.1, 1.5, "", "1", "tea"])
