@@ -193,11 +193,14 @@ class Experiment:
             raise InvalidDefinitionError(
                 f"the variant name {reserved[0]!r} is reserved", path=("variants", reserved[0]), code="E312"
             )
-        if len({type_name(v.value) for v in self.variants}) > 1:
+        first = self.control
+        odd = next((v for v in self.variants if type_name(v.value) != type_name(first.value)), None)
+        if odd is not None:
             raise InvalidDefinitionError(
                 "all variants of an experiment must serve the same type of value",
                 path=("variants",),
                 code="E313",
+                hint=f"{odd.key} serves {_typed(odd.value)}, {first.key} {_typed(first.value)}",
             )
         _check_same_type(self.default_value, self.control.value, "otherwise and the variants")
         check_overrides(self.overrides, [v.key for v in self.variants])
@@ -292,4 +295,13 @@ class Catalog:
 
 def _check_same_type(value: JsonValue, other: JsonValue, which: str) -> None:
     if type_name(value) != type_name(other):
-        raise InvalidDefinitionError(f"{which} must have the same type", path=("otherwise",), code="E313")
+        hint = f"'otherwise' is {_typed(value)}, not {_typed(other)}"
+        raise InvalidDefinitionError(
+            f"{which} must have the same type", path=("otherwise",), code="E313", hint=hint
+        )
+
+
+def _typed(value: JsonValue) -> str:
+    """Return a type with its article: 'a string', 'an object', 'null'."""
+    name = type_name(value)
+    return name if value is None else f"an {name}" if name == "object" else f"a {name}"

@@ -52,7 +52,8 @@ class MappingOf(fields.Field[dict[str, Any]]):
 
     def _deserialize(self, value: Any, *_: object, **__: object) -> dict[str, Any]:  # noqa: ANN401 - anything may come
         if not isinstance(value, dict):
-            raise refuse("E301", f"expected 'key: value' pairs, not {show(value)}")
+            hint = "for example {my-key: ...}"
+            raise refuse("E301", f"expected 'key: value' pairs, not {show(value)}", hint)
         return dict(_each(value.items(), self.inner, names=self.names))
 
 
@@ -66,7 +67,8 @@ class Sub(fields.Field[Any]):
     def _deserialize(self, value: Any, *_: object, **__: object) -> Any:  # noqa: ANN401 - what the schema makes
         if not isinstance(value, dict):
             known = ", ".join(self.schema.fields)
-            raise refuse("E301", f"expected a mapping with some of {known}, not {show(value)}")
+            hint = f"for example {{{next(iter(self.schema.fields))}: ...}}"
+            raise refuse("E301", f"expected a mapping with some of {known}, not {show(value)}", hint)
         return self.schema.load(value)
 
 

@@ -11,7 +11,7 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, validates_sche
 
 from experiments.definitions import JsonValue
 from experiments.notation import seconds_in
-from service.catalog.findings import did_you_mean
+from service.catalog.findings import did_you_mean, near_one
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 UNIT = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
@@ -64,10 +64,12 @@ def show(value: object) -> str:
 class StrictSchema(Schema):
     """Refuses unknown keys with a suggestion; `later` names keys of features that do not exist yet.
 
-    `elsewhere` says under which key a key is known that is often written too far out.
+    `instead` says what to write for such a key; `elsewhere` says under which key a key is known that is often
+    written too far out.
     """
 
     later: tuple[str, ...] = ()
+    instead: Mapping[str, str] = {}
     elsewhere: Mapping[str, str] = {}
 
     class Meta:
@@ -81,7 +83,7 @@ class StrictSchema(Schema):
         known = [declared.data_key or name for name, declared in self.fields.items()]
         for key in original:
             if key in self.later:
-                hint = "remove it: it would have no effect"
+                hint = self.instead.get(key, "remove it: it would have no effect")
                 wrong[key] = [Said("E190", f"'{key}' is {NOT_YET}", hint, at_key=True)]
             elif key in self.elsewhere:
                 hint = f"it belongs under {self.elsewhere[key]}:"
@@ -156,7 +158,7 @@ class OneOf(Word):
             raise refuse("E190", f"'{value}' is {NOT_YET}", f"use {' or '.join(self.allowed)}")
         word = value if isinstance(value, str) else ""
         raise refuse(
-            "E303", f"{show(value)} is not one of {', '.join(self.allowed)}", did_you_mean(word, self.allowed)
+            "E303", f"{show(value)} is not one of {', '.join(self.allowed)}", near_one(word, self.allowed)
         )
 
 

@@ -73,10 +73,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if len(names) > MAX_COMPARED or len(word) > MAX_COMPARED:
         return ""
     names = sorted(set(names))
-    close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return f"known: {', '.join(names)}" if 0 < len(names) <= MAX_LISTED else ""
+    listed = f"known: {', '.join(names)}" if 0 < len(names) <= MAX_LISTED else ""
+    return near_one(word, names) or listed
+
+
+def near_one(word: str, known: Sequence[str]) -> str:
+    """Return a suggestion when one of `known`, which are few, is close to `word`, else nothing."""
+    close = difflib.get_close_matches(word[:MAX_COMPARED].lower(), known, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else ""
 
 
 def summary(findings: Sequence[Finding], files: Mapping[str, str], *, live: int | None = None) -> str:

@@ -256,7 +256,8 @@ def _read_collection(reading: Reading, name: str, root: MappingNode, kind: str, 
     elif not isinstance(entry.node, MappingNode):
         if data(entry.node) is not None:
             message = f"'{kind}' must hold 'key: definition' pairs"
-            faults.append(Fault(span=entry.key, code="E301", message=message))
+            hint = f"write '{kind}:' and below it, indented, 'my-key:' and its definition"
+            faults.append(Fault(span=entry.key, code="E301", message=message, hint=hint))
             reading.unreadable.append(reading.files[name])
     else:
         for key, inner in entry.node.entries.items():

@@ -58,6 +58,10 @@ class WebhookSchema(StrictSchema):
     """One webhook of a collection."""
 
     later = ("url", "secret", "channel", "template")
+    instead: Mapping[str, str] = {
+        name: f"write '{name}_env: GROWTH_HOOK_{name.upper()}', and the {name} into that environment variable"
+        for name in ("url", "secret")
+    }
     key = Word(required=True)
     url_env = Variable(required=True)
     secret_env = Variable(required=True)

@@ -75,6 +75,22 @@ def test_an_error_of_all_variants_is_shown_at_one(variants: str, code: str, line
     assert (found.code, found.line, found.column) == (code, line, column)
 
 
+def test_what_serves_another_type_is_named() -> None:
+    mixed = TWO.replace("b: Free", "b: 2").replace('control: ""', "control: 1") + "otherwise: text\n"
+
+    assert [hint for _, _, hint in told(TWO.replace("b: Free", "b: 2"))] == [
+        "b serves a number, control a string"
+    ]
+    assert [hint for _, _, hint in told(mixed)] == ["'otherwise' is a string, not a number"]
+
+
+def test_metrics_written_as_a_list_are_shown_the_form() -> None:
+    (found,) = findings({"a.yaml": TWO, "m.yaml": "metrics:\n  - purchase: {kind: conversion}\n"})
+
+    hint = "write 'metrics:' and below it, indented, 'my-key:' and its definition"
+    assert (found.code, found.hint) == ("E301", hint)
+
+
 GUARDED = TWO.replace(
     "primary: purchase}", "primary: purchase, guardrails: [{metric: refund, margin: 2% relative}]}"
 )
@@ -204,6 +220,13 @@ def test_rules_that_may_ship_harm_and_metrics_that_say_nothing_are_noted() -> No
         ("{kind: quantile, value: v, event: x, window: 7d, quantile: 100%}", "E305", "90%; the median"),
         ("{kind: funnel, event: x, then: x, window: 7d}", "E338", "the event that should follow"),
         ("{kind: cart_abandonment, event: x, then: x, window: 7d}", "E338", "the event that should follow"),
+        (
+            "{kind: ratio, numerator: {event: a}, denominator: B, window: 7d}",
+            "E301",
+            "for example {event: ...}",
+        ),
+        ("{kind: count, event: x, window: 7d, where: {any: {country: ES}}}", "E206", "any: [{country: ES}"),
+        ("{kind: count, event: x, window: 7d, where: {v: {'>': 1}}}", "E203", "did you mean 'gt'?"),
         ("{kind: margin, value: v, event: x, window: 7d, currency: EUR, factor: 35}", "E308", "write 35%"),
         (
             "{kind: margin, value: v, event: x, window: 7d, currency: EUR, factor: 250%}",
@@ -219,6 +242,16 @@ def test_one_mistake_in_a_metric_is_one_error_with_a_way_out(metric: str, code: 
 
     assert found == code
     assert hint in way_out
+
+
+def test_the_words_that_are_possible_are_told_once() -> None:
+    ((_, far, nothing),) = told(
+        TWO, f"{METRICS}  m: {{kind: count, event: x, window: 7d, direction: higher}}\n"
+    )
+    ((_, _, near),) = told(TWO, f"{METRICS}  m: {{kind: count, event: x, window: 7d, direction: dwn}}\n")
+
+    assert (far, nothing) == ("'higher' is not one of up, down", "")
+    assert near == "did you mean 'down'?"
 
 
 def test_a_key_that_is_missing_beside_another_mistake_is_still_told() -> None:

@@ -93,6 +93,14 @@ def test_a_wrong_webhook_is_told_with_its_place(hook: str, code: str, column: in
     assert (found.code, found.line, found.column) == (code, 2, column)
 
 
+@pytest.mark.parametrize("name", ["url", "secret"])
+def test_what_belongs_into_the_environment_is_told_its_way(name: str) -> None:
+    found = findings(hooks=f"webhooks:\n  h: {{url_env: U, secret_env: S, {name}: https://h.example/1}}\n")
+
+    hint = f"write '{name}_env: GROWTH_HOOK_{name.upper()}', and the {name} into that environment variable"
+    assert [(f.code, f.hint) for f in found] == [("E190", hint)]
+
+
 def test_a_secret_that_was_written_into_the_catalog_is_not_repeated_by_the_error() -> None:
     (found,) = findings(hooks="webhooks:\n  h: {url_env: U, secret_env: whsec_C2FyYQ}\n")
 
