@@ -53,10 +53,8 @@ def limit_of(language: Language, metric: Metric, margin: Guardrail) -> str:
     return language.signed(size_of(language, metric, margin.margin), worse)
 
 
-def bound_of(language: Language, metric: Metric, margin: Guardrail, value: float | None) -> str:
+def bound_of(language: Language, metric: Metric, margin: Guardrail, value: float) -> str:
     """Return one end of a guardrail's interval, in the terms of its margin."""
-    if value is None:
-        return language.say("guardrail.no_bound")
     if margin.relative:
         return lift_of(language, value)
     return language.signed(size_of(language, metric, value), value)

@@ -33,7 +33,7 @@ MESSAGES: Mapping[str, Forms] = {
         "{metric} is not yet known to be within its limit ({bound} at worst, {limit} allowed)"
     ),
     "guardrail.burn_in": "{metric} has no bound before {missing} ({limit} allowed)",
-    "guardrail.no_bound": "any change",
+    "guardrail.unbounded": "{metric} is not yet known to be within its limit (no bound yet, {limit} allowed)",
     "guardrails.level": {
         "one": "This bound holds in at least {level} of experiments, however often you look.",
         "other": "Each of these bounds holds in at least {level} of experiments, however often you look.",

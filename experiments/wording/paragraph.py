@@ -195,11 +195,13 @@ def _guardrail(story: Story, reading: Reading, margin: Guardrail) -> str:
     shown = (reading.lift if margin.relative else reading.effect) or Estimate(None)
     falls = metric.direction is Direction.DOWN
     worst, best = (shown.upper, shown.lower) if falls else (shown.lower, shown.upper)
+    bound = best if reading.state is MetricState.WORSE else worst
+    unbounded = bound is None and reading.state is MetricState.NOT_YET_KNOWN
     return language.say(
-        f"guardrail.{reading.state.value}",
+        "guardrail.unbounded" if unbounded else f"guardrail.{reading.state.value}",
         missing="" if reading.burn_in is None else missing_for(language, reading.burn_in),
         metric=name_of(language, metric),
-        bound=bound_of(language, metric, margin, best if reading.state is MetricState.WORSE else worst),
+        bound="" if bound is None else bound_of(language, metric, margin, bound),
         limit=limit_of(language, metric, margin),
     )
 
