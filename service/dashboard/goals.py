@@ -53,6 +53,7 @@ class Card:
     bar: float
     time: float
     way: str
+    gone: str
     spark: Spark | None
     experiments: tuple[str, ...]
     depth: int
@@ -93,12 +94,22 @@ def card(standing: Standing) -> Card:
         ),
         bar=_per_cent(share or 0.0),
         time=_per_cent(progress.elapsed),
-        way="no data" if share is None else f"{share_words(share)} of the way",
+        way=_way(share),
+        gone=share_words(progress.elapsed),
         spark=spark(standing),
         experiments=standing.experiments,
         depth=standing.depth,
         parent=goal.parent,
     )
+
+
+def _way(share: float | None) -> str:
+    """Say how far it is; how many times over, or how far astray, the amounts beside it tell better."""
+    if share is None:
+        return "no data"
+    if share < 0:
+        return "further away than the baseline"
+    return "the target is reached" if share >= 1 else f"{share_words(share)} of the way"
 
 
 def spark(standing: Standing) -> Spark | None:

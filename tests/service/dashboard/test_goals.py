@@ -74,7 +74,7 @@ def test_every_goal_is_told_in_words_beside_its_bar_and_its_days(browser: FlaskC
     assert 'serves <a href="#grow">grow</a>' in page
     assert '<a href="/experiments/free-shipping">free-shipping</a>' in page
     assert page.count('<polyline class="days"') == 2
-    assert "of the way; the mark is today, 50 % of the time" in page
+    assert "the target is reached; the mark is today, 50 % of the time" in page
     assert '<a href="/goals">Goals</a>' in listed
 
 
@@ -140,9 +140,15 @@ def test_one_day_is_a_dot_and_none_is_no_drawing() -> None:
 
 @pytest.mark.parametrize(
     ("share", "bar", "way"),
-    [(0.5, 50.0, "50 % of the way"), (-0.4, 0.0, "-40 % of the way"), (1.5, 100.0, "150 % of the way")],
+    [
+        (0.5, 50.0, "50 % of the way"),
+        (-0.4, 0.0, "further away than the baseline"),
+        (-9.98, 0.0, "further away than the baseline"),
+        (1.0, 100.0, "the target is reached"),
+        (171.39, 100.0, "the target is reached"),
+    ],
 )
 def test_a_bar_never_leaves_its_frame_and_its_words_say_how_far(share: float, bar: float, way: str) -> None:
     found = card(standing(0.1, share=share))
 
-    assert (found.bar, found.way, found.time) == (bar, way, 25.0)
+    assert (found.bar, found.way, found.time, found.gone) == (bar, way, 25.0, "25 %")
