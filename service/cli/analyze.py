@@ -185,6 +185,8 @@ def _told(found: "Analysis", by: Dimension | None) -> Iterator[str]:
         change = ("", "") if control else (said.estimate, said.interval)
         rows.append((row["metric"], row["role"], row["variant"], f"{row['n']:,}", value, *change))
     yield table([("metric", "role", "variant", "units", "value", "difference", "interval"), *rows])
+    if note := words.day_by_day(body):
+        yield textwrap.fill(note, WIDTH)
     if by is not None:
         yield f"\nBy {by.label or by.key} ({by.property} of the first exposure)"
         yield textwrap.fill(WARNING, WIDTH)

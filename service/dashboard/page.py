@@ -146,6 +146,7 @@ class Page:
     primary: str
     variants: Sequence[Row]
     metrics: Sequence[Row]
+    differences: str
     stood: Stood | None
     money: Earnings | None
     read: bool
@@ -159,10 +160,14 @@ def page(
     history: Sequence[Moment],
     *,
     standing: str,
-    heartbeat: Heartbeat | None,
-    now: datetime,
+    trouble: str,
+    ramp_bp: int | None = None,
 ) -> Page:
-    """Return what the page of one snapshot says; `standing` tells why nobody gets a treatment now."""
+    """Return what the page of one snapshot says.
+
+    `standing` tells why nobody gets a treatment now, `trouble` what is wrong with the worker; `ramp_bp` is
+    the share of all units that a ramp enrols now, None without a ramp.
+    """
     body = body_of(snapshot)
     rows = [_row(body, reading) for reading in body["metrics"]]
     record = body["record"]
@@ -186,27 +191,32 @@ def page(
             ("judged", when(snapshot.computed_at)),
             ("log offset", f"{snapshot.log_offset:,}"),
         ],
-        worker=pieces(worker_words(heartbeat, now)),
+        worker=pieces(trouble),
         charts=[_chart(line, record) for line in body["series"]],
         primary=words.label(record, primary),
         variants=[row for row in rows if row.role == "primary"],
         metrics=[row for row in rows if row.role != "primary"],
+        differences=words.day_by_day(body),
         stood=stood(history, body, decisions=WORDS),
         money=_earnings(body),
         read=body["decision"] != words.UNTRUSTWORTHY,
-        record=_record(body, snapshot),
+        record=_record(body, snapshot, ramp_bp),
         warnings=[code for code in body["warnings"] if code not in CHECKS],
         body=body,
     )
 
 
-def worker_words(heartbeat: Heartbeat | None, now: datetime) -> str:
-    """Say what is wrong with the worker; empty when it is well."""
+def worker_words(heartbeat: Heartbeat | None, now: datetime, *, revision: int) -> str:
+    """Say what is wrong with the worker; empty when it is well. `revision` is the one that is served."""
     if heartbeat is None:
         return "No worker has run yet, so nothing is judged: start `opportune worker`."
     if heartbeat.age_s(now) > STALE_S:
         return f"The worker was last seen {heartbeat.age_s(now):,.0f} s ago: these numbers are growing old."
-    return " ".join(f"{duty}: {problem}" for duty, problem in sorted(heartbeat.problems.items()))
+    kept = f". Revision {revision}, the last good one, is served until it is mended: see `opportune plan`."
+    return " ".join(
+        f"{duty}: {problem}{kept if duty == 'catalog' else ''}"
+        for duty, problem in sorted(heartbeat.problems.items())
+    )
 
 
 def _earnings(body: Mapping[str, Any]) -> Earnings | None:
@@ -314,8 +324,11 @@ def _row(body: Mapping[str, Any], reading: Mapping[str, Any]) -> Row:
     )
 
 
-def _record(body: Mapping[str, Any], snapshot: VerdictSnapshot) -> list[tuple[str, str]]:
+def _record(body: Mapping[str, Any], snapshot: VerdictSnapshot, ramp_bp: int | None) -> list[tuple[str, str]]:
     record = body["record"]
+    enrolled = f"{record['allocation_bp'] / 100:g} % of all units"
+    if ramp_bp is not None and ramp_bp < record["allocation_bp"]:
+        enrolled += f" at the end of its ramp, which is at {ramp_bp / 100:g} % now"
     shares = ", ".join(f"{v['variant']} {v['weight_bp'] / 100:g} %" for v in record["variants"])
     runtime = timedelta(seconds=record["min_runtime_s"]) / timedelta(days=1)
     plan = (
@@ -333,7 +346,7 @@ def _record(body: Mapping[str, Any], snapshot: VerdictSnapshot) -> list[tuple[st
         ("owner", record["owner"] or "nobody named"),
         ("status", record["status"]),
         ("unit", record["unit"]),
-        ("variants", f"{shares}; {record['allocation_bp'] / 100:g} % of all units"),
+        ("variants", f"{shares}; {enrolled}"),
         ("plan", plan),
         *_rules(record),
         ("metrics", "; ".join(_metric_words(key, m) for key, m in record["metrics"].items())),

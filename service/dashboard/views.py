@@ -14,6 +14,7 @@ from service.errors import ProblemError
 from service.storage.ports import StoreUnavailableError
 from service.use_cases import verdict_history, verdicts
 from service.use_cases.heartbeat import last_beat
+from service.use_cases.services import Services
 from service.use_cases.sessions import COOKIE, SESSION_VALID, sign_in
 from service.use_cases.verdict_words import headline
 
@@ -72,7 +73,6 @@ def home() -> ResponseReturnValue:
     wiring = services()
     live = wiring.snapshots.current
     found = verdicts.listing(live.loaded.catalog, live.state.killed, wiring.store, now=wiring.clock())
-    trouble = pages.worker_words(last_beat(wiring.settings.home), wiring.clock())
     return render_template(
         "list.html",
         experiments=found,
@@ -80,7 +80,7 @@ def home() -> ResponseReturnValue:
         pieces=pieces,
         headline=headline,
         revision=live.state.revision,
-        problems=[problem for problem in (live.problem, trouble) if problem],
+        problems=[problem for problem in (live.problem, _trouble(wiring)) if problem],
     )
 
 
@@ -92,11 +92,23 @@ def experiment(key: str) -> ResponseReturnValue:
     live = wiring.snapshots.current
     snapshot = verdicts.find(live.loaded.catalog, wiring.store, key)
     standing = verdicts.standing(live.loaded.catalog, live.state.killed, key, now=wiring.clock())
-    heartbeat = last_beat(wiring.settings.home)
     turns = verdict_history.turns(wiring.store, key, snapshot.phase, limit=SHOWN_TURNS)
-    page = pages.page(snapshot, turns, standing=standing, heartbeat=heartbeat, now=wiring.clock())
+    one = live.loaded.catalog.experiments.get(key)
+    ramp = one if one is not None and one.ramp and one.phase == snapshot.phase else None
+    page = pages.page(
+        snapshot,
+        turns,
+        standing=standing,
+        trouble=_trouble(wiring),
+        ramp_bp=ramp.share_at(wiring.clock()) if ramp else None,
+    )
     decisions = decided(wiring.store.decisions(key, phase=snapshot.phase, limit=MOST))
     return render_template("verdict.html", page=page, key=key, decisions=decisions)
+
+
+def _trouble(wiring: Services) -> str:
+    heartbeat, revision = last_beat(wiring.settings.home), wiring.snapshots.current.state.revision
+    return pages.worker_words(heartbeat, wiring.clock(), revision=revision)
 
 
 @bp.get("/sign-in/<token>")

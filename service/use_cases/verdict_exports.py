@@ -103,6 +103,7 @@ def to_markdown(body: Mapping[str, Any], *, standing: str = "") -> str:
         "|---|---|---|---:|---:|---:|---|---:|---:|---|",
         *(_metric_line(body, row) for row in body["metrics"]),
         "",
+        *([note, ""] if (note := words.day_by_day(body)) else []),
         *_money_lines(body),
         "| exposures | |",
         "|---|---:|",

@@ -14,6 +14,12 @@ POINTS = " points"
 UNTRUSTWORTHY = "untrustworthy"
 NOT_READ = "not_read"
 """The state of everything but control where a check has raised an alarm: nothing is read from such data."""
+DAY_BY_DAY = frozenset({"conversion", "count"})
+DAY_BY_DAY_NOTE = (
+    "Of conversions and counts, each day is compared with itself: "
+    "the difference is not that of the two totals."
+)
+"""What is told of differences by the tests named in `DAY_BY_DAY`."""
 STATES = {
     "control": "control",
     "burn_in": "too few data",
@@ -75,9 +81,15 @@ def difference(record: Mapping[str, Any], reading: Mapping[str, Any]) -> Differe
     plain = (adjusted.get(f"unadjusted_{kind}") or {}).get("estimate")
     return Difference(
         estimate=NONE if found is None else write(found),
-        interval=interval(shown, write),
+        interval=NONE if not absolute and _rules_nothing_out(reading) else interval(shown, write),
         unadjusted="" if plain is None else write(plain),
     )
+
+
+def _rules_nothing_out(reading: Mapping[str, Any]) -> bool:
+    """Return whether a lift is only known not to be below -100 %, which no share or count can be."""
+    lift = reading.get("lift") or {}
+    return reading.get("test") in DAY_BY_DAY and lift.get("lower") == -1 and lift.get("upper") is None
 
 
 def in_unit(metric: Mapping[str, Any], reading: Mapping[str, Any]) -> bool:
@@ -87,6 +99,11 @@ def in_unit(metric: Mapping[str, Any], reading: Mapping[str, Any]) -> bool:
         return not margin["relative"]
     no_lift = lift.get("estimate") is None and effect.get("estimate") is not None
     return no_lift or MetricKind(metric["kind"]).in_points
+
+
+def day_by_day(body: Mapping[str, Any]) -> str:
+    """Return what is to be known of differences that are not those of the shown values; empty for none."""
+    return DAY_BY_DAY_NOTE if any(row.get("test") in DAY_BY_DAY for row in body["metrics"]) else ""
 
 
 def limit(record: Mapping[str, Any], reading: Mapping[str, Any]) -> str:

@@ -69,6 +69,7 @@ def test_the_table_reads_like_a_verdict(home: Path) -> None:
     assert lines[3].split() == ["purchase", "primary", "control", "200", "10.00", "%"]
     assert lines[4].split()[:6] == ["purchase", "primary", "banner", "200", "35.00", "%"]
     assert "xploratory" not in out
+    assert "each day is compared with itself: the difference is not that of the" in out
 
 
 def test_groups_add_up_and_are_called_exploratory(home: Path) -> None:

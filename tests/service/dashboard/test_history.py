@@ -21,6 +21,7 @@ from flask.testing import FlaskClient
 from service.app import build_services, create_app, shut_down
 from service.cli.setup import new_sign_in_link
 from service.dashboard.history import stood
+from service.dashboard.page import page as page_of
 from service.storage.ports import Store
 from service.use_cases.judge import refresh_verdict
 from service.use_cases.launch import apply
@@ -98,6 +99,24 @@ def test_the_page_draws_how_the_verdict_stood_and_when_it_changed(home: Path, pa
     for moment in moments:
         assert f'<a href="/v1/verdicts/{moment.row.id}">{moment.row.id}</a>' in page
     assert f"<dd>{latest.id}</dd>" in page
+
+
+@pytest.mark.parametrize(
+    ("ramp_bp", "said"),
+    [
+        (None, "100 % of all units"),
+        (5_000, "100 % of all units at the end of its ramp, which is at 50 % now"),
+        (10_000, "100 % of all units"),
+    ],
+)
+def test_the_record_says_where_a_ramp_stands(home: Path, ramp_bp: int | None, said: str) -> None:
+    with a_store(home) as store:
+        snapshot = store.latest_verdict(KEY)
+    assert snapshot is not None
+
+    told = dict(page_of(snapshot, (), standing="", trouble="", ramp_bp=ramp_bp).record)
+
+    assert told["variants"] == f"control 50 %, banner 50 %; {said}"
 
 
 def test_the_chart_shows_the_last_verdict_of_each_day(home: Path) -> None:

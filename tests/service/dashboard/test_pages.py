@@ -165,6 +165,7 @@ def test_the_verdict_page_says_what_why_and_how_we_know(shop: Shop) -> None:
         "moments digest",
         f"/v1/experiments/{KEY}/verdict.csv",
         '<polygon class="band"',
+        "each day is compared with itself: the difference is not that of the two totals",
     ):
         assert words in page
 
@@ -276,7 +277,8 @@ def test_a_silent_worker_is_named_on_the_page(shop: Shop) -> None:
 
     silent = shop.browser.get(f"/experiments/{KEY}").text
 
-    assert "E101 broken" in told
+    assert "E101 broken. Revision 2, the last good one, is served until it is mended: see" in told
+    assert "<code>opportune plan</code>" in told
     assert "last seen 300 s ago" in silent
 
 

@@ -214,7 +214,7 @@ def test_the_plan_of_each_metric_and_its_numbers_are_on_record(verdict: dict[str
 
 
 def test_the_page_says_what_each_metric_is(snapshot: VerdictSnapshot) -> None:
-    told = dict(page(snapshot, (), standing="", heartbeat=None, now=NOW).record)["metrics"]
+    told = dict(page(snapshot, (), standing="", trouble="").record)["metrics"]
 
     assert "order_value: ratio of Order Completed, revenue per Order Completed, within 1 d, better up" in told
     assert "load_time: quantile of Page Loaded, ms, 0.9 quantile, within 1 d, better down" in told

@@ -209,6 +209,22 @@ def test_markdown_speaks_in_words() -> None:
         "| -0.25 to +1.91 points | 95 % | +2.00 points | within its limit |"
     ) in text
     assert "* check bots: not yet known. Wait.\n" in text
+    assert "\n\nOf conversions and counts, each day is compared with itself: the difference is not" in text
+
+
+def test_a_mean_differs_by_what_is_shown_and_needs_no_note() -> None:
+    assert "compared with itself" not in to_markdown(verdict(metrics=[reading(test="mean")]))
+
+
+@pytest.mark.parametrize(("test", "said"), [("conversion", "n/a"), ("mean", "from -100.0 %")])
+def test_an_interval_that_rules_nothing_out_is_none(test: str, said: str) -> None:
+    open_end = reading(
+        test=test,
+        margin={"value": 0.2, "relative": True},
+        lift={"estimate": None, "lower": -1.0, "upper": None},
+    )
+
+    assert difference({"metrics": {"refund": metric()}}, open_end).interval == said
 
 
 def test_markdown_reads_no_result_from_data_that_cannot_be_trusted() -> None:
