@@ -1,7 +1,7 @@
 """Which files make up the lake: one manifest, replaced in one step, and who may write it.
 
 A file that the manifest does not name does not exist for a reader, so a process killed at any
-point leaves at most strays, which the next writer removes.
+point leaves at most strays, which the next writer removes. Files that no lake wrote stay as they are.
 """
 
 import json

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -15,6 +16,11 @@ import pyarrow.parquet as pq
 from service.storage.analysis_ports import Leases
 
 MANIFEST = "manifest.json"
+# What `write_table` calls its files, in a folder and below a URL; whatever else lies there is not the lake's.
+OWN_FILE = re.compile(
+    r"(events|exposures|interactions)/day=\d{4}-\d\d-\d\d/\d{8,}(-[ce]\d+)?(-[0-9a-f]{8})?\.(parquet|tmp)",
+    re.ASCII,
+)
 # A query that does not fit its memory writes into a folder of this name below the lake, one for each reader.
 SPILL = ".spill-"
 # A row group knows its least and greatest value of every column: a scan for one type skips the others.
@@ -78,7 +84,7 @@ class LakePlace(Protocol):
         ...
 
     def strays(self, known: Collection[str]) -> Sequence[str]:
-        """Return the files that are not among `known` and that no writer is about to name."""
+        """Return the lake's own files that are not among `known` and that no writer is about to name."""
         ...
 
     def writing(self, *, wait: bool) -> AbstractContextManager[None]:
@@ -165,9 +171,9 @@ class LocalLake:
             (self.folder / path).unlink(missing_ok=True)
 
     def strays(self, known: Collection[str]) -> Sequence[str]:
-        """Return the files that are not among `known`: the only writer asks."""
-        found = (p.relative_to(self.folder).as_posix() for p in self.folder.glob("*/*/*") if p.is_file())
-        return [path for path in found if path not in known]
+        """Return the lake's own files that are not among `known`: the only writer asks."""
+        found = (p.relative_to(self.folder).as_posix() for p in self.folder.glob("*/day=*/*") if p.is_file())
+        return [path for path in found if is_own(path) and path not in known]
 
     @contextmanager
     def writing(self, *, wait: bool) -> Iterator[None]:
@@ -243,6 +249,11 @@ def _remote(url: str, leases: Leases | None) -> LakePlace:
     from service.lake.remote import RemoteLake  # noqa: PLC0415
 
     return RemoteLake(url, leases)
+
+
+def is_own(path: str) -> bool:
+    """Say whether a lake may have written this file; the path is relative to it."""
+    return OWN_FILE.fullmatch(path) is not None
 
 
 def write_parquet(table: pa.Table, where: Any) -> None:  # noqa: ANN401 - a path or a buffer, as pyarrow takes it

@@ -19,7 +19,7 @@ import pyarrow as pa
 from fsspec.implementations.dirfs import DirFileSystem
 
 from service.clock import utc_now
-from service.lake.places import MANIFEST, Index, LakeBusyError, LakeError, Written, write_parquet
+from service.lake.places import MANIFEST, Index, LakeBusyError, LakeError, Written, is_own, write_parquet
 from service.storage.analysis_ports import Leases
 from service.storage.holding import TTL_S, LeaseKeeper, holding
 
@@ -132,13 +132,11 @@ class RemoteLake:
                 self._files.rm_file(self._at(path))
 
     def strays(self, known: Collection[str]) -> Sequence[str]:
-        """Return old objects that are not among `known`: a young one may be about to be named."""
+        """Return the lake's own objects that are not among `known`; a young one may be about to be named."""
         found = [path.removeprefix(f"{self._root}/") for path in self._files.find(self._root)]
         before = utc_now() - timedelta(microseconds=self.grace_us)
         return [
-            path
-            for path in found
-            if path != MANIFEST and path not in known and self._modified(path) <= before
+            path for path in found if is_own(path) and path not in known and self._modified(path) <= before
         ]
 
     @contextmanager

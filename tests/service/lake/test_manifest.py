@@ -10,7 +10,7 @@ import pytest
 from service.clock import to_micros
 from service.lake import erase, export, export_all, forget, read_manifest
 from service.lake.manifest import EVENTS, EXPOSURES, INTERACTIONS, MAX_TYPES, LakeFile
-from service.lake.places import MANIFEST
+from service.lake.places import MANIFEST, is_own
 from tests.service.lake.logs import START, ListLog, an_event, an_exposure, received
 
 FILE = LakeFile(
@@ -161,3 +161,45 @@ def test_days_that_need_not_be_kept_count_as_taken_out(tmp_path: Path) -> None:
     forget(tmp_path, events_before=day, interactions_before=day)
 
     assert read_manifest(tmp_path).erased == 1
+
+
+def test_files_that_no_lake_wrote_stay(tmp_path: Path) -> None:
+    day = f"{EVENTS}/day=2026-03-02"
+    foreign = [
+        tmp_path / path
+        for path in (
+            "a.txt",
+            "photos/2024/wedding.jpg",
+            "photos/day=2024-06-01/00000001.parquet",
+            f"{EVENTS}/2024/00000001.parquet",
+            f"{day}/mine.parquet",
+            f"{day}/00000001.parquet.bak",
+            f"shop2/{day}/00000001.parquet",
+        )
+    ]
+    own = [tmp_path / day / name for name in ("00000009.parquet", "00000009.tmp")]
+    for file in (*foreign, *own):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
+
+    filled(tmp_path)
+
+    assert [file for file in foreign if not file.exists()] == []
+    assert [file for file in own if file.exists()] == []
+
+
+def test_every_name_that_the_lake_gives_is_its_own(tmp_path: Path) -> None:
+    log, named = ListLog(), set()
+    for i in range(10):
+        log.append(received(an_event(f"e{i}", anonymous_id=f"v{i}")))
+        export(log, tmp_path)
+        named |= {file.path for file in read_manifest(tmp_path).files}
+    erase(tmp_path, user_ids=[], anonymous_ids=["v3"])
+    named |= {file.path for file in read_manifest(tmp_path).files}
+
+    assert {path.rpartition("/")[2] for path in named} > {
+        "00000001.parquet",
+        "00000010-c1.parquet",
+        "00000011-e0.parquet",
+    }
+    assert all(map(is_own, named))

@@ -178,6 +178,21 @@ def test_what_was_replaced_stays_for_readers_and_then_goes(url: str, store: SqlS
     assert read_manifest(lake).replaced == ()
 
 
+def test_objects_that_no_lake_wrote_stay(url: str, store: SqlStore) -> None:
+    lake = RemoteLake(url, store, grace_s=-60)
+    name = f"{EVENTS}/day=2026-03-02/00000009-0123abcd.parquet"
+    foreign = {"backups/db.sql", "top.txt", f"shop2/{name}", f"{EVENTS}/day=2026-03-02/mine.parquet"}
+    for path in (*foreign, name):
+        lake._files.pipe_file(lake._at(path), b"x")
+    log = ListLog()
+    log.append(received(an_event("e1")))
+
+    export(log, lake)
+
+    left = {path.removeprefix(lake._at("")) for path in lake._files.find(lake._root)}
+    assert left == {MANIFEST, *foreign, *(file.path for file in read_manifest(lake).files)}
+
+
 def test_a_url_that_nothing_here_knows_is_refused_with_what_to_do() -> None:
     with pytest.raises(LakeError, match=r"OPPORTUNE_LAKE=nope://b/c: Protocol not known: nope.*\[s3\]"):
         RemoteLake("nope://b/c")
