@@ -1,7 +1,6 @@
 """Which events count, as Ibis expressions that follow `experiments.event_filters`: never null, yes or no."""
 
-from collections.abc import Callable, Mapping
-from functools import reduce
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import ibis
@@ -23,8 +22,15 @@ def matching(events: ir.Table, wanted: Wanted, condition: Condition) -> ir.Boole
     if isinstance(condition, Not):
         return ~matching(events, wanted, condition.part)
     parts = [matching(events, wanted, part) for part in cast("All | Any_", condition).parts]
-    join: Callable[..., ir.BooleanValue] = ibis.or_ if isinstance(condition, Any_) else ibis.and_
-    return reduce(join, parts) if parts else ibis.literal(value=True)
+    return _joined(ibis.or_ if isinstance(condition, Any_) else ibis.and_, parts)
+
+
+def _joined(join: Callable[..., ir.BooleanValue], parts: Sequence[ir.BooleanValue]) -> ir.BooleanValue:
+    """Join by halves, so that the expression is not as deep as it is long: compiling goes down into it."""
+    if len(parts) <= 1:
+        return parts[0] if parts else ibis.literal(value=True)
+    half = len(parts) // 2
+    return join(_joined(join, parts[:half]), _joined(join, parts[half:]))
 
 
 def _holds(events: ir.Table, wanted: Wanted, leaf: Leaf) -> ir.BooleanValue:

@@ -51,6 +51,15 @@ def test_every_bad_part_of_a_filter_is_told_at_its_place() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "parts", ["any: [" + "{a: 1}, " * 200 + "]", "".join(f"p{i}: 1, " for i in range(200))]
+)
+def test_a_filter_that_is_too_long_is_refused_where_it_stands(parts: str) -> None:
+    assert [code for code, _ in told(COUNT + "{" + parts + "}}")] == ["E209"]
+    half = "{kind: ratio, numerator: {event: x}, denominator: {event: y, where: {" + parts + "}}, window: 7d}"
+    assert [code for code, _ in told(half)] == ["E209"]
+
+
 def test_the_halves_of_a_ratio_have_a_filter_each() -> None:
     long = one(
         "{kind: ratio, numerator: {event: Sale, value: sum, where: {vip: true}}, "

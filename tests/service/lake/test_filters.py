@@ -12,6 +12,7 @@ from ibis.backends.duckdb import Backend
 
 from experiments.event_filters import amounts_asked, facts_asked, matches, parse_filter
 from experiments.micro_units import micro_of
+from experiments.targeting import Any_, Leaf
 from experiments.values import is_plain
 from service.lake.columns import Wanted
 from service.lake.filters import matching
@@ -103,3 +104,12 @@ def test_every_operator_compiles_for_every_engine(dialect: str) -> None:
     text = ibis.to_sql(TABLE.filter(matching(TABLE, WANTED, parse_filter(node))), dialect=dialect)
 
     assert all(word in text for word in ("fact_0", "amount_0", "500000", "fact_1", "amount_1"))
+
+
+def test_a_filter_of_many_parts_compiles_and_counts(duckdb: Backend) -> None:
+    condition = Any_(tuple(Leaf("p", "eq", i) for i in range(2_000)))
+
+    counted = TABLE.select("i", counts=matching(TABLE, WANTED, condition))
+
+    found = {row["i"]: row["counts"] for row in duckdb.to_pyarrow(counted).to_pylist()}
+    assert found == {i: matches(condition, event) for i, event in enumerate(EVENTS)}
