@@ -81,9 +81,12 @@ def refresh_goals(
 def _due(
     store: Store, engine: Engine, loaded: LoadedCatalog, today: date
 ) -> Iterator[tuple[Goal, Metric, date, bool]]:
-    """Yield values that are missing or old, each with whether its units, if any, did anything."""
+    """Yield values that are missing or old, each with whether its units, if any, did anything.
+
+    Never those that read days of which events may be dropped already: what is stored of them is all there is.
+    """
     pairs = [(goal, loaded.catalog.metrics[goal.metric]) for goal in loaded.goals.values()]
-    last = today - timedelta(days=1)
+    last, edge = today - timedelta(days=1), today - timedelta(days=loaded.data.keep.events)
     days = [last - timedelta(days=back) for back in range(BACK_DAYS)]
     first = min((days_of(metric, days[-1]).first for _goal, metric in pairs), default=last)
     offsets = last_offsets(engine, Days(first, last))
@@ -93,6 +96,8 @@ def _due(
         for goal, metric in pairs:
             row = kept.get((goal.key, day.isoformat()))
             span = days_of(metric, day)
+            if span.first < edge:
+                continue
             newest = max((seq for on, seq in offsets.items() if span.first <= on <= span.last), default=0)
             if not row or row.digest != definition_digest(metric) or newest > offset_in(row.sums):
                 yield goal, metric, day, span.first in offsets

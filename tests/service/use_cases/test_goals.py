@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from experiments.definitions import Metric, MetricKind
 from experiments.goals import Goal, GoalState, Progress, Target
-from service.lake import export_all
+from service.lake import export_all, forget
 from service.lake.moments import open_lake
 from service.storage.ports import Store
 from service.storage.records import Event
@@ -109,6 +109,29 @@ def test_late_events_make_only_the_days_that_read_them_new(store: Store, home: P
     # 2 March is read by the value of the day after, one day being the window.
     assert refreshed(store, home) == 3
     assert found(store)[0].progress.n == before.n + 1
+
+
+def test_a_late_event_does_not_replace_the_value_of_days_that_are_partly_dropped(
+    store: Store, home: Path
+) -> None:
+    files = {**FILES, "goals.yaml": GOALS, "data.yaml": "data: {keep: {events: 30d}}\n"}
+    launched(store, files)
+    for event in a_week(per_day=10):
+        put(store, event, at=event.occurred_at)
+    told(store, home)
+    refreshed(store, home)
+    before = {p.day: p.n for p in found(store)[0].points if p.n}
+    edge = date(2026, 3, 5)
+    assert forget(home / "lake", events_before=edge, interactions_before=edge) > 0
+    late = [replace(e, event_id=f"late-{e.event_id}", anonymous_id="late") for e in a_week(per_day=1)]
+    put(store, *late, at=NOW)
+    told(store, home)
+
+    refreshed(store, home, today=edge + timedelta(days=30))
+
+    after = {p.day: p.n for p in found(store)[0].points if p.n}
+    # A value of 5 March reads the 4th, too, which is gone.
+    assert after == {day: n + (day > edge) for day, n in before.items()}
 
 
 def test_another_definition_is_computed_anew_another_label_is_not(store: Store, home: Path) -> None:
