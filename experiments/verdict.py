@@ -111,7 +111,7 @@ def judge(experiment: Experiment, metrics: Mapping[str, Metric], evidence: Evide
 
     Examples
     --------
-    >>> from experiments.definitions import MetricPlan, Variant
+    >>> from experiments.definitions import MetricKind, MetricPlan, Variant
     >>> halves = (Variant(key="a", value=1, weight_bp=5000), Variant(key="b", value=2, weight_bp=5000))
     >>> e = Experiment(key="x", variants=halves, metrics=MetricPlan(primary="buy"))
     >>> buy = Metric(key="buy", kind=MetricKind.CONVERSION, event="Order Completed", window_s=86_400)
