@@ -28,7 +28,7 @@ MOMENTS = "moments"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One metric of one variant in one group; `lift` is over control in the group, None where it has none."""
+    """One metric of one variant in one group; `lift` is over a control above 0 in the group, else None."""
 
     group: str
     metric: str
@@ -131,7 +131,7 @@ def _cells(
         value = estimate_of(metric, moments)
         is_control = variant is experiment.control
         control = value if is_control else control
-        lift = None if is_control or value is None or not control else (value - control) / control
+        lift = None if is_control else _lift(value, control)
         cells.append(
             Cell(
                 group=group,
@@ -143,3 +143,10 @@ def _cells(
             )
         )
     return cells
+
+
+def _lift(value: float | None, control: float | None) -> float | None:
+    # A share of what is below 0 would have the wrong sign: less of a loss is a gain.
+    if value is None or control is None or control <= 0:
+        return None
+    return (value - control) / control

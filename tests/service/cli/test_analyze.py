@@ -91,6 +91,35 @@ def test_groups_add_up_and_are_called_exploratory(home: Path) -> None:
     assert lifts["unknown"] is None
 
 
+def test_over_a_control_that_loses_money_there_is_no_lift(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    margin = "{kind: margin, event: Order Completed, value: revenue, factor: 30%, currency: EUR, window: 1d}"
+    files = {
+        "metrics.yaml": f"{FILES['metrics.yaml']}  margin: {margin}\n",
+        "experiments/free-shipping.yaml": FILES["experiments/free-shipping.yaml"].replace(
+            "[revenue]", "[margin]"
+        ),
+        "dimensions.yaml": DIMENSIONS,
+    }
+    loss = [
+        replace(event, properties={**event.properties, "revenue": -30.0})
+        if event.type == "Order Completed"
+        else event
+        for event in of_devices(80)
+    ]
+    with a_store(home) as store:
+        launched(store, files)
+        shown(store, home / "lake", loss)
+
+    _, out, _ = invoke(home, KEY, "--by", "device", "--format", "json")
+
+    groups = json.loads(out)["cut"]["groups"]
+    cells = {(c["metric"], c["variant"], c["group"]): c for c in groups}
+    assert cells["margin", "banner", "mobile"]["value"] < cells["margin", "control", "mobile"]["value"] < 0
+    assert {c["lift"] for c in groups if c["metric"] == "margin"} == {None}
+    assert cells["purchase", "banner", "mobile"]["lift"] > 0
+
+
 def test_the_table_of_groups_says_that_it_proves_nothing(home: Path) -> None:
     code, out, _ = invoke(home, KEY, "--by", "device")
 
