@@ -19,7 +19,7 @@ from service.catalog.fields import UNIT
 from service.cli.desk import store_of, tells
 from service.cli.desk_text import table
 from service.cli.metric_templates import templates
-from service.clock import from_micros, utc_now
+from service.clock import EPOCH, from_micros, utc_now
 from service.storage.ports import Store
 from service.use_cases.goal_words import NONE, value_words
 from service.use_cases.launch import live_catalog, suggest
@@ -97,6 +97,10 @@ def _ended(day: datetime | None) -> date:
     if day is not None and day.date() > yesterday:
         raise click.BadParameter(
             f"{day.date()} has not ended in UTC: the newest day is {yesterday}", param_hint="--day"
+        )
+    if day is not None and day.date() < EPOCH.date():
+        raise click.BadParameter(
+            f"{day.date()} is too long ago: the first day is {EPOCH.date()}", param_hint="--day"
         )
     return yesterday if day is None else day.date()
 

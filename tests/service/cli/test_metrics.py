@@ -134,6 +134,13 @@ def test_a_day_on_which_nothing_happened_says_so(home: Path) -> None:
     assert "no 'Order Completed' occurred from 2026-01-30 to 2026-01-31; nothing at all occurred" in out
 
 
+def test_the_first_day_of_all_can_be_looked_at(home: Path) -> None:
+    code, out, _ = invoke(home, "preview", "purchase", "--day", "1970-01-01")
+
+    assert code == 0
+    assert "nothing at all occurred" in " ".join(out.split())
+
+
 def test_numbers_may_be_those_of_another_unit(home: Path) -> None:
     code, out, _ = invoke(home, "preview", "purchase", "--unit", "user_id")
 
@@ -157,6 +164,8 @@ def test_metrics_are_listed_with_yesterdays_value(home: Path) -> None:
     [
         (["preview", "purchas"], 1, "no metric 'purchas' is in the live catalog; did you mean 'purchase'?"),
         (["preview", "purchase", "--day", str(TODAY)], 2, f"{TODAY} has not ended in UTC: the newest day is"),
+        (["preview", "purchase", "--day", "1969-12-31"], 2, "too long ago: the first day is 1970-01-01"),
+        (["preview", "purchase", "--day", "0001-01-01"], 2, "0001-01-01 is too long ago"),
         (["preview", "purchase", "--day", "soon"], 2, "does not match the format '%Y-%m-%d'"),
         (["preview", "purchase", "--unit", "a b"], 2, "'a b' is no attribute, such as user_id"),
         (["preview", "purchase", "--catalog", "nowhere"], 2, "'nowhere' does not exist"),
