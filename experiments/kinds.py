@@ -309,8 +309,8 @@ def _margin(metric: Metric, events: Sequence[SeenEvent]) -> int:
 
 
 def _winsorized(metric: Metric, number: int) -> int:
-    cap = MAX_VALUE if metric.cap is None else micro_of(metric.cap) or MAX_VALUE
-    return cut(number, min(cap, MAX_VALUE))
+    cap = micro_of(metric.cap)
+    return cut(number, MAX_VALUE if cap is None else min(cap, MAX_VALUE))
 
 
 def _per(metric: Metric, events: Sequence[SeenEvent]) -> int:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from experiments.errors import InvalidDefinitionError
 from experiments.event_filters import EVERYTHING, parse_filter
 from experiments.metric_kinds import MetricKind, Test
+from experiments.micro_units import is_exact
 from experiments.targeting.conditions import Condition
 from experiments.targeting.operators import Scalar
 from experiments.values import JsonValue, is_plain, same_plain
@@ -115,6 +116,9 @@ class Metric:
             )
         if self.cap is not None and self.cap <= 0:
             raise InvalidDefinitionError("the cap must be above zero", path=("cap",), code="E332")
+        if self.cap is not None and not is_exact(self.cap):
+            message = f"the cap {self.cap!r} has more than six decimals"
+            raise InvalidDefinitionError(message, path=("cap",), code="E308", hint="round it")
         if not 0 <= self.after_s < self.window_s:
             raise InvalidDefinitionError(
                 "'after' must be shorter than the window: nothing is left of it", path=("after",), code="E335"

@@ -194,8 +194,8 @@ def _cut(number: ir.Value, limit: int = MAX_VALUE) -> ir.Value:
 
 
 def _winsorized(number: ir.Value, metric: Metric) -> ir.Value:
-    cap = MAX_VALUE if metric.cap is None else min(MAX_VALUE, micro_of(metric.cap) or MAX_VALUE)
-    return _cut(number, cap)
+    cap = micro_of(metric.cap)
+    return _cut(number, MAX_VALUE if cap is None else min(cap, MAX_VALUE))
 
 
 def _either(yes: ir.BooleanValue) -> ir.Value:

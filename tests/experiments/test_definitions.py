@@ -49,6 +49,8 @@ def reserved() -> Experiment:
         (lambda: metric(kind=MetricKind.CHURN, window_s=60, after_s=60), "E335", ("after",)),
         (lambda: metric(window_s=0), "E331", ("window",)),
         (lambda: metric(cap=0.0), "E332", ("cap",)),
+        (lambda: metric(cap=0.0000001), "E308", ("cap",)),
+        (lambda: metric(cap=2.0000005), "E308", ("cap",)),
     ],
 )
 def test_a_definition_that_contradicts_itself_cannot_be_built(build: Any, code: str, path: Any) -> None:

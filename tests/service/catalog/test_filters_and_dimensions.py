@@ -60,6 +60,12 @@ def test_a_filter_that_is_too_long_is_refused_where_it_stands(parts: str) -> Non
     assert [code for code, _ in told(half)] == ["E209"]
 
 
+@pytest.mark.parametrize("cap", ["0.0000001", "2.0000005"])
+def test_a_cap_that_is_finer_than_amounts_are_is_refused(cap: str) -> None:
+    assert [code for code, _ in told("{kind: count, event: x, window: 7d, cap: " + cap + "}")] == ["E308"]
+    assert one("{kind: count, event: x, window: 7d, cap: 0.000001}").cap == 0.000001
+
+
 def test_the_halves_of_a_ratio_have_a_filter_each() -> None:
     long = one(
         "{kind: ratio, numerator: {event: Sale, value: sum, where: {vip: true}}, "
