@@ -153,7 +153,8 @@ def start_session(master: str, **more: str) -> "SparkSession":
         builder = builder.master(master)
     for name, value in ({**HERE, **more} if master.startswith("local") else more).items():
         builder = builder.config(name, value)
-    session: SparkSession = builder.getOrCreate()
+    with _unwarned_of_pandas():
+        session: SparkSession = builder.getOrCreate()
     return session
 
 
@@ -178,7 +179,13 @@ def _builder() -> Any:  # noqa: ANN401 - PySpark is an extra
 
 
 def _connected(session: "SparkSession") -> Any:  # noqa: ANN401 - a backend of Ibis
-    with warnings.catch_warnings():
-        # That Spark does not know this pandas yet: nothing here goes through pandas.
-        warnings.simplefilter("ignore", FutureWarning)
+    with _unwarned_of_pandas():
         return ibis.pyspark.connect(session)
+
+
+@contextmanager
+def _unwarned_of_pandas() -> Iterator[None]:
+    """Leave out that Spark does not know this pandas yet: nothing here goes through pandas."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield

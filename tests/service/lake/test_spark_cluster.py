@@ -1,6 +1,8 @@
 """Spark as a cluster: a master and two executors, each a Java process of its own."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,21 @@ MASTER = "local-cluster[2,1,1024]"
 KEYS = ("quantile", "ratio_of_sums", "mean_before", "funnel")
 
 
-@pytest.mark.skipif(shutil.which("java") is None, reason="Java 17 is not installed")
+NO_JAVA = pytest.mark.skipif(shutil.which("java") is None, reason="Java 17 is not installed")
+
+
+@NO_JAVA
+def test_a_session_of_this_machine_says_nothing_of_its_own() -> None:
+    code = "from service.lake.engines.spark import _connected, start_session\n"
+    code += "session = start_session('local[1]')\n_connected(session)\nsession.stop()\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    # What Java itself says of the modules that Spark asks for comes before any setting is read.
+    assert [line for line in done.stderr.splitlines() if "incubator modules" not in line] == []
+    assert done.stdout == ""
+
+
+@NO_JAVA
 def test_two_executors_give_the_integers_of_plain_python(tmp_path: Path) -> None:
     log = ListLog()
     of = history(0)
