@@ -86,7 +86,7 @@ class Worker:
         self._unjudged: UnjudgedError | None = None
         self._audiences = AudienceKeeper(settings, store)
         self._goals = GoalKeeper(settings, store)
-        self._actor = Actor(settings, store, clock=clock)
+        self._actor = Actor(settings, store, clock=clock, tell=tell)
         self._decide_after = 0.0
         self._training = TrainingChild(settings, store)
         self._prune_after = 0.0

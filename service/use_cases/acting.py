@@ -9,6 +9,7 @@ from service.catalog.webhooks import Webhook
 from service.clock import Clock
 from service.settings import Settings, explicit
 from service.storage.ports import Store
+from service.use_cases.catalog_watch import Tell, quiet
 from service.use_cases.decisions import Pass, Place, act_on_verdicts
 from service.use_cases.judge import judged_catalog
 from service.use_cases.launch import live_catalog
@@ -25,10 +26,11 @@ def new_message_id() -> str:
 class Actor:
     """Decides over one store, and delivers its messages while `send` says so."""
 
-    def __init__(self, settings: Settings, store: Store, *, clock: Clock) -> None:
+    def __init__(self, settings: Settings, store: Store, *, clock: Clock, tell: Tell = quiet) -> None:
         self._settings = settings
         self._store = store
         self._clock = clock
+        self._tell = tell
         self._settled: dict[str, Place] = {}
         self._sender: Sender | None = None
         self._thread: threading.Thread | None = None
@@ -45,6 +47,7 @@ class Actor:
                 new_id=new_message_id,
                 now=self._clock(),
                 settled=self._settled,
+                tell=self._tell,
             )
         )
 

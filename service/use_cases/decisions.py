@@ -19,6 +19,7 @@ from service.storage.analysis_records import Change, OutboxMessage, RecordedDeci
 from service.storage.ports import Store, StoreConflictError, StoreUnavailableError
 from service.storage.records import LiveState, VerdictSnapshot
 from service.storage.rows import to_json
+from service.use_cases.catalog_watch import Tell, quiet
 from service.use_cases.verdicts import body_of
 
 LOOK_BACK = 200
@@ -47,6 +48,7 @@ class Pass:
     """What all experiments of one pass share; `public_url` is where people reach the pages, or empty.
 
     `settled` goes on from one pass to the next: where each experiment was when nothing was left to do.
+    `tell` is given one line for each decision, for the person at the terminal.
     """
 
     store: Store
@@ -56,6 +58,7 @@ class Pass:
     new_id: NewId
     now: datetime
     settled: dict[str, Place] = field(default_factory=dict)
+    tell: Tell = quiet
 
 
 def decision_id(decision: RecordedDecision) -> str:
@@ -266,6 +269,7 @@ def _save(bench: Pass, case: _Case, record: Record) -> bool:
     if not bench.store.record_decision(change):
         return False
     logger().info("experiment_decided", **wire_form(decision))
+    bench.tell(f"opportune: {decision.experiment}: {decision.reason}")
     return True
 
 

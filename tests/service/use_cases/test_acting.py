@@ -32,11 +32,14 @@ def store(home: Path) -> Iterator[Store]:
 def test_one_step_of_the_worker_judges_and_acts(home: Path, store: Store) -> None:
     launched(store, files("rollback_and_ship"))
     put(store, *a_week())
-    worker = Worker(settings_in(home), store, clock=lambda: START)
+    told: list[str] = []
+    worker = Worker(settings_in(home), store, clock=lambda: START, tell=told.append)
 
     worker.step()
 
     (decision,) = store.decisions()
+    assert told == [f"opportune: {KEY}: {decision.reason}"]
+    assert "\n" not in decision.reason
     assert (decision.decision, decision.action, decision.verdict) == ("ship", "ship", 1)
     assert len(store.messages()) == 1
 
