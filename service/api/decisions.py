@@ -8,6 +8,7 @@ from service.api.describe import Description, Query, document, read_query
 from service.api.verdicts import READERS, admit
 from service.errors import ProblemError
 from service.use_cases.decisions import LOOK_BACK, find_decision, wire_form
+from service.use_cases.verdicts import unknown
 
 bp = Blueprint("decisions", __name__, url_prefix="/v1/decisions")
 
@@ -55,10 +56,14 @@ class DecisionsSchema(Schema):
     )
 )
 def get_decisions() -> dict[str, object]:
-    """Return the newest decisions."""
+    """Return the newest decisions; of an experiment that left the catalog, too."""
     admit()
-    asked = read_query(DecisionsQuery())
-    found = services().store.decisions(asked["experiment"] or "", limit=asked["limit"])
+    asked, wired = read_query(DecisionsQuery()), services()
+    key = asked["experiment"] or ""
+    found = wired.store.decisions(key, limit=asked["limit"])
+    catalog = wired.snapshots.current.loaded.catalog
+    if key and not found and key not in catalog.experiments:
+        raise unknown(catalog, key)
     return {"decisions": [wire_form(decision) for decision in found]}
 
 

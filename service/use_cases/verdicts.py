@@ -72,7 +72,7 @@ def find(catalog: Catalog, verdicts: Verdicts, key: str) -> VerdictSnapshot:
     if snapshot is not None and (experiment is None or experiment.phase <= snapshot.phase):
         return snapshot
     if experiment is None:
-        raise ProblemError(404, "unknown_experiment", _unknown(catalog, key))
+        raise unknown(catalog, key)
     if experiment.status is Status.DRAFT:
         detail = f"{key} is a draft: `opportune start {key}`"
     else:
@@ -127,9 +127,11 @@ def when(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _unknown(catalog: Catalog, key: str) -> str:
+def unknown(catalog: Catalog, key: str) -> ProblemError:
+    """Return what is told about a key that is no experiment's: 404, with a near one."""
     hint = did_you_mean(key, catalog.experiments)
-    return f"no experiment {key[:64]!r} is in the live catalog{f'; {hint}' if hint else ''}"
+    told = f"no experiment {key[:64]!r} is in the live catalog{f'; {hint}' if hint else ''}"
+    return ProblemError(404, "unknown_experiment", told)
 
 
 def _summary(

@@ -56,7 +56,28 @@ def test_a_decision_is_read_by_its_id_and_in_the_list(shop: Shop) -> None:
     assert decision["verdict"] == "free-shipping.1.1"
     for path in ("/v1/decisions", f"/v1/decisions?experiment={KEY}&limit=1"):
         assert shop.get(path) == (200, {"decisions": [decision]})
-    assert shop.get("/v1/decisions?experiment=other") == (200, {"decisions": []})
+
+
+def test_decisions_of_no_experiment_are_a_404_with_a_near_one(shop: Shop) -> None:
+    status, problem = shop.get("/v1/decisions?experiment=free-shiping")
+
+    assert (status, problem["code"]) == (404, "unknown_experiment")
+    assert problem["detail"] == (
+        f"no experiment 'free-shiping' is in the live catalog; did you mean '{KEY}'?"
+    )
+
+
+def test_an_experiment_about_which_nothing_was_decided_has_an_empty_list(tmp_path: Path) -> None:
+    with a_store(tmp_path) as store:
+        launched(store, files())
+        store.set_keys("test", {hash_key(ANALYST): KeyClass.ANALYST}, now=START)
+    services = build_services(settings_in(tmp_path))
+    try:
+        young = Shop(services, create_app(services).test_client(), tmp_path)
+        assert young.get(f"/v1/decisions?experiment={KEY}") == (200, {"decisions": []})
+        assert young.get("/v1/decisions") == (200, {"decisions": []})
+    finally:
+        shut_down(services)
 
 
 @pytest.mark.parametrize(
