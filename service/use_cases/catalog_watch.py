@@ -72,6 +72,8 @@ class CatalogWatch:
                 self._tell(f"opportune: revision {applied.revision} is live")
                 if applied.started:
                     self._tell(f"opportune: running now: {', '.join(applied.started)} of its audience")
+                for caution in applied.cautions:
+                    self._tell(f"opportune: CAREFUL: {caution}")
                 logger().info("catalog_applied", revision=applied.revision)
             elif mended:
                 self._tell(f"opportune: the catalog is in order again; revision {applied.revision} is live")

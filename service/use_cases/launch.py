@@ -69,11 +69,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """The revision that is live now, whether it is a new one, and what it started, with its share."""
+    """The revision that is live now, whether it is a new one, and what it started, with its share.
+
+    `cautions` are what `plan` would have warned of.
+    """
 
     revision: int
     changed: bool
     started: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
 
 def plan(
@@ -167,9 +171,12 @@ def _reviewed(
     if blocked:
         raise BlockedError(blocked)
     revision = store.add_revision(files, loaded.digest, by=by, now=now, expected=live)
-    starting = _starting(previous, steered(loaded, store.live_state()), now)
-    started = tuple(f"{d.key} on {percent(d.share_at(now))}" for d in starting)
-    return Applied(revision=revision, changed=revision != live, started=started)
+    state = store.live_state()
+    serves = steered(loaded, state)
+    started = tuple(f"{d.key} on {percent(d.share_at(now))}" for d in _starting(previous, serves, now))
+    found = warnings(previous and steered(previous, state), serves, diff(previous, loaded), now=now)
+    cautions = tuple(f"{key}: {text}" for (_kind, key), texts in found.items() for text in texts)
+    return Applied(revision=revision, changed=revision != live, started=started, cautions=cautions)
 
 
 def _starting(

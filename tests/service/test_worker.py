@@ -124,6 +124,20 @@ def test_a_mended_catalog_clears_the_problem_and_says_so(home: Path, store: Stor
     ]
 
 
+def test_a_change_of_what_judges_a_running_experiment_is_warned_of(home: Path, store: Store) -> None:
+    told: list[str] = []
+    worker = a_worker(home, store, told)
+    changed = FILES["metrics.yaml"].replace("window: 1d, label", "window: 2d, label")
+    assert changed != FILES["metrics.yaml"]
+    for text in (FILES["metrics.yaml"], changed):
+        write_catalog(settings_in(home), {**FILES, "metrics.yaml": text})
+        for _ in range(3):
+            worker.step()
+
+    assert told[-2] == "opportune: revision 2 is live"
+    assert told[-1] == "opportune: CAREFUL: purchase: it judges what is running already: free-shipping"
+
+
 def test_a_refused_change_is_told_as_refused(home: Path, store: Store) -> None:
     told: list[str] = []
     worker = a_worker(home, store, told)
