@@ -18,6 +18,7 @@ from service import settings as settings_module
 from service.catalog import LoadedCatalog, load
 from service.cli.desk import store_of, tells
 from service.cli.desk_text import table
+from service.engine_names import ENGINES
 from service.settings import Settings
 from service.storage.ports import Store
 from service.use_cases import verdict_words as words
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from service.use_cases.cuts import Analysis, Cell, Check
 
 WIDTH = 100
-ENGINES = ("duckdb", "postgresql", "spark")
 COLUMNS = (
     *("dimension", "group", "metric", "role", "variant", "n", "value"),
     *("lift", "lift_lower", "lift_upper", "exploratory"),

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from service.engine_names import ENGINES
 from service.lake.engine import Engine, EngineError
 from service.settings import Settings
 
@@ -69,9 +70,6 @@ def _session(master: str) -> "SparkSession":
     return start_session(master)
 
 
-_OPENERS: Mapping[str, Callable[[Settings, int | None], AbstractContextManager[Engine]]] = {
-    "duckdb": _duckdb,
-    "postgresql": _postgresql,
-    "spark": _spark,
-}
-ENGINES = tuple(_OPENERS)
+_OPENERS: Mapping[str, Callable[[Settings, int | None], AbstractContextManager[Engine]]] = dict(
+    zip(ENGINES, (_duckdb, _postgresql, _spark), strict=True)
+)
