@@ -40,6 +40,9 @@ def verify_moments(key: str | None, *, every: bool, repair: bool) -> None:
         catalog = judged_catalog(store)[1].catalog
         lake = lake_at(settings.lake, store)
         experiments = _chosen(catalog, key)
+        if not experiments:
+            click.echo("no experiment is judged yet")
+            return
         if store.last_seq():
             export_all(store, lake)
 

@@ -5,7 +5,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.service.cli.test_verdict import invoke
-from tests.service.use_cases.shops import KEY, a_store, a_week, launched, put
+from tests.service.use_cases.shops import FILES, KEY, a_store, a_week, launched, put
+
+EXPERIMENT = "experiments/free-shipping.yaml"
 
 
 @pytest.fixture
@@ -34,6 +36,15 @@ def test_kept_rows_are_compared_and_made_again_where_they_differ(home: Path) -> 
     assert repaired[0] == 0
     assert repaired[1].endswith(f"made again:\n{KEY}.1: 140 units, kept and whole are equal\n")
     assert again == first
+
+
+@pytest.mark.parametrize("files", [{}, {**FILES, EXPERIMENT: f"{FILES[EXPERIMENT]}status: draft\n"}])
+def test_without_anything_to_verify_there_is_one_clear_line(tmp_path: Path, files: dict[str, str]) -> None:
+    with a_store(tmp_path / "bare") as store:
+        if files:
+            launched(store, files)
+
+    assert invoke(tmp_path / "bare", "verify-moments", "--all") == (0, "no experiment is judged yet\n", "")
 
 
 def test_what_to_verify_must_be_said(home: Path) -> None:
