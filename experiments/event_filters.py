@@ -181,7 +181,10 @@ def _member(name: object, value: object, path: Path) -> Condition:
         return _joined(str(name), value, path)
     if name == "not" and isinstance(value, Mapping):
         return Not(_parse(value, path))
-    if not isinstance(name, str) or not name:
+    if name == "":
+        message = "a property's name is a text, not an empty name"
+        raise InvalidDefinitionError(message, path=path, code="E202", hint="name the property")
+    if not isinstance(name, str):
         message = f"a property's name is a text, not {kind(name)}"
         raise InvalidDefinitionError(message, path=path, code="E202", hint="put it in quotes")
     if name in JOINING and isinstance(value, Mapping) and not value.keys() & {*OPERATORS, "not"}:

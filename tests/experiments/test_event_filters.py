@@ -165,6 +165,7 @@ def test_what_is_asked_is_known() -> None:
         ({"any": [{"p": 1}, {"q": {"size": 1}}]}, "E212", ("any", 1, "q", "size"), "possible are"),
         ({"any": ["p"]}, "E201", ("any", 0), "not a text"),
         ({1: 2}, "E202", (1,), "put it in quotes"),
+        ({"": 1}, "E202", ("",), "not an empty name name the property"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_at_its_place_with_a_way_out(
