@@ -7,10 +7,12 @@ import ibis
 import ibis.expr.types as ir
 
 from experiments.definitions import Metric
+from experiments.units import ANONYMOUS_ID
 from service.lake.cohorts import Days
-from service.lake.columns import Wanted
+from service.lake.columns import OWN_COLUMNS, Wanted
 from service.lake.engine import Engine
 from service.lake.numbers import flagged
+from service.lake.texts import text_of
 from service.lake.unit_rows import NUMBERS, number_column
 
 FEW = 10
@@ -21,7 +23,8 @@ SEVERAL = 5
 class SeenFact:
     """One property that a metric asks for: how many events have it, and its commonest values.
 
-    A value is JSON text; a `number`, which is added up or compared, has none, and `n` counts numbers only.
+    A value is JSON text; the id of a unit has none, nor has a `number`, which is added up or compared, and of
+    which `n` counts numbers only.
     """
 
     name: str
@@ -59,17 +62,18 @@ def types_of(engine: Engine, days: Days) -> dict[str, int]:
     return {row["type"]: int(row["n"]) for row in sorted(found, key=lambda row: (-row["n"], row["type"]))}
 
 
-def n_read(engine: Engine, metric: Metric, days: Days) -> tuple[int, int]:
+def n_read(engine: Engine, metric: Metric, days: Days, *, unit: str) -> tuple[int, int]:
     """Return how many events count for a metric, and how many divide it."""
-    events = _read(engine, metric, days)
+    events = _read(engine, metric, days, unit)
     (found,) = engine.rows(events.aggregate(counts=events.counts.sum(), divides=events.divides.sum()))
     return int(found["counts"] or 0), int(found["divides"] or 0)
 
 
 def few_events(engine: Engine, metric: Metric, days: Days, *, unit: str) -> Sequence[EventSample]:
     """Return the newest events that a metric reads."""
-    wanted, events = _wanted(metric), _read(engine, metric, days)
-    owner = events[unit] if unit in events.columns else ibis.null("string")
+    wanted, events = Wanted.of((metric,), unit), _read(engine, metric, days, unit)
+    owner = events[unit] if unit in OWN_COLUMNS else text_of(events[wanted.fact(unit)])
+    facts = _shown(metric)
     read = events.filter(ibis.or_(events.counts, events.divides)).mutate(owner=owner)
     newest = read.order_by(ibis.desc("occurred_us"), ibis.desc("seq")).limit(FEW)
     return [
@@ -79,7 +83,7 @@ def few_events(engine: Engine, metric: Metric, days: Days, *, unit: str) -> Sequ
             occurred_us=int(row["occurred_us"]),
             owner=row["owner"] or "",
             counts=bool(row["counts"]),
-            facts={n: row[wanted.fact(n)] for n in wanted.facts if row[wanted.fact(n)] is not None},
+            facts={n: row[wanted.fact(n)] for n in facts if row[wanted.fact(n)] is not None},
             amounts={
                 n: int(row[wanted.amount(n)]) for n in wanted.amounts if row[wanted.amount(n)] is not None
             },
@@ -109,16 +113,16 @@ def newest_of(engine: Engine, event: str, days: Days, n: int) -> Sequence[int]:
     return [int(row["seq"]) for row in engine.rows(newest)]
 
 
-def facts_seen(engine: Engine, metric: Metric, event: str, days: Days) -> Sequence[SeenFact]:
-    """Return what the events of one type have of the properties that a metric asks for."""
-    wanted = _wanted(metric)
+def facts_seen(engine: Engine, metric: Metric, event: str, days: Days, *, unit: str) -> Sequence[SeenFact]:
+    """Return what the events of one type have of the properties that a metric and its unit ask for."""
+    wanted = Wanted.of((metric,), unit)
     table = engine.events(wanted, first_us=days.first_us, last_us=days.last_us)
     events = table.filter(table.type == event)
     found = []
     for name in wanted.facts:
         values = events.group_by(value=events[wanted.fact(name)]).aggregate(n=events.count())
         told = engine.rows(values.filter(values.value.notnull()).order_by(ibis.desc("n"), "value"))
-        texts = tuple(row["value"] for row in told[:SEVERAL])
+        texts = tuple(row["value"] for row in told[:SEVERAL]) if name in _shown(metric) else ()
         n = sum(int(row["n"]) for row in told)
         found.append(SeenFact(name=name, n=n, number=False, values=texts))
     for name in wanted.amounts:
@@ -127,11 +131,12 @@ def facts_seen(engine: Engine, metric: Metric, event: str, days: Days) -> Sequen
     return found
 
 
-def _wanted(metric: Metric) -> Wanted:
-    return Wanted.of((metric,), "anonymous_id")
+def _shown(metric: Metric) -> tuple[str, ...]:
+    """Return the properties whose values are shown: not the one that only holds the ids of the units."""
+    return Wanted.of((metric,), ANONYMOUS_ID).facts
 
 
-def _read(engine: Engine, metric: Metric, days: Days) -> ir.Table:
-    wanted = _wanted(metric)
+def _read(engine: Engine, metric: Metric, days: Days, unit: str) -> ir.Table:
+    wanted = Wanted.of((metric,), unit)
     events = engine.events(wanted, first_us=days.first_us, last_us=days.last_us)
     return flagged(events, wanted, metric)

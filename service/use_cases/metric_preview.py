@@ -62,7 +62,7 @@ def preview(engine: Engine, log: Log, metric: Metric, day: date, *, unit: str = 
     """Compute a metric on one UTC day, and look into what it reads."""
     days = days_of(metric, day)
     values = [cohort_moments(engine, metric, day - timedelta(days=back), unit=unit) for back in range(WEEK)]
-    counting, dividing = samples.n_read(engine, metric, days)
+    counting, dividing = samples.n_read(engine, metric, days, unit=unit)
     with cohort_rows(engine, metric, day, unit=unit) as rows:
         units = samples.few_units(engine, rows, n_numbers=1 + len(values[0].others))
     return Preview(
@@ -76,7 +76,7 @@ def preview(engine: Engine, log: Log, metric: Metric, day: date, *, unit: str = 
         dividing=dividing,
         events=samples.few_events(engine, metric, days, unit=unit) if counting or dividing else (),
         units=units,
-        hints=tuple(_hints(engine, log, metric, days)),
+        hints=tuple(_hints(engine, log, metric, days, unit=unit, all_out=not counting)),
     )
 
 
@@ -94,15 +94,16 @@ def _value(metric: Metric, moments: Moments) -> DayValue:
     return DayValue(n=moments.n, value=estimate_of(metric, moments))
 
 
-def _hints(engine: Engine, log: Log, metric: Metric, days: Days) -> Iterator[str]:
+def _hints(
+    engine: Engine, log: Log, metric: Metric, days: Days, *, unit: str, all_out: bool
+) -> Iterator[str]:
     types = samples.types_of(engine, days)
     span = f"from {days.first} to {days.last}"
     for event in dict.fromkeys(name for name in (metric.event, metric.per, metric.then) if name):
         if event not in types:
             yield f"no '{event}' occurred {span}; {_which(event, types)}"
     if metric.event in types:
-        counting, _dividing = samples.n_read(engine, metric, days)
-        yield from _about_properties(engine, log, metric, days, all_out=not counting)
+        yield from _about_properties(engine, log, metric, days, unit=unit, all_out=all_out)
 
 
 def _which(event: str, types: Mapping[str, int]) -> str:
@@ -115,10 +116,10 @@ def _which(event: str, types: Mapping[str, int]) -> str:
 
 
 def _about_properties(
-    engine: Engine, log: Log, metric: Metric, days: Days, *, all_out: bool
+    engine: Engine, log: Log, metric: Metric, days: Days, *, unit: str, all_out: bool
 ) -> Iterator[str]:
     """Yield what the events lack: a property that no event has, or values of which none is asked for."""
-    seen = samples.facts_seen(engine, metric, metric.event, days)
+    seen = samples.facts_seen(engine, metric, metric.event, days, unit=unit)
     missing = [fact for fact in seen if not fact.n and _is_asked_of_event(metric, fact.name)]
     names = _names_in(log, samples.newest_of(engine, metric.event, days, LOOKED_INTO)) if missing else ()
     for fact in missing:

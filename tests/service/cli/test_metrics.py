@@ -149,6 +149,30 @@ def test_numbers_may_be_those_of_another_unit(home: Path) -> None:
     assert "n/a   0 units" in out
 
 
+def test_a_unit_that_no_event_has_is_told(home: Path) -> None:
+    code, out, _ = invoke(home, "preview", "purchase", "--unit", "acount_id")
+
+    assert code == 0
+    words = " ".join(out.split())
+    assert "n/a 0 units" in words
+    assert "! no 'Order Completed' has the property 'acount_id'; they have currency, revenue" in words
+
+
+def test_units_of_a_property_are_shown_but_not_as_a_whole(home: Path) -> None:
+    with a_store(home) as store:
+        bought = order("v", NOON)
+        accounts = {**bought.properties, "account_id": "the-account-of-maria"}
+        put(store, replace(bought, event_id="account", properties=accounts))
+
+    code, out, _ = invoke(home, "preview", "purchase", "--unit", "account_id")
+
+    assert code == 0
+    assert "100.00 % 1 units" in " ".join(out.split())
+    samples = out.partition("The newest of them")[2]
+    assert samples.count("the-accou...") == 2
+    assert "the-account" not in out
+
+
 def test_metrics_are_listed_with_yesterdays_value(home: Path) -> None:
     code, out, _ = invoke(home, "list")
 
