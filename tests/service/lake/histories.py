@@ -28,6 +28,8 @@ USERS = ("maria", "jo", "sam", "kim", "ana", "lee")
 # As METRICS of test_kinds have them, but for what the log's own JSON cannot hold: a whole number of 100 bits.
 AMOUNTS = (1, 5, -7, 0, 19.99, 0.1, 0.2, 1e-7, 0.0000015, 1e308, -1e308, 2**63, "5", None, True, 333.333333)
 N_METRICS = 4
+ACCOUNT = "account_id"
+"""A property of every event that may count: its visitor, once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,13 +128,14 @@ def _event(rng: random.Random, event_id: str) -> Event:
             previous_id=previous,
         )
     properties: dict[str, Any] = {
+        ACCOUNT: unit,
         "revenue": rng.choice(AMOUNTS),
         "score": rng.choice(SCORES),
         "currency": rng.choice(("EUR", "EUR", "GBP", None, ["EUR"])),
         "kind": rng.choice(("tea", "cup", 't"e\\a\n', "té")),
         "n": rng.choice((5, 5.0, 6, "5", None)),
     }
-    kept = {name: value for name, value in properties.items() if rng.random() < 0.8}
+    kept = {name: value for name, value in properties.items() if name == ACCOUNT or rng.random() < 0.8}
     user = rng.choice(USERS) if rng.random() < 0.08 else None
     kind = rng.choice((ORDERED, VISITED, ANSWERED))
     return an_event(event_id, kind, anonymous_id=unit, user_id=user, at=at, **kept)

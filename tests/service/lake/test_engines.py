@@ -3,12 +3,13 @@
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from experiments.definitions import Experiment
 from service.clock import to_micros
 from service.lake import erase, export_all
 from service.lake.engine import Engine
@@ -20,7 +21,7 @@ from service.storage.places import place_of
 from service.storage.records import Event
 from service.storage.sql import SqlStore
 from tests.postgres import Cluster
-from tests.service.lake.histories import UNTIL, History, history, told, told_by_hand
+from tests.service.lake.histories import ACCOUNT, UNTIL, History, history, told, told_by_hand
 from tests.service.lake.logs import START, days, received
 from tests.service.lake.test_kinds import EXPERIMENT, METRICS
 
@@ -37,12 +38,12 @@ class Told:
     tenant: str
     lake: Path
 
-    def facts(self, opened: AbstractContextManager[Engine]) -> dict[str, object]:
+    def facts(self, opened: AbstractContextManager[Engine], experiment: Experiment) -> dict[str, object]:
         with opened as engine:
-            return told(LakeReader(engine).facts(EXPERIMENT, self.of.metrics, until_us=to_micros(UNTIL)))
+            return told(LakeReader(engine).facts(experiment, self.of.metrics, until_us=to_micros(UNTIL)))
 
 
-Ask = Callable[[Told], dict[str, object]]
+Ask = Callable[[Told, Experiment], dict[str, object]]
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +76,11 @@ FAST = {
 def ask(request: pytest.FixtureRequest) -> Ask:
     """Give what asks one engine; another engine is one more entry."""
     if request.param == "duckdb":
-        return lambda said: said.facts(open_duckdb(said.lake))
+        return lambda said, of: said.facts(open_duckdb(said.lake), of)
     if request.param == "postgresql":
-        return lambda said: said.facts(open_postgresql(said.url, tenant=said.tenant))
+        return lambda said, of: said.facts(open_postgresql(said.url, tenant=said.tenant), of)
     session = request.getfixturevalue("spark")
-    return lambda said: said.facts(open_spark(session, said.lake))
+    return lambda said, of: said.facts(open_spark(session, said.lake), of)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,15 @@ def test_an_engine_gives_the_integers_of_plain_python_for_fifty_histories(
     for said in histories:
         expected = told_by_hand(said.of.left(), said.of.metrics, source=SOURCE)
 
-        assert ask(said) == expected, said.tenant
+        assert ask(said, EXPERIMENT) == expected, said.tenant
+
+
+def test_a_unit_that_is_a_property_gives_the_same_integers(ask: Ask, histories: list[Told]) -> None:
+    for said in histories[:5]:
+        expected = told_by_hand(said.of.left(), said.of.metrics, source=SOURCE)
+
+        # Only visitors can be one person.
+        assert ask(said, replace(EXPERIMENT, unit=ACCOUNT)) == {**expected, "contaminated": 0}, said.tenant
 
 
 def test_the_histories_have_what_makes_a_history_hard(histories: list[Told]) -> None:

@@ -97,7 +97,7 @@ METRICS = (
 )
 AMOUNTS = (1, 5, -7, 0, 19.99, 0.1, 0.2, 1e-7, 0.0000015, 1e308, -1e308, 10**30, "5", None, True, 333.333333)
 SCORES = (0, 1, 3, 4, 5, 6, 6.5, 7, 8.999999, 9, 10, 11, -1, "9", None, True, 1e300)
-UNITS = tuple(f"u{i}" for i in range(30))
+UNITS = (*(f"u{i}" for i in range(26)), 'a"b', r"a\b", r'a\\"b', "\\n\n\x01")
 
 
 def history(rng: random.Random) -> list[Event]:
