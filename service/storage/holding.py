@@ -80,11 +80,11 @@ class LeaseKeeper:
         return lease
 
     def close(self) -> None:
-        """Let the next one have it at once; without a store it expires by itself."""
+        """Let the next one have it at once, if it is still ours; without a store it expires by itself."""
         self._stop_renewing()
         lease, self._lease = self._lease, None
         if lease is not None:
-            with suppress(StoreUnavailableError):
+            with suppress(StoreUnavailableError, LeaseLostError):
                 self._leases.release_lease(lease)
 
     def __enter__(self) -> "LeaseKeeper":

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import REPOSITORY, child_environment
+from service.storage.holding import LeaseKeeper
 from service.storage.leases import LeaseLostError, under
 from service.storage.sql import SqlStore
 
@@ -104,6 +105,19 @@ def test_nothing_is_written_under_a_lease_that_somebody_else_has_got(store: SqlS
     store.set_killed("under-none", killed=True, by="me", now=NOW)
 
     assert store.live_state().killed == {"mine", "under-none"}
+
+
+def test_who_lost_a_lease_lets_go_of_another_without_trouble(store: SqlStore) -> None:
+    lost = store.acquire_lease("worker", "a", ttl=TTL, now=NOW)
+    assert lost is not None
+    keeper = LeaseKeeper(store, "lake")
+    assert keeper.seek() is not None
+    store.acquire_lease("worker", "b", ttl=TTL, now=after(20))
+
+    with under(lost):
+        keeper.close()
+
+    assert keeper.lease is None
 
 
 RACER = """
