@@ -51,7 +51,7 @@ def test_an_origin_that_is_none_is_refused_with_the_form(origins: str, tmp_path:
 def test_a_lake_that_is_neither_a_folder_nor_a_url_is_refused_with_the_form(
     lake: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(SettingsError, match="OPPORTUNE_LAKE: .*such as s3://bucket/shop"):
+    with pytest.raises(SettingsError, match=r"OPPORTUNE_LAKE: .*such as s3://bucket/shop"):
         load({"OPPORTUNE_HOME": str(tmp_path), "OPPORTUNE_LAKE": lake})
 
 
