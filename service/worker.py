@@ -48,6 +48,8 @@ from service.use_cases.training_child import TrainingChild
 TICK_S = 1.0
 LOCK = "worker.lock"
 LEASE = "worker"
+# Of the kernel, where it is Linux: no two machines have the same.
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # Verdicts wait this long after the last refresh, and three times as long as it took: a quarter of a core.
 DEBOUNCE_S = 2.0
 SHARE_OF_TIME = 3
@@ -269,12 +271,21 @@ class Worker:
 
 
 def _name_of(home: Path) -> str:
-    """Return the name of the one worker of a home, which is another one wherever the home is copied to."""
+    """Return the name of the one worker of a home, another one wherever the home was copied or moved to.
+
+    After a restart of the machine it is another one, too, and waits for what the old one held to expire.
+    """
     file = home / "run" / "worker.id"
-    if not file.exists():
+    if not (file.exists() and file.read_text("utf-8")):
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(secrets.token_hex(8), "utf-8")
-    return f"{socket.gethostname()}:{home}:{file.read_text('utf-8')}"
+        temporary = file.with_suffix(f".{secrets.token_hex(4)}")
+        temporary.write_text(secrets.token_hex(8), "utf-8")
+        temporary.replace(file)
+    # A copy of the file has its bytes, not its place: of containers the host may have any name and id.
+    boot = BOOT_ID.read_text("utf-8").strip() if BOOT_ID.exists() else ""
+    place = file.stat()
+    said = (socket.gethostname(), boot, home, f"{place.st_dev}.{place.st_ino}", file.read_text("utf-8"))
+    return ":".join(map(str, said))
 
 
 def _told(error: Exception) -> str:
