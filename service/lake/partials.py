@@ -5,7 +5,6 @@ to which they tell. They are a copy: where they are missing, broken, in use else
 lost rows, all is computed from the lake, with the same numbers. See docs/decisions/0018-incremental.md.
 """
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from service.lake.contamination import named_of
 from service.lake.engine import ALWAYS
 from service.lake.engines.duckdb import DuckDBEngine, open_duckdb
 from service.lake.moments import LAST_EVENTS, Facts, LakeReader, facts_of
-from service.lake.partials_folder import PartialsBusyError, sweep
+from service.lake.partials_folder import PartialsBusyError, discard, sweep
 from service.lake.partials_people import People
 from service.lake.partials_place import n_events, since_when
 from service.lake.partials_tiers import kept_rows
@@ -88,15 +87,19 @@ def open_kept(lake: Where, home: Path) -> Iterator[KeptReader]:
         yield KeptReader(engine, home)
 
 
-def sweep_kept(home: Path, experiments: Iterable[Experiment]) -> None:
-    """Remove what is kept of other experiments and phases than these."""
-    sweep(home, {PEOPLE, *map(folder_of, experiments)})
+def sweep_kept(home: Path, experiments: Iterable[Experiment], *, erased: int) -> None:
+    """Remove what is kept of other experiments and phases than these, or from before the newest erasure.
+
+    `erased` is the lake's counter: an erasure on another machine shows in it.
+    """
+    sweep(home, {PEOPLE, *map(folder_of, experiments)}, erased=erased)
 
 
 def discard_kept(home: Path, experiment: Experiment | None = None) -> None:
-    """Remove everything that is kept, or that of one experiment: who uses it meanwhile does without."""
-    for path in [home] if experiment is None else [home / folder_of(experiment), home / PEOPLE]:
-        shutil.rmtree(path, ignore_errors=True)
+    """Remove everything that is kept, or that of one experiment, once nobody uses it."""
+    paths = home.glob("*/") if experiment is None else (home / folder_of(experiment), home / PEOPLE)
+    for path in paths:
+        discard(path)
 
 
 def folder_of(experiment: Experiment) -> str:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,14 @@ class Folder:
                 _check(self.path / file.name, file.rows)
         return state
 
+    def is_older_than(self, erased: int) -> bool:
+        """Say whether what is kept was made from a lake whose counter of erasures was another."""
+        try:
+            state = self.state()
+        except PartialsError:
+            return True
+        return state is not None and state.place.erased != erased
+
     def forget(self) -> None:
         """Let nothing be kept: the next who asks makes it again."""
         (self.path / STATE).unlink(missing_ok=True)
@@ -133,35 +141,52 @@ class Folder:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[Folder]:
+def locked(path: Path, *, wait: bool = False) -> Iterator[Folder]:
     """Hold the only right to a folder, which is made if there is none; the kernel releases it at death.
 
     Raises
     ------
     PartialsBusyError
-        If another process has it.
+        If another process has it and `wait` is false, or removed it just now.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise PartialsBusyError(f"{path} is in use") from error
+        if not _is_at(descriptor, path / LOCK):
+            raise PartialsBusyError(f"{path} was removed")
         yield Folder(path)
     finally:
         os.close(descriptor)
 
 
-def sweep(home: Path, keep: Collection[str]) -> None:
-    """Remove the folders of all subjects but these; one that is in use is left for the next time."""
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Say whether the open file is the one that lies there now: its holder may have removed the folder."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def sweep(home: Path, keep: Collection[str], *, erased: int) -> None:
+    """Remove the folders of all subjects but these, and those made before the lake lost rows.
+
+    One that is in use is left for the next time.
+    """
     for path in home.glob("*/"):
-        if path.name not in keep:
-            try:
-                with locked(path):
-                    shutil.rmtree(path, ignore_errors=True)
-            except PartialsBusyError:
-                continue
+        with suppress(PartialsBusyError), locked(path) as folder:
+            if path.name not in keep or folder.is_older_than(erased):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def discard(path: Path) -> None:
+    """Remove a folder as soon as nobody uses it."""
+    if path.exists():
+        with suppress(PartialsBusyError), locked(path, wait=True):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _parsed(path: Path, members: dict[str, Any]) -> State | None:

@@ -13,6 +13,7 @@ from experiments.lifecycle import Status
 from experiments.verdict import Evidence, ExposureAccount
 from service.catalog import LoadedCatalog
 from service.clock import from_micros, to_micros
+from service.lake import read_manifest
 from service.lake.engine import Engine
 from service.lake.moments import Facts, LakeReader, open_lake
 from service.lake.partials import open_kept, sweep_kept
@@ -104,7 +105,8 @@ def refresh_verdicts(
             except Exception as error:  # noqa: BLE001 - one experiment's trouble must not silence the others
                 failed[experiment.key] = error
     if partials:
-        sweep_kept(partials, [e for e in loaded.catalog.experiments.values() if e.status in JUDGED])
+        judged = [e for e in loaded.catalog.experiments.values() if e.status in JUDGED]
+        sweep_kept(partials, judged, erased=read_manifest(lake).erased)
     if failed:
         raise UnjudgedError(failed, kept=kept)
     return kept

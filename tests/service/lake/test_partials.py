@@ -1,10 +1,13 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -21,7 +24,7 @@ from service.lake import partials as partials_module
 from service.lake import partials_tiers as tiers
 from service.lake.moments import Facts, LakeReader, open_lake
 from service.lake.partials import KeptReader, discard_kept, folder_of, open_kept, sweep_kept
-from service.lake.partials_folder import STATE, PartialsBusyError, locked
+from service.lake.partials_folder import LOCK, STATE, PartialsBusyError, locked
 from service.storage.records import Event
 from tests.service.lake.logs import START, ListLog, an_event, an_exposure, days, received
 from tests.service.lake.test_moments import BANNER, CONTROL, DAY_S, EXPERIMENT, PURCHASE, REVENUE
@@ -230,14 +233,44 @@ def test_a_small_lake_is_not_worth_keeping_rows_of(tmp_path: Path) -> None:
 
 
 def test_what_is_kept_leaves_with_its_experiment_and_with_an_erasure(shop: Shop) -> None:
-    sweep_kept(shop.partials, [EXPERIMENT])
+    sweep_kept(shop.partials, [EXPERIMENT], erased=0)
     assert {path.name for path in shop.partials.iterdir()} == {"people", "free-shipping.1"}
 
-    sweep_kept(shop.partials, [replace(EXPERIMENT, phase=2)])
+    sweep_kept(shop.partials, [replace(EXPERIMENT, phase=2)], erased=0)
     assert {path.name for path in shop.partials.iterdir()} == {"people"}
 
     discard_kept(shop.partials)
-    assert not shop.partials.exists()
+    assert list(shop.partials.iterdir()) == []
+
+
+def test_what_was_kept_before_an_erasure_elsewhere_leaves(shop: Shop) -> None:
+    sweep_kept(shop.partials, [EXPERIMENT], erased=1)
+
+    assert list(shop.partials.iterdir()) == []
+
+
+def test_who_waits_for_a_folder_that_is_removed_does_not_hold_it(tmp_path: Path) -> None:
+    folder = tmp_path / "free-shipping.1"
+
+    def held() -> str:
+        try:
+            with locked(folder, wait=True):
+                return "held"
+        except PartialsBusyError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(1) as pool:
+        with locked(folder):
+            waits = pool.submit(held)
+            while not waiting_for(folder / LOCK):
+                time.sleep(0.01)
+            shutil.rmtree(folder)
+        assert waits.result() == f"{folder} was removed"
+
+
+def waiting_for(path: Path) -> bool:
+    """Say whether this process has the file open twice: by who holds the lock, and by who waits for it."""
+    return sum(os.path.realpath(one) == str(path) for one in Path("/proc/self/fd").iterdir()) > 1
 
 
 KILLED = """
