@@ -268,8 +268,10 @@ def test_calls_of_a_page_that_is_offline_arrive_when_it_comes_back(
 ) -> None:
     tab = visit()
     visitor = tab.call("start")
-    tab("window.realFetch = window.fetch; window.fetch = () => Promise.reject(new TypeError('offline')); 0")
+    tab("window.realFetch = window.fetch; window.refused = 0; 0")
+    tab("window.fetch = () => { window.refused += 1; return Promise.reject(new TypeError('offline')); }; 0")
     tab("window.sent = window.make('track', 'Product Viewed', {product_id: 'tea'}); 0")
+    until(lambda: tab("window.refused") > 0)
     tab("window.fetch = window.realFetch; 0")
     until(lambda: types(stored(shop, visitor)) == ["Product Viewed"])
 
