@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.error import URLError
 
+import fsspec
+
 from tests.server import free_port
 
 BUCKET = "shop"
@@ -23,6 +25,8 @@ CREDENTIALS = {
 @contextmanager
 def running_s3() -> Iterator[dict[str, str]]:
     """Start a server; give the environment variables that lead clients to it."""
+    # Clients are kept by their arguments: one of a server of an earlier test would be asked again.
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with subprocess.Popen(
