@@ -56,7 +56,7 @@ def decisions(key: str, limit: int, *, as_json: bool) -> None:
 
 @click.group()
 def webhooks() -> None:
-    """Look after the messages that tell others what was decided (docs/actions.md)."""
+    """Look after messages about decisions."""
 
 
 @webhooks.command("list")

@@ -23,7 +23,7 @@ SHOWN = 10
 @click.option("--repair", is_flag=True, help="Make kept rows that differ again, and compare once more.")
 @tells
 def verify_moments(key: str | None, *, every: bool, repair: bool) -> None:
-    """Compute the numbers of the experiment KEY from the whole log and compare them with the kept ones.
+    """Compare the numbers kept of KEY with the whole log's.
 
     They are equal to the last digit, or the exit code is 1 and the first differences are printed.
     """
